@@ -4,9 +4,10 @@
  */
 import { readFile, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import asc from "assemblyscript/asc";
+import { loadAssemblyScript } from "./assemblyscript.ts";
 
 const packageRoot = fileURLToPath(new URL("..", import.meta.url));
+const asc = await loadAssemblyScript();
 const outputFolder = new URL("../src/backend/wasm/kernels/", import.meta.url);
 
 const commonFlags = [
