@@ -1,0 +1,87 @@
+import { TokenizerError } from "../errors.ts";
+import { byteStreamDecoder, decodeAll, type ByteVocabulary } from "./byte-stream.ts";
+import { mergeSymbols, type MergeLookup } from "./merge-queue.ts";
+import type { Tokenizer } from "./tokenizer.ts";
+
+/** A SentencePiece byte-pair vocabulary with scores, as llama2.c and GGUF llama files hold it. */
+export interface ScoredPairVocabulary {
+  /** Text of each token with plain spaces; empty for byte and special tokens, which text never matches. */
+  readonly pieces: readonly string[];
+  /** The pair whose merged piece has the highest score is merged first. */
+  readonly scores: Float32Array;
+  /** Token that stands for byte b, at index b; -1 where the vocabulary has none. */
+  readonly byteTokenIds: Int32Array;
+  /** Tokens without text, such as begin and end. */
+  readonly specialTokenIds: ReadonlySet<number>;
+  readonly bosTokenId?: number;
+  readonly eosTokenIds: readonly number[];
+  readonly unknownTokenId?: number;
+  /** Put a space before the text, so that its first word is a word like the others. */
+  readonly addSpacePrefix: boolean;
+  /** Read U+2581 in text as a space, as SentencePiece does; otherwise it is a character like any other. */
+  readonly metaspaceIsSpace: boolean;
+}
+
+const METASPACE = "\u2581";
+
+/** Makes the tokenizer of a scored-pair vocabulary. Encoding n characters takes O(n log n). */
+export function createScoredPairTokenizer(vocabulary: ScoredPairVocabulary): Tokenizer {
+  const { pieces, scores, byteTokenIds, specialTokenIds, bosTokenId, eosTokenIds, unknownTokenId } = vocabulary;
+  const idByPiece = new Map<string, number>();
+  pieces.forEach((piece, id) => {
+    // The first of equal pieces wins, as it does in SentencePiece.
+    if (piece !== "" && !idByPiece.has(piece)) idByPiece.set(piece, id);
+  });
+  const utf8 = new TextEncoder();
+  const tokenBytes: (Uint8Array | undefined)[] = pieces.map((piece, id) => (specialTokenIds.has(id) ? undefined : utf8.encode(piece)));
+  byteTokenIds.forEach((id, byte) => {
+    if (id >= 0) tokenBytes[id] = Uint8Array.of(byte);
+  });
+  const bytes: ByteVocabulary = { vocabularySize: pieces.length, tokenBytes: (id) => tokenBytes[id] };
+
+  const lookup: MergeLookup = (leftId, rightId) => {
+    const left = pieces[leftId] as string;
+    const right = pieces[rightId] as string;
+    if (left === "" || right === "") return undefined;
+    const mergedId = idByPiece.get(left + right);
+    return mergedId === undefined ? undefined : { priority: -(scores[mergedId] as number), mergedId };
+  };
+
+  const appendCharacter = (symbols: number[], character: string): void => {
+    const id = idByPiece.get(character);
+    if (id !== undefined) {
+      symbols.push(id);
+      return;
+    }
+    const fallback = Array.from(utf8.encode(character), (byte) => byteTokenIds[byte] as number);
+    if (fallback.every((token) => token >= 0)) symbols.push(...fallback);
+    else if (unknownTokenId !== undefined) symbols.push(unknownTokenId);
+    else throw new TokenizerError(`the vocabulary has no token for ${JSON.stringify(character)}, no byte tokens and no unknown token`);
+  };
+
+  return {
+    vocabularySize: pieces.length,
+    ...(bosTokenId === undefined ? {} : { bosTokenId }),
+    eosTokenIds,
+    encode(text, options = {}) {
+      const symbols: number[] = [];
+      if (text !== "") {
+        const prefixed = vocabulary.addSpacePrefix ? ` ${text}` : text;
+        for (const character of vocabulary.metaspaceIsSpace ? prefixed.replaceAll(METASPACE, " ") : prefixed) {
+          appendCharacter(symbols, character);
+        }
+      }
+      const ids = mergeSymbols(symbols, lookup);
+      if (bosTokenId !== undefined && (options.bos ?? true)) ids.unshift(bosTokenId);
+      const eos = eosTokenIds[0];
+      if (eos !== undefined && options.eos === true) ids.push(eos);
+      return ids;
+    },
+    decode(ids) {
+      return decodeAll(byteStreamDecoder(bytes, vocabulary.addSpacePrefix), ids);
+    },
+    streamDecoder(options = {}) {
+      return byteStreamDecoder(bytes, vocabulary.addSpacePrefix && options.continuation !== true);
+    },
+  };
+}
