@@ -1,0 +1,4 @@
+import { defineConfig } from "tsup";
+import { packageBuild } from "../../scripts/package-build.ts";
+
+export default defineConfig(packageBuild());

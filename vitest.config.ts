@@ -1,0 +1,56 @@
+import { playwright } from "@vitest/browser-playwright";
+import { defineConfig, type TestProjectConfiguration } from "vitest/config";
+import { findChromium } from "./scripts/chromium.ts";
+
+const everywhere = ["packages/*", "apps/*"];
+const tests = (suffix: string): string[] => everywhere.map((folder) => `${folder}/src/**/*${suffix}`);
+const notUnit = ["**/node_modules/**", "**/dist/**", ...tests(".integration.test.ts"), ...tests(".browser.test.ts")];
+
+const projects: TestProjectConfiguration[] = [
+  {
+    extends: true,
+    test: { name: "unit", include: [...tests(".test.ts"), "scripts/**/*.test.ts"], exclude: notUnit, testTimeout: 30_000 },
+  },
+  {
+    extends: true,
+    test: { name: "integration", include: tests(".integration.test.ts"), testTimeout: 180_000, hookTimeout: 180_000 },
+  },
+];
+
+// Only when asked for by name: other runs should not need, or unpack, a browser.
+if (process.argv.some((argument) => argument === "browser" || argument === "--project=browser")) {
+  const { executablePath, environment } = await findChromium();
+  projects.push({
+    extends: true,
+    // Cross-origin isolation gives the page SharedArrayBuffer, and so threads.
+    server: { headers: { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" } },
+    test: {
+      name: "browser",
+      include: tests(".browser.test.ts"),
+      testTimeout: 180_000,
+      hookTimeout: 180_000,
+      browser: {
+        enabled: true,
+        headless: true,
+        screenshotFailures: false,
+        provider: playwright({
+          launchOptions: {
+            executablePath,
+            args: ["--no-sandbox", "--enable-unsafe-webgpu"],
+            env: { ...(process.env as Record<string, string>), ...environment },
+          },
+        }),
+        instances: [{ browser: "chromium" }],
+      },
+    },
+  });
+}
+
+export default defineConfig({
+  test: {
+    // Worker threads and native modules want processes of their own; two, because tests use threads themselves.
+    pool: "forks",
+    maxWorkers: 2,
+    projects,
+  },
+});
