@@ -1,4 +1,4 @@
-/** One tsup configuration for all packages: the entries are read from the `exports` map of the package's package.json. */
+/** One tsup configuration for all packages: the entries are read from the `exports` and `bin` of the package's package.json. */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Options } from "tsup";
@@ -10,18 +10,34 @@ interface Manifest {
   readonly bin?: string | { readonly [command: string]: string };
 }
 
+/** A module that the package publishes: its name under `dist`, its source, and whether it is a command rather than a library. */
+export interface PackageEntry {
+  readonly name: string;
+  readonly source: string;
+  readonly command: boolean;
+}
+
 function builtFiles(target: ExportTarget): string[] {
   if (typeof target === "string") return target.endsWith(".js") ? [target] : [];
   return Object.values(target).flatMap(builtFiles);
 }
 
-/** `dist/native.js` is built from `src/native.ts`, or from `src/native/index.ts` where the subpath is a folder. */
-function sourceOf(builtFile: string, folder: string, packageName: string): [entry: string, source: string] {
-  const entry = builtFile.replace(/^\.\//, "").replace(/^dist\//, "").replace(/\.js$/, "");
-  const candidates = [`src/${entry}.ts`, `src/${entry}/index.ts`];
-  const source = candidates.find((candidate) => existsSync(join(folder, candidate)));
-  if (source === undefined) throw new Error(`${packageName}: ${builtFile} is declared but neither ${candidates.join(" nor ")} exists`);
-  return [entry, source];
+/**
+ * The entries of the package in `folder`: `dist/native.js` is built from `src/native.ts`, or from `src/native/index.ts` where
+ * the subpath is a folder. Throws for a declared entry that has no source.
+ */
+export function packageEntries(folder: string): PackageEntry[] {
+  const manifest = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as Manifest;
+  const normal = (file: string): string => file.replace(/^\.\//, "");
+  const commands = (typeof manifest.bin === "string" ? [manifest.bin] : Object.values(manifest.bin ?? {})).map(normal);
+  const built = new Set([...Object.values(manifest.exports ?? {}).flatMap(builtFiles).map(normal), ...commands]);
+  return [...built].map((file) => {
+    const name = file.replace(/^dist\//, "").replace(/\.js$/, "");
+    const candidates = [`src/${name}.ts`, `src/${name}/index.ts`];
+    const source = candidates.find((candidate) => existsSync(join(folder, candidate)));
+    if (source === undefined) throw new Error(`${manifest.name} declares ${file} but has neither ${candidates.join(" nor ")}`);
+    return { name, source, command: commands.includes(file) };
+  });
 }
 
 /**
@@ -29,16 +45,11 @@ function sourceOf(builtFile: string, folder: string, packageName: string): [entr
  * so that all subpaths share module state. `extra` overrides any option.
  */
 export function packageBuild(extra: Options = {}): Options {
-  const folder = process.cwd();
-  const manifest = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as Manifest;
-  const commands = typeof manifest.bin === "string" ? [manifest.bin] : Object.values(manifest.bin ?? {});
-  const built = new Set([...Object.values(manifest.exports ?? {}).flatMap(builtFiles), ...commands]);
-  const isCommand = (file: string): boolean => commands.includes(file);
-  const entries = [...built].map((file) => [...sourceOf(file, folder, manifest.name), isCommand(file)] as const);
+  const entries = packageEntries(process.cwd());
+  const libraries = entries.filter(({ command }) => !command);
   return {
-    entry: Object.fromEntries(entries.map(([entry, source]) => [entry, source])),
-    // Commands are run, not imported: they need no declarations.
-    dts: { entry: Object.fromEntries(entries.filter(([, , command]) => !command).map(([entry, source]) => [entry, source])) },
+    entry: Object.fromEntries(entries.map(({ name, source }) => [name, source])),
+    dts: { entry: Object.fromEntries(libraries.map(({ name, source }) => [name, source])) },
     format: ["esm"],
     platform: "neutral",
     target: "es2023",
