@@ -1,4 +1,6 @@
-import { defineConfig } from "tsup";
+import type { Options } from "tsup";
 import { packageBuild } from "../../scripts/package-build.ts";
 
-export default defineConfig(packageBuild());
+const config: Options = packageBuild();
+
+export default config;
