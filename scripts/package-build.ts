@@ -23,20 +23,24 @@ function builtFiles(target: ExportTarget): string[] {
 }
 
 /**
- * The entries of the package in `folder`: `dist/native.js` is built from `src/native.ts`, or from `src/native/index.ts` where
- * the subpath is a folder. Throws for a declared entry that has no source.
+ * The entries of the package in `folder`: `dist/native.js` is built from `src/native.ts`, `src/native/index.ts` or
+ * `src/backend/native/index.ts`. A declared entry without a source is reported and left out, so that the rest can be worked
+ * on; `npm run check` (publint) and `npm run pack-test` fail for it.
  */
 export function packageEntries(folder: string): PackageEntry[] {
   const manifest = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as Manifest;
   const normal = (file: string): string => file.replace(/^\.\//, "");
   const commands = (typeof manifest.bin === "string" ? [manifest.bin] : Object.values(manifest.bin ?? {})).map(normal);
   const built = new Set([...Object.values(manifest.exports ?? {}).flatMap(builtFiles).map(normal), ...commands]);
-  return [...built].map((file) => {
+  return [...built].flatMap((file) => {
     const name = file.replace(/^dist\//, "").replace(/\.js$/, "");
-    const candidates = [`src/${name}.ts`, `src/${name}/index.ts`];
+    const candidates = [`src/${name}.ts`, `src/${name}/index.ts`, `src/backend/${name}/index.ts`];
     const source = candidates.find((candidate) => existsSync(join(folder, candidate)));
-    if (source === undefined) throw new Error(`${manifest.name} declares ${file} but has neither ${candidates.join(" nor ")}`);
-    return { name, source, command: commands.includes(file) };
+    if (source === undefined) {
+      console.error(`${manifest.name} declares ${file} but has neither ${candidates.join(" nor ")}`);
+      return [];
+    }
+    return [{ name, source, command: commands.includes(file) }];
   });
 }
 
