@@ -14,24 +14,31 @@ export const sizes: fc.Arbitrary<number> = fc.oneof(
 );
 
 /** As `sizes`, now and then 0. */
-export const sizesOrZero: fc.Arbitrary<number> = fc.oneof({ withCrossShrink: true }, { arbitrary: sizes, weight: 12 }, { arbitrary: fc.constant(0), weight: 1 });
+export const sizesOrZero: fc.Arbitrary<number> = fc.oneof(
+  { withCrossShrink: true },
+  { arbitrary: sizes, weight: 12 },
+  { arbitrary: fc.constant(0), weight: 1 },
+);
 
 /** Sizes from 1 to a small maximum. */
 export function small(maximum: number, minimum = 1): fc.Arbitrary<number> {
   return fc.integer({ min: minimum, max: maximum });
 }
 
-/** Shapes of up to `maxRank` axes and a bounded number of elements. */
-export function shapes({ maxRank = 4, minRank = 0, maxElements = 5000, zero = true } = {}): fc.Arbitrary<readonly number[]> {
-  return fc
-    .array(zero ? sizesOrZero : sizes, { minLength: minRank, maxLength: maxRank })
+/** Shapes of up to `maxRank` axes: mostly of a few elements, now and then of so many that threads share the work. */
+export function shapes({ maxRank = 4, minRank = 0, maxElements = 5000, large = true } = {}): fc.Arbitrary<readonly number[]> {
+  const usual = fc
+    .array(sizesOrZero, { minLength: minRank, maxLength: maxRank })
     .filter((shape) => elementCount(shape) <= maxElements);
+  if (!large) return usual;
+  const shared = fc.constantFrom([70001], [257, 301], [3, 30011], [301, 255]).filter((shape) => shape.length <= maxRank);
+  return fc.oneof({ withCrossShrink: true }, { arbitrary: usual, weight: 29 }, { arbitrary: shared, weight: 1 });
 }
 
 /** Layouts of contiguous fields: only the offset is free. */
 export const denseLayouts: fc.Arbitrary<Layout> = fc.nat(5).map((offset) => ({ offset }));
 
-/** Axes of the largest shapes; layouts are drawn for so many, and smaller views use the part that concerns them, so that shape and layout shrink apart. */
+/** Axes of the largest shapes. Layouts are drawn for so many, smaller views use their part: so shape and layout shrink apart. */
 const layoutRank = 4;
 
 /** Any layout: transposed, sliced, flipped, and with `broadcast` stretched by stride 0. */

@@ -26,7 +26,10 @@ describe("checkKernelsAgainstReference", () => {
       binary(parameters) {
         kernels.binary(parameters);
         if (parameters.operation === "add" && elementCount(parameters.output.shape) >= 3) {
-          store(parameters.output, load(parameters.output).map((value, i) => (i === 2 ? value + 0.01 : value)));
+          store(
+            parameters.output,
+            load(parameters.output).map((value, i) => (i === 2 ? value + 0.01 : value)),
+          );
         }
       },
     }));
@@ -48,7 +51,10 @@ describe("checkKernelsAgainstReference", () => {
     const backend = brokenBackend((kernels) => ({
       swiglu(parameters) {
         kernels.swiglu(parameters);
-        store(parameters.gate, load(parameters.gate).map((value) => value + 1));
+        store(
+          parameters.gate,
+          load(parameters.gate).map((value) => value + 1),
+        );
       },
     }));
     await expect(checkKernelAgainstReference(backend, "swiglu", { runs: 50, seed: 7 })).rejects.toThrow("changed from");
@@ -60,6 +66,8 @@ describe("checkKernelsAgainstReference", () => {
         throw new Error("not today");
       },
     }));
-    expect((await checkKernelsAgainstReference(backend, { runs: 5, kernels: ["arange", "fill"] })).map((mismatch) => mismatch.kernel)).toEqual(["arange"]);
+    expect(
+      (await checkKernelsAgainstReference(backend, { runs: 5, kernels: ["arange", "fill"] })).map((mismatch) => mismatch.kernel),
+    ).toEqual(["arange"]);
   });
 });

@@ -1,6 +1,6 @@
 /**
- * Every kernel of a backend beside the reference backend, on generated cases: odd sizes, nothing at all, broadcasting, transposed, sliced and flipped views,
- * special values. Internal: for tests of the backends in this package.
+ * Every kernel of a backend beside the reference backend, on generated cases: odd sizes, nothing at all, broadcasting, transposed, sliced
+ * and flipped views, special values. Internal: for tests of the backends in this package.
  */
 import fc from "fast-check";
 import type { Backend, KernelName } from "../backend/backend.ts";
@@ -47,6 +47,8 @@ export interface SuiteOptions {
   readonly tolerance?: number;
   /** Seed of the case generator; default: a new one each time, named in the error. */
   readonly seed?: number;
+  /** The backend that is right; default: the reference. */
+  readonly against?: Backend;
   /** Leave these cases out, for what a device cannot do. */
   readonly skip?: (name: KernelName, spec: object) => boolean;
 }
@@ -68,7 +70,7 @@ class Difference extends Error {}
 /** Runs one kernel beside the reference. @throws KernelMismatch with the shrunk case. */
 export async function checkKernelAgainstReference(backend: Backend, name: KernelName, options: SuiteOptions = {}): Promise<void> {
   const test = kernelTests[name] as KernelTests<KernelName>["fill"];
-  const reference = createReferenceBackend();
+  const reference = options.against ?? createReferenceBackend();
   const property = fc.asyncProperty(test.cases, async (generated) => {
     const spec = generated as KernelSpec<"fill">;
     fc.pre(!options.skip?.(name, spec));
@@ -125,7 +127,8 @@ function firstDifference(
     const value = actual[place]!;
     if (!isOutput || !covered[place]) {
       if (!Object.is(value, before[place])) {
-        return `${path}: ${isOutput ? "element outside the view" : "input"} at buffer element ${place} changed from ${before[place]} to ${value}`;
+        const what = isOutput ? "element outside the view" : "input";
+        return `${path}: ${what} at buffer element ${place} changed from ${before[place]} to ${value}`;
       }
     } else if (!(isFloat ? isClose(value, expected[place]!, tolerance) : value === expected[place])) {
       return `${path}: buffer element ${place} is ${value}, reference says ${expected[place]}`;

@@ -1,6 +1,6 @@
 /**
- * Kernel arguments as plain data: the same case can be laid out in the memory of any backend, printed, and shrunk. A spec holds the whole buffer, with guard
- * elements around and between the view's own, so that writes outside the view show.
+ * Kernel arguments as plain data: the same case can be laid out in the memory of any backend, printed, and shrunk. A spec holds the whole
+ * buffer, with guard elements around and between the view's own, so that writes outside the view show.
  */
 import { contiguousStrides, elementCount, elementOffset, forEachIndex } from "../backend/reference/access.ts";
 import type { KernelArguments, KernelName, QuantizedView, TensorView } from "../backend/backend.ts";
@@ -89,10 +89,14 @@ export function describeSpec(spec: unknown): string {
     forEachIndex(spec.shape, (index) => values.push(spec.storage[elementOffset(index, spec.strides, spec.offset)]!));
     const rowMajor = contiguousStrides(spec.shape).join() === spec.strides.join();
     const numbers = elementCount(spec.shape) > 24 ? `${values.slice(0, 24).join(", ")}, …` : values.join(", ");
-    return `${spec.dtype}[${spec.shape.join(", ")}]${rowMajor ? "" : ` strides [${spec.strides.join(", ")}]`}${spec.offset ? ` offset ${spec.offset}` : ""} = (${numbers})`;
+    const strides = rowMajor ? "" : ` strides [${spec.strides.join(", ")}]`;
+    const offset = spec.offset === 0 ? "" : ` offset ${spec.offset}`;
+    return `${spec.dtype}[${spec.shape.join(", ")}]${strides}${offset} = (${numbers})`;
   }
   if (Array.isArray(spec) || typeof spec !== "object" || spec === null) return JSON.stringify(spec) ?? "undefined";
-  const lines = Object.entries(spec).filter(([, value]) => value !== undefined).map(([field, value]) => `  ${field}: ${describeSpec(value)}`);
+  const lines = Object.entries(spec)
+    .filter(([, value]) => value !== undefined)
+    .map(([field, value]) => `  ${field}: ${describeSpec(value)}`);
   return `{\n${lines.join("\n")}\n}`;
 }
 

@@ -44,7 +44,36 @@ export function sprinkled(seed: number, usual: Filler, rare: readonly number[]):
 
 /** float32 values where functions tend to go wrong. */
 export const specialFloats: readonly number[] = [
-  0, -0, 1, -1, 0.5, -0.5, 1.5, 2.5, -1.5, 3, 1e-6, -1e-6, 1e-20, 20, -20, 88, -88, 89, -90, 104, -110, 1e10, -1e10, 8388609, 1e30, -1e30, 1.5e-45, Infinity, -Infinity, NaN,
+  0,
+  -0,
+  1,
+  -1,
+  0.5,
+  -0.5,
+  1.5,
+  2.5,
+  -1.5,
+  3,
+  1e-6,
+  -1e-6,
+  1e-20,
+  20,
+  -20,
+  88,
+  -88,
+  89,
+  -90,
+  104,
+  -110,
+  1e10,
+  -1e10,
+  8388609,
+  1e30,
+  -1e30,
+  1.5e-45,
+  Infinity,
+  -Infinity,
+  NaN,
 ];
 
 /** int32 values at the edges. */

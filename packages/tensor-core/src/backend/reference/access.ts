@@ -1,6 +1,6 @@
 /**
- * How reference kernels see tensors: `load` gathers a view of any dtype and strides into a row-major Float64Array, `store` scatters one back and rounds
- * once. Between the two every kernel is a plain loop over float64.
+ * How reference kernels see tensors: `load` gathers a view of any dtype and strides into a row-major Float64Array, `store` scatters one
+ * back and rounds once. Between the two every kernel is a plain loop over float64.
  */
 import { DeviceError, DtypeError } from "../../errors.ts";
 import { float16BitsToFloat32, float32ToFloat16Bits, itemSize, viewTypedArray } from "../../tensor/dtype.ts";
@@ -68,7 +68,7 @@ export function store(view: TensorView, values: ArrayLike<number>): void {
   else forEachOffset(view, (place, position) => (storage[place] = values[position]!));
 }
 
-/** The value that `value` becomes in a dtype: integers truncate and saturate with NaN = 0, bool is "not zero". Rounding of floats is left to `store`. */
+/** What `value` becomes in a dtype: integers truncate and saturate, NaN = 0; bool is "not zero". Rounding of floats is left to `store`. */
 export function convert(value: number, dtype: Dtype): number {
   switch (dtype) {
     case "float32":
@@ -112,9 +112,8 @@ function storageOf(view: TensorView): TypedArray | Float64Array {
     const lowest = reaches.reduce((sum, reach) => sum + Math.min(reach, 0), view.offset);
     const highest = reaches.reduce((sum, reach) => sum + Math.max(reach, 0), view.offset);
     if (!(lowest >= 0 && highest < storage.length)) {
-      throw new RangeError(
-        `reference: view [${view.shape.join(", ")}] with strides [${view.strides.join(", ")}] and offset ${view.offset} leaves its buffer of ${storage.length} elements`,
-      );
+      const place = `strides [${view.strides.join(", ")}] and offset ${view.offset}`;
+      throw new RangeError(`reference: view [${view.shape.join(", ")}] with ${place} leaves its buffer of ${storage.length} elements`);
     }
   }
   return storage;

@@ -24,7 +24,8 @@ export const attentionKernels: Pick<Kernels, "attention" | "attentionGradient"> 
     store(logSumExp, totals);
   },
 
-  // With P the probabilities, O = P V and G = ∂L/∂O: ∂L/∂V = Pᵀ G, T = G Vᵀ = ∂L/∂P, ∂L/∂S = P (T - Σ_j T P), ∂L/∂Q = scale S' K, ∂L/∂K = scale S'ᵀ Q.
+  // With P the probabilities, S the scores, O = P V, G = ∂L/∂O and T = G Vᵀ = ∂L/∂P:
+  // ∂L/∂V = Pᵀ G, ∂L/∂S = P (T - Σ_j T P), ∂L/∂Q = scale (∂L/∂S) K, ∂L/∂K = scale (∂L/∂S)ᵀ Q.
   attentionGradient(parameters) {
     const { gradient, query, key, value, scale, queryGradient, keyGradient, valueGradient } = parameters;
     const [batch, , queries, headDim] = query.shape as [number, number, number, number];
@@ -73,7 +74,7 @@ function forEachHead({ query, key }: AttentionInputs, visit: (batch: number, hea
   }
 }
 
-/** softmax(scale · q kᵀ + mask) of one head, [queries, keys], and ln Σ e^score of each query. Recomputed from q and k, for backward as well. */
+/** softmax(scale · q kᵀ + mask) of one head, [queries, keys], and ln Σ e^score of each query. Backward recomputes it from q and k too. */
 function headProbabilities(
   { query, key, mask, scale, causal, queryOffset }: AttentionInputs,
   batch: number,

@@ -23,7 +23,10 @@ export const elementwiseKernels: Pick<
   unaryGradient({ operation, gradient, input, result }) {
     const x = load(input);
     const derivative = unaryDerivatives[operation];
-    store(result, load(gradient).map((g, i) => g * derivative(x[i]!)));
+    store(
+      result,
+      load(gradient).map((g, i) => g * derivative(x[i]!)),
+    );
   },
 
   predicate({ operation, input, output }) {
@@ -33,29 +36,44 @@ export const elementwiseKernels: Pick<
   binary({ operation, a, b, output }) {
     const right = load(b);
     const apply = binaryFunctionOf(operation, output);
-    store(output, load(a).map((left, i) => apply(left, right[i]!)));
+    store(
+      output,
+      load(a).map((left, i) => apply(left, right[i]!)),
+    );
   },
 
   binaryScalar({ operation, a, scalar, reversed, output }) {
     const apply = binaryFunctionOf(operation, output);
-    store(output, load(a).map((value) => (reversed ? apply(scalar, value) : apply(value, scalar))));
+    store(
+      output,
+      load(a).map((value) => (reversed ? apply(scalar, value) : apply(value, scalar))),
+    );
   },
 
   compare({ operation, a, b, output }) {
     const right = load(b);
     const apply = compareFunctions[operation];
-    store(output, load(a).map((left, i) => apply(left, right[i]!)));
+    store(
+      output,
+      load(a).map((left, i) => apply(left, right[i]!)),
+    );
   },
 
   where({ condition, a, b, output }) {
     const whenTrue = load(a);
     const whenFalse = load(b);
-    store(output, load(condition).map((chosen, i) => (chosen !== 0 ? whenTrue[i]! : whenFalse[i]!)));
+    store(
+      output,
+      load(condition).map((chosen, i) => (chosen !== 0 ? whenTrue[i]! : whenFalse[i]!)),
+    );
   },
 
   addScaled({ output, input, scale }) {
     const added = load(input);
-    store(output, load(output).map((value, i) => value + scale * added[i]!));
+    store(
+      output,
+      load(output).map((value, i) => value + scale * added[i]!),
+    );
   },
 };
 

@@ -6,15 +6,24 @@ import { silu, siluDerivative } from "./functions.ts";
 export const feedforwardKernels: Pick<Kernels, "swiglu" | "swigluGradient" | "rotaryEmbedding"> = {
   swiglu({ gate, up, output }) {
     const u = load(up);
-    store(output, load(gate).map((g, i) => silu(g) * u[i]!));
+    store(
+      output,
+      load(gate).map((g, i) => silu(g) * u[i]!),
+    );
   },
 
   swigluGradient({ gradient, gate, up, gateGradient, upGradient }) {
     const d = load(gradient);
     const g = load(gate);
     const u = load(up);
-    store(gateGradient, d.map((value, i) => value * u[i]! * siluDerivative(g[i]!)));
-    store(upGradient, d.map((value, i) => value * silu(g[i]!)));
+    store(
+      gateGradient,
+      d.map((value, i) => value * u[i]! * siluDerivative(g[i]!)),
+    );
+    store(
+      upGradient,
+      d.map((value, i) => value * silu(g[i]!)),
+    );
   },
 
   rotaryEmbedding({ input, output, cosine, sine, positions, positionOffset, layout, inverse }) {

@@ -15,16 +15,28 @@ export const fftKernels: Pick<Kernels, "fft" | "realFft" | "inverseRealFft"> = {
   fft({ inputReal, inputImaginary, outputReal, outputImaginary, outer, length, inner, inverse, scale }) {
     const lines = { real: load(inputReal), imaginary: load(inputImaginary) };
     const result = alongMiddle(lines, { outer, from: length, to: length, inner }, (line) => transform(line, inverse));
-    store(outputReal, result.real.map((value) => value * scale));
-    store(outputImaginary, result.imaginary.map((value) => value * scale));
+    store(
+      outputReal,
+      result.real.map((value) => value * scale),
+    );
+    store(
+      outputImaginary,
+      result.imaginary.map((value) => value * scale),
+    );
   },
 
   realFft({ input, outputReal, outputImaginary, outer, length, inner, scale }) {
     const real = load(input);
     const lines = { real, imaginary: new Float64Array(real.length) };
     const result = alongMiddle(lines, { outer, from: length, to: Math.floor(length / 2) + 1, inner }, (line) => transform(line, false));
-    store(outputReal, result.real.map((value) => value * scale));
-    store(outputImaginary, result.imaginary.map((value) => value * scale));
+    store(
+      outputReal,
+      result.real.map((value) => value * scale),
+    );
+    store(
+      outputImaginary,
+      result.imaginary.map((value) => value * scale),
+    );
   },
 
   inverseRealFft({ inputReal, inputImaginary, output, outer, length, inner, scale }) {
@@ -32,11 +44,14 @@ export const fftKernels: Pick<Kernels, "fft" | "realFft" | "inverseRealFft"> = {
     const result = alongMiddle(lines, { outer, from: Math.floor(length / 2) + 1, to: length, inner }, (line) =>
       transform(hermitianExtension(line, length), true),
     );
-    store(output, result.real.map((value) => value * scale));
+    store(
+      output,
+      result.real.map((value) => value * scale),
+    );
   },
 };
 
-/** Applies `apply` to every line along the middle axis of [outer, from, inner]; the first `to` values of each result make [outer, to, inner]. */
+/** Applies `apply` to each line along the middle axis of [outer, from, inner]; the first `to` values of the results make [outer, to, inner]. */
 function alongMiddle(
   input: Complex,
   { outer, from, to, inner }: { outer: number; from: number; to: number; inner: number },

@@ -11,7 +11,8 @@ export function erfc(x: number): number {
   if (Number.isNaN(x)) return NaN;
   if (x < 2) return 1 - erf(x);
   if (x > 28) return 0;
-  // Continued fraction (Abramowitz & Stegun 7.1.14), evaluated from the far end: e^(x²) √π erfc(x) = 1 / (x + (1/2) / (x + 1 / (x + (3/2) / (x + …)))).
+  // Continued fraction (Abramowitz & Stegun 7.1.14), evaluated from the far end:
+  // e^(x²) √π erfc(x) = 1 / (x + (1/2) / (x + 1 / (x + (3/2) / (x + …)))).
   let tail = x;
   for (let n = 120; n >= 1; n--) tail = x + n / 2 / tail;
   return Math.exp(-x * x) / (Math.sqrt(Math.PI) * tail);
@@ -124,7 +125,8 @@ export const unaryDerivatives: Record<UnaryOperation, (x: number) => number> = {
   sigmoid: (x) => sigmoid(x) * sigmoid(-x),
   relu: (x) => (x > 0 ? 1 : 0),
   silu: siluDerivative,
-  gelu: (x) => (Math.abs(x) === Infinity ? (x > 0 ? 1 : 0) : 0.5 * erfc(-x / Math.SQRT2) + (x * Math.exp((-x * x) / 2)) / Math.sqrt(2 * Math.PI)),
+  gelu: (x) =>
+    Math.abs(x) === Infinity ? (x > 0 ? 1 : 0) : 0.5 * erfc(-x / Math.SQRT2) + (x * Math.exp((-x * x) / 2)) / Math.sqrt(2 * Math.PI),
   geluTanh: (x) => {
     if (Math.abs(x) > 1e3) return x > 0 ? 1 : 0;
     const s = sigmoid(2 * geluSlope * (x + geluCubic * x ** 3));
@@ -188,7 +190,7 @@ export const integerBinaryFunctions: Record<BinaryOperation, (a: number, b: numb
   minimum: Math.min,
   remainder: (a, b) => (b === 0 ? 0 : remainder(a, b)),
   atan2: () => {
-    throw new DtypeError("atan2 takes float32, not int32; convert with astype(\"float32\")");
+    throw new DtypeError('atan2 takes float32, not int32; convert with astype("float32")');
   },
 };
 

@@ -6,8 +6,8 @@ import { unaryFunctions } from "./functions.ts";
 import { createReferenceBackend } from "./index.ts";
 import { ExactBuffer } from "./memory.ts";
 
-// Every gradient kernel against central differences of its forward kernel. Views are backed by float64 (ExactBuffer), so a step of 1e-5 leaves about ten
-// correct digits and a wrong factor or a forgotten term cannot pass as rounding.
+// Every gradient kernel against central differences of its forward kernel. Views are backed by float64 (ExactBuffer), so a step of 1e-5
+// leaves about ten correct digits, and a wrong factor or a forgotten term cannot pass as rounding.
 const { kernels } = createReferenceBackend();
 const step = 1e-5;
 
@@ -52,7 +52,9 @@ function expectClose(actual: TensorView, expected: Float64Array): void {
   const values = load(actual);
   expect(values.length).toBe(expected.length);
   values.forEach((value, i) => {
-    expect(Math.abs(value - expected[i]!), `element ${i}: ${value} beside numeric ${expected[i]}`).toBeLessThan(2e-8 * (10 + Math.abs(expected[i]!)));
+    expect(Math.abs(value - expected[i]!), `element ${i}: ${value} beside numeric ${expected[i]}`).toBeLessThan(
+      2e-8 * (10 + Math.abs(expected[i]!)),
+    );
   });
 }
 
@@ -81,7 +83,10 @@ describe("unaryGradient", () => {
       const result = exact([6]);
       kernels.unaryGradient({ operation, gradient: exact([6], () => 1), input, output: exact([6]), result });
       const flat = operation === "sigmoid" || operation === "tanh" || operation === "erf";
-      expect(Array.from(load(result), (value) => Math.abs(Math.round(value))), operation).toEqual(flat ? [0, 0, 0, 0, 0, 0] : [0, 0, 0, 1, 1, 1]);
+      expect(
+        Array.from(load(result), (value) => Math.abs(Math.round(value))),
+        operation,
+      ).toEqual(flat ? [0, 0, 0, 0, 0, 0] : [0, 0, 0, 1, 1, 1]);
     }
   });
 });
@@ -173,29 +178,33 @@ describe("attentionGradient", () => {
     { causal: false, masked: false, heads: 2, keyHeads: 2, queryOffset: 0 },
     { causal: true, masked: false, heads: 4, keyHeads: 2, queryOffset: 1 },
     { causal: true, masked: true, heads: 2, keyHeads: 1, queryOffset: -1 },
-  ])("causal $causal, masked $masked, $heads heads on $keyHeads, offset $queryOffset", ({ causal, masked, heads, keyHeads, queryOffset }) => {
-    const [batch, queries, keys, headDim] = [2, 3, 4, 3];
-    const queryShape = [batch, heads, queries, headDim];
-    const keyShape = [batch, keyHeads, keys, headDim];
-    const query = exact(queryShape, normals(1));
-    const key = exact(keyShape, normals(2));
-    const value = exact(keyShape, normals(3));
-    const gradient = exact(queryShape, normals(4));
-    const output = exact(queryShape);
-    const logSumExp = exact([batch, heads, queries]);
-    // One mask for all batches and heads: broadcasting by stride 0.
-    const plane = exact([queries, keys], (i) => (i % 5 === 2 ? -Infinity : i / 8));
-    const mask = masked ? { ...plane, shape: [batch, heads, queries, keys], strides: [0, 0, keys, 1] } : undefined;
-    const inputs = { query, key, value, mask, scale: 0.6, causal, queryOffset };
-    const by = (view: TensorView): Float64Array => numericGradient("attention", { ...inputs, output, logSumExp }, [[output, gradient]], view);
-    const expected = [by(query), by(key), by(value)];
-    kernels.attention({ ...inputs, output, logSumExp });
-    const gradients = { queryGradient: exact(queryShape), keyGradient: exact(keyShape), valueGradient: exact(keyShape) };
-    kernels.attentionGradient({ ...inputs, output, logSumExp, gradient, ...gradients });
-    expectClose(gradients.queryGradient, expected[0]!);
-    expectClose(gradients.keyGradient, expected[1]!);
-    expectClose(gradients.valueGradient, expected[2]!);
-  });
+  ])(
+    "causal $causal, masked $masked, $heads heads on $keyHeads, offset $queryOffset",
+    ({ causal, masked, heads, keyHeads, queryOffset }) => {
+      const [batch, queries, keys, headDim] = [2, 3, 4, 3];
+      const queryShape = [batch, heads, queries, headDim];
+      const keyShape = [batch, keyHeads, keys, headDim];
+      const query = exact(queryShape, normals(1));
+      const key = exact(keyShape, normals(2));
+      const value = exact(keyShape, normals(3));
+      const gradient = exact(queryShape, normals(4));
+      const output = exact(queryShape);
+      const logSumExp = exact([batch, heads, queries]);
+      // One mask for all batches and heads: broadcasting by stride 0.
+      const plane = exact([queries, keys], (i) => (i % 5 === 2 ? -Infinity : i / 8));
+      const mask = masked ? { ...plane, shape: [batch, heads, queries, keys], strides: [0, 0, keys, 1] } : undefined;
+      const inputs = { query, key, value, mask, scale: 0.6, causal, queryOffset };
+      const by = (view: TensorView): Float64Array =>
+        numericGradient("attention", { ...inputs, output, logSumExp }, [[output, gradient]], view);
+      const expected = [by(query), by(key), by(value)];
+      kernels.attention({ ...inputs, output, logSumExp });
+      const gradients = { queryGradient: exact(queryShape), keyGradient: exact(keyShape), valueGradient: exact(keyShape) };
+      kernels.attentionGradient({ ...inputs, output, logSumExp, gradient, ...gradients });
+      expectClose(gradients.queryGradient, expected[0]!);
+      expectClose(gradients.keyGradient, expected[1]!);
+      expectClose(gradients.valueGradient, expected[2]!);
+    },
+  );
 });
 
 describe("sequence gradients", () => {

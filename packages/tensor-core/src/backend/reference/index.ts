@@ -14,8 +14,8 @@ import { sequenceKernels } from "./sequence.ts";
 import { sortKernels } from "./sort.ts";
 
 /**
- * The reference device: float64 loops that follow the formulas of the contract, rounded once when stored. Every other backend is tested against it, and it
- * computes where WebAssembly SIMD is missing. Correct and slow.
+ * The reference device: float64 loops that follow the formulas of the contract, rounded once when stored. Every other backend is tested
+ * against it, and it computes where WebAssembly SIMD is missing. Correct and slow.
  */
 export function createReferenceBackend(): Backend {
   const memory = new ReferenceMemory();

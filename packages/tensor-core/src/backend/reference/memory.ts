@@ -38,8 +38,8 @@ export class ReferenceBuffer implements DeviceBuffer {
 }
 
 /**
- * float64 storage behind views that say float32. Tests differentiate kernels numerically through it, where float32 rounding would hide errors;
- * nothing else makes one.
+ * float64 storage behind views that say float32. Tests differentiate kernels numerically through it, where float32 rounding would hide
+ * errors; nothing else makes one.
  */
 export class ExactBuffer implements DeviceBuffer {
   readonly values: Float64Array;

@@ -11,11 +11,17 @@ export const movementKernels: Pick<
   },
 
   arange({ output, start, step }) {
-    store(output, Float64Array.from({ length: elementCount(output.shape) }, (_, i) => convert(start + i * step, output.dtype)));
+    store(
+      output,
+      Float64Array.from({ length: elementCount(output.shape) }, (_, i) => convert(start + i * step, output.dtype)),
+    );
   },
 
   copy({ input, output }) {
-    store(output, load(input).map((value) => convert(value, output.dtype)));
+    store(
+      output,
+      load(input).map((value) => convert(value, output.dtype)),
+    );
   },
 
   gather({ input, indices, output, outer, size, inner }) {

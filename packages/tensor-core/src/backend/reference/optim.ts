@@ -4,7 +4,18 @@ import { load, store } from "./access.ts";
 /** Optimizer steps, in place. */
 export const optimizerKernels: Pick<Kernels, "adamW" | "sgd"> = {
   adamW({
-    parameter, gradient, firstMoment, secondMoment, learningRate, beta1, beta2, epsilon, weightDecay, correction1, correction2, gradientScale,
+    parameter,
+    gradient,
+    firstMoment,
+    secondMoment,
+    learningRate,
+    beta1,
+    beta2,
+    epsilon,
+    weightDecay,
+    correction1,
+    correction2,
+    gradientScale,
   }) {
     const p = load(parameter);
     const m = load(firstMoment);

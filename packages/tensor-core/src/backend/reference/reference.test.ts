@@ -148,14 +148,24 @@ describe("kernels on small known cases", () => {
     const values = view("float32", [1, 6]);
     const indices = view("int32", [1, 6]);
     kernels.sort({ input, values, indices, rows: 1, columns: 6, descending: false });
-    expect([numbers(values), numbers(indices)]).toEqual([[-1, -1, 2, 2, Infinity, NaN], [2, 5, 0, 3, 4, 1]]);
+    expect([numbers(values), numbers(indices)]).toEqual([
+      [-1, -1, 2, 2, Infinity, NaN],
+      [2, 5, 0, 3, 4, 1],
+    ]);
     kernels.sort({ input, values, indices, rows: 1, columns: 6, descending: true });
-    expect([numbers(values), numbers(indices)]).toEqual([[Infinity, 2, 2, -1, -1, NaN], [4, 0, 3, 2, 5, 1]]);
+    expect([numbers(values), numbers(indices)]).toEqual([
+      [Infinity, 2, 2, -1, -1, NaN],
+      [4, 0, 3, 2, 5, 1],
+    ]);
   });
 
   it("gives zeros to queries that see nothing", () => {
     const shape = [1, 1, 2, 2];
-    const [query, key, value] = [view("float32", shape, [1, 2, 3, 4]), view("float32", shape, [1, 0, 0, 1]), view("float32", shape, [5, 6, 7, 8])];
+    const [query, key, value] = [
+      view("float32", shape, [1, 2, 3, 4]),
+      view("float32", shape, [1, 0, 0, 1]),
+      view("float32", shape, [5, 6, 7, 8]),
+    ];
     const [output, logSumExp] = [view("float32", shape), view("float32", [1, 1, 2])];
     kernels.attention({ query, key, value, output, logSumExp, scale: 1, causal: true, queryOffset: -1 });
     expect(numbers(output)).toEqual([0, 0, 5, 6]);
@@ -166,7 +176,17 @@ describe("kernels on small known cases", () => {
     const [parameter, gradient] = [view("float32", [1], [1]), view("float32", [1], [4])];
     const [firstMoment, secondMoment] = [view("float32", [1]), view("float32", [1])];
     const betas = { beta1: 0.5, beta2: 0.75, correction1: 0.5, correction2: 0.25 };
-    kernels.adamW({ parameter, gradient, firstMoment, secondMoment, learningRate: 0.5, ...betas, epsilon: 0, weightDecay: 0.25, gradientScale: 0.5 });
+    kernels.adamW({
+      parameter,
+      gradient,
+      firstMoment,
+      secondMoment,
+      learningRate: 0.5,
+      ...betas,
+      epsilon: 0,
+      weightDecay: 0.25,
+      gradientScale: 0.5,
+    });
     // g = 2, m = 1, v = 1; both corrected to 2 and 4: the step is 2 / 2 + 0.25 · 1.
     expect([numbers(firstMoment), numbers(secondMoment), numbers(parameter)]).toEqual([[1], [1], [1 - 0.5 * 1.25]]);
   });
@@ -202,10 +222,24 @@ describe("Fourier transforms", () => {
   const lengths = [1, 2, 3, 4, 5, 7, 8, 12, 30, 64, 67, 77, 101, 128, 134, 202, 256, 330, 521];
 
   function transformed(length: number, inverse: boolean): { real: number[]; imaginary: number[] } {
-    const input = [1, 2].map((seed) => view("float32", [1, length, 1], Array.from({ length }, (_, i) => normals(seed)(i))));
+    const input = [1, 2].map((seed) =>
+      view(
+        "float32",
+        [1, length, 1],
+        Array.from({ length }, (_, i) => normals(seed)(i)),
+      ),
+    );
     const output = [0, 0].map(() => view("float32", [1, length, 1]));
     kernels.fft({
-      inputReal: input[0]!, inputImaginary: input[1]!, outputReal: output[0]!, outputImaginary: output[1]!, outer: 1, length, inner: 1, inverse, scale: 1,
+      inputReal: input[0]!,
+      inputImaginary: input[1]!,
+      outputReal: output[0]!,
+      outputImaginary: output[1]!,
+      outer: 1,
+      length,
+      inner: 1,
+      inverse,
+      scale: 1,
     });
     return { real: numbers(output[0]!), imaginary: numbers(output[1]!) };
   }
@@ -238,11 +272,23 @@ describe("Fourier transforms", () => {
   it.each(lengths)("comes back from the half spectrum, length %d", (length) => {
     const half = Math.floor(length / 2) + 1;
     const [outer, inner] = [2, 3];
-    const input = view("float32", [outer, length, inner], Array.from({ length: outer * length * inner }, (_, i) => normals(3)(i)));
+    const input = view(
+      "float32",
+      [outer, length, inner],
+      Array.from({ length: outer * length * inner }, (_, i) => normals(3)(i)),
+    );
     const [outputReal, outputImaginary] = [view("float32", [outer, half, inner]), view("float32", [outer, half, inner])];
     const back = view("float32", input.shape);
     kernels.realFft({ input, outputReal, outputImaginary, outer, length, inner, scale: 1 });
-    kernels.inverseRealFft({ inputReal: outputReal, inputImaginary: outputImaginary, output: back, outer, length, inner, scale: 1 / length });
+    kernels.inverseRealFft({
+      inputReal: outputReal,
+      inputImaginary: outputImaginary,
+      output: back,
+      outer,
+      length,
+      inner,
+      scale: 1 / length,
+    });
     const original = numbers(input);
     numbers(back).forEach((value, i) => expect(Math.abs(value - original[i]!)).toBeLessThan(2e-6));
   });

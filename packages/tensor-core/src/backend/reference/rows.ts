@@ -4,7 +4,14 @@ import { load, store } from "./access.ts";
 /** Softmax, normalisations and losses over rows. */
 export const rowKernels: Pick<
   Kernels,
-  | "softmax" | "softmaxGradient" | "layerNorm" | "layerNormGradient" | "rmsNorm" | "rmsNormGradient" | "crossEntropy" | "crossEntropyGradient"
+  | "softmax"
+  | "softmaxGradient"
+  | "layerNorm"
+  | "layerNormGradient"
+  | "rmsNorm"
+  | "rmsNormGradient"
+  | "crossEntropy"
+  | "crossEntropyGradient"
 > = {
   softmax({ input, output, rows, columns, scale, mask, logarithm }) {
     const added = mask && load(mask);
@@ -115,7 +122,8 @@ export const rowKernels: Pick<
         meanProduct += (scaled(c) * x[r * columns + c]!) / columns;
         weightSum[c]! += g[r * columns + c]! * x[r * columns + c]! * rstds[r]!;
       }
-      for (let c = 0; c < columns; c++) result[r * columns + c] = rstds[r]! * scaled(c) - x[r * columns + c]! * rstds[r]! ** 3 * meanProduct;
+      for (let c = 0; c < columns; c++)
+        result[r * columns + c] = rstds[r]! * scaled(c) - x[r * columns + c]! * rstds[r]! ** 3 * meanProduct;
     }
     store(inputGradient, result);
     storeOptional(weightGradient, weightSum);

@@ -3,16 +3,14 @@ import { load, store } from "./access.ts";
 import { sigmoid, silu, siluDerivative, softplus } from "./functions.ts";
 
 /** Causal convolution and the selective scan. */
-export const sequenceKernels: Pick<
-  Kernels,
-  "causalConv1d" | "causalConv1dGradient" | "selectiveScan" | "selectiveScanGradient"
-> = {
+export const sequenceKernels: Pick<Kernels, "causalConv1d" | "causalConv1dGradient" | "selectiveScan" | "selectiveScanGradient"> = {
   causalConv1d(parameters) {
     const activate = parameters.silu ? silu : (x: number): number => x;
     store(parameters.output, convolve(parameters).map(activate));
   },
 
-  // With z the sum before the activation and u = g f'(z): ∂L/∂x[b, t - width + 1 + j, c] += u[b, t, c] weight[c, j], and the same sum over x for weight.
+  // With z the sum before the activation and u = g f'(z): ∂L/∂x[b, t - width + 1 + j, c] += u[b, t, c] weight[c, j],
+  // and ∂L/∂weight[c, j] += u[b, t, c] x[b, t - width + 1 + j, c].
   causalConv1dGradient(parameters) {
     const { gradient, input, weight, initialState, batch, sequence, channels, width } = parameters;
     const { inputGradient, weightGradient, biasGradient, initialStateGradient } = parameters;
@@ -162,7 +160,7 @@ function convolve({ input, weight, bias, initialState, batch, sequence, channels
 
 type Scan = Pick<
   KernelArguments["selectiveScan"],
-  | "input" | "delta" | "stateMatrix" | "inputMatrix" | "initialState" | "deltaSoftplus" | "batch" | "sequence" | "channels" | "stateSize"
+  "input" | "delta" | "stateMatrix" | "inputMatrix" | "initialState" | "deltaSoftplus" | "batch" | "sequence" | "channels" | "stateSize"
 >;
 
 /** All states h[t]; `at(b, -1, …)` is the initial state. */

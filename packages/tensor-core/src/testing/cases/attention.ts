@@ -7,9 +7,21 @@ import { choices, normals } from "../values.ts";
 
 const forwards = fc
   .record({
-    batch: small(2), keyHeads: small(3), group: small(3), queries: fc.oneof(small(9), small(70)), keys: fc.oneof(small(9), small(90)),
-    headDim: fc.oneof(small(9), fc.constantFrom(16, 32, 64)), causal: fc.boolean(), queryOffset: small(6, -3), sharp: fc.boolean(), seed: seeds,
-    query: rowLayouts(4), key: rowLayouts(4), value: rowLayouts(4), output: rowLayouts(4), mask: fc.option(layouts(), { nil: undefined }),
+    batch: small(2),
+    keyHeads: small(3),
+    group: small(3),
+    queries: fc.oneof(small(9), small(70)),
+    keys: fc.oneof(small(9), small(90)),
+    headDim: fc.oneof(small(9), fc.constantFrom(16, 32, 64)),
+    causal: fc.boolean(),
+    queryOffset: small(6, -3),
+    sharp: fc.boolean(),
+    seed: seeds,
+    query: rowLayouts(4),
+    key: rowLayouts(4),
+    value: rowLayouts(4),
+    output: rowLayouts(4),
+    mask: fc.option(layouts(), { nil: undefined }),
   })
   .map((drawn): KernelSpec<"attention"> => {
     const { batch, keyHeads, group, queries, keys, headDim, seed } = drawn;

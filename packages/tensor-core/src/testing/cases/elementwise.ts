@@ -9,11 +9,41 @@ import { choices, integers, normals, specialFloats, specialIntegers, sprinkled, 
 
 const unaryOperations = Object.keys(unaryFunctions) as UnaryOperation[];
 const integerUnaryOperations: readonly UnaryOperation[] = ["negative", "absolute", "sign", "square", "relu"];
-const exactUnaryOperations: readonly UnaryOperation[] = ["negative", "absolute", "sign", "relu", "square", "sqrt", "reciprocal", "floor", "ceil", "round", "trunc"];
-const binaryOperations: readonly BinaryOperation[] = ["add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "remainder", "atan2"];
+const exactUnaryOperations: readonly UnaryOperation[] = [
+  "negative",
+  "absolute",
+  "sign",
+  "relu",
+  "square",
+  "sqrt",
+  "reciprocal",
+  "floor",
+  "ceil",
+  "round",
+  "trunc",
+];
+const binaryOperations: readonly BinaryOperation[] = [
+  "add",
+  "subtract",
+  "multiply",
+  "divide",
+  "power",
+  "maximum",
+  "minimum",
+  "remainder",
+  "atan2",
+];
 const predicates: readonly UnaryPredicate[] = ["isNaN", "isFinite", "logicalNot"];
 const comparisons: readonly CompareOperation[] = [
-  "equal", "notEqual", "less", "lessEqual", "greater", "greaterEqual", "logicalAnd", "logicalOr", "logicalXor",
+  "equal",
+  "notEqual",
+  "less",
+  "lessEqual",
+  "greater",
+  "greaterEqual",
+  "logicalAnd",
+  "logicalOr",
+  "logicalXor",
 ];
 
 /** Where the sine of a float32 still means something: far out, one rounding step spans the period. */
@@ -36,7 +66,8 @@ function operandsOf(operation: BinaryOperation, dtype: Dtype, seed: number): rea
   if (dtype === "int32") {
     const any = sprinkled(seed, integers(seed, -1000, 1000), specialIntegers);
     if (operation === "power") return [integers(seed, -9, 9), integers(seed + 9, 0, 9)];
-    if (operation === "divide" || operation === "remainder") return [integers(seed, -1000, 1000), choices(seed + 9, [1, 2, 3, -2, -7, 31, -1])];
+    if (operation === "divide" || operation === "remainder")
+      return [integers(seed, -1000, 1000), choices(seed + 9, [1, 2, 3, -2, -7, 31, -1])];
     return [any, sprinkled(seed + 9, integers(seed + 9, -1000, 1000), specialIntegers)];
   }
   if (operation === "power") {
@@ -45,7 +76,8 @@ function operandsOf(operation: BinaryOperation, dtype: Dtype, seed: number): rea
       : [sprinkled(seed, integers(seed, -4, 4), [0.5, -0.5]), integers(seed + 9, -4, 5)];
   }
   // Multiples of 1/4: a floor of the quotient is exact, however it is computed.
-  if (operation === "remainder") return [(i) => integers(seed, -400, 400)(i) / 4, (i) => choices(seed + 9, [0.25, 0.75, 1, 3, -1.25, -7])(i)];
+  if (operation === "remainder")
+    return [(i) => integers(seed, -400, 400)(i) / 4, (i) => choices(seed + 9, [0.25, 0.75, 1, 3, -1.25, -7])(i)];
   const usual = normals(seed, 0, 3);
   return [sprinkled(seed, usual, specialFloats), sprinkled(seed + 9, normals(seed + 9, 0, 3), specialFloats)];
 }
@@ -72,7 +104,14 @@ export const elementwiseTests: KernelTests<
     outputs: ["output"],
     tolerance: ({ operation }) => unaryTolerance(operation),
     cases: fc
-      .record({ shape: shapes(), operation: fc.constantFrom(...unaryOperations), integer: fc.boolean(), input: layouts(), output: denseLayouts, seed: seeds })
+      .record({
+        shape: shapes(),
+        operation: fc.constantFrom(...unaryOperations),
+        integer: fc.boolean(),
+        input: layouts(),
+        output: denseLayouts,
+        seed: seeds,
+      })
       .map(({ shape, operation, integer, input, output, seed }) => {
         const dtype = integer && integerUnaryOperations.includes(operation) ? "int32" : "float32";
         const fill = dtype === "int32" ? numbersOf(dtype, seed) : argumentsOf(operation, seed);
@@ -83,25 +122,35 @@ export const elementwiseTests: KernelTests<
   unaryGradient: {
     outputs: ["result"],
     tolerance: ({ operation }) => (operation === "tan" ? { absolute: 1e-4, relative: 1e-4 } : { absolute: 2e-5, relative: 2e-5 }),
-    cases: fc.record({ shape: shapes(), operation: fc.constantFrom(...unaryOperations), layout: denseLayouts, seed: seeds }).map(({ shape, operation, layout, seed }) => {
-      const rooted = operation === "log" || operation === "sqrt" || operation === "rsqrt" || operation === "log1p" || operation === "reciprocal";
-      const fill = rooted ? uniforms(seed, 0.05, 9) : sprinkled(seed, normals(seed, 0, 2), operation === "tan" ? [0, 0.5] : noOverflow);
-      const x: Filler = (i) => Math.fround(fill(i));
-      return {
-        operation,
-        gradient: tensorSpec("float32", shape, normals(seed + 3), layout),
-        input: tensorSpec("float32", shape, x, layout),
-        output: tensorSpec("float32", shape, (i) => unaryFunctions[operation](x(i)), layout),
-        result: outputSpec("float32", shape, layout),
-      };
-    }),
+    cases: fc
+      .record({ shape: shapes(), operation: fc.constantFrom(...unaryOperations), layout: denseLayouts, seed: seeds })
+      .map(({ shape, operation, layout, seed }) => {
+        const rooted =
+          operation === "log" || operation === "sqrt" || operation === "rsqrt" || operation === "log1p" || operation === "reciprocal";
+        const fill = rooted ? uniforms(seed, 0.05, 9) : sprinkled(seed, normals(seed, 0, 2), operation === "tan" ? [0, 0.5] : noOverflow);
+        const x: Filler = (i) => Math.fround(fill(i));
+        return {
+          operation,
+          gradient: tensorSpec("float32", shape, normals(seed + 3), layout),
+          input: tensorSpec("float32", shape, x, layout),
+          output: tensorSpec("float32", shape, (i) => unaryFunctions[operation](x(i)), layout),
+          result: outputSpec("float32", shape, layout),
+        };
+      }),
   },
 
   predicate: {
     outputs: ["output"],
     tolerance: exact,
     cases: fc
-      .record({ shape: shapes(), operation: fc.constantFrom(...predicates), dtype: numericDtypes, input: layouts(), output: denseLayouts, seed: seeds })
+      .record({
+        shape: shapes(),
+        operation: fc.constantFrom(...predicates),
+        dtype: numericDtypes,
+        input: layouts(),
+        output: denseLayouts,
+        seed: seeds,
+      })
       .map(({ shape, operation, dtype, input, output, seed }) => ({
         operation,
         input: tensorSpec(dtype, shape, numbersOf(dtype, seed), input),
@@ -114,7 +163,13 @@ export const elementwiseTests: KernelTests<
     tolerance: ({ operation }) => binaryTolerance(operation),
     cases: fc
       .record({
-        shape: shapes(), operation: fc.constantFrom(...binaryOperations), dtype: numericDtypes, a: layouts(), b: layouts(), output: denseLayouts, seed: seeds,
+        shape: shapes(),
+        operation: fc.constantFrom(...binaryOperations),
+        dtype: numericDtypes,
+        a: layouts(),
+        b: layouts(),
+        output: denseLayouts,
+        seed: seeds,
       })
       .filter(({ operation, dtype }) => !(operation === "atan2" && dtype === "int32"))
       .map(({ shape, operation, dtype, a, b, output, seed }) => {
@@ -133,7 +188,13 @@ export const elementwiseTests: KernelTests<
     tolerance: ({ operation }) => binaryTolerance(operation),
     cases: fc
       .record({
-        shape: shapes(), operation: fc.constantFrom(...binaryOperations), dtype: numericDtypes, reversed: fc.boolean(), a: layouts(), output: denseLayouts, seed: seeds,
+        shape: shapes(),
+        operation: fc.constantFrom(...binaryOperations),
+        dtype: numericDtypes,
+        reversed: fc.boolean(),
+        a: layouts(),
+        output: denseLayouts,
+        seed: seeds,
       })
       .filter(({ operation, dtype }) => !(operation === "atan2" && dtype === "int32"))
       .map(({ shape, operation, dtype, reversed, a, output, seed }) => {
@@ -154,8 +215,13 @@ export const elementwiseTests: KernelTests<
     tolerance: exact,
     cases: fc
       .record({
-        shape: shapes(), operation: fc.constantFrom(...comparisons), dtype: fc.constantFrom<Dtype>("float32", "int32", "bool"),
-        a: layouts(), b: layouts(), output: denseLayouts, seed: seeds,
+        shape: shapes(),
+        operation: fc.constantFrom(...comparisons),
+        dtype: fc.constantFrom<Dtype>("float32", "int32", "bool"),
+        a: layouts(),
+        b: layouts(),
+        output: denseLayouts,
+        seed: seeds,
       })
       .map(({ shape, operation, dtype, a, b, output, seed }) => ({
         operation,
@@ -170,7 +236,13 @@ export const elementwiseTests: KernelTests<
     tolerance: exact,
     cases: fc
       .record({
-        shape: shapes(), dtype: numericDtypes, condition: layouts(), a: layouts(), b: layouts(), output: denseLayouts, seed: seeds,
+        shape: shapes(),
+        dtype: numericDtypes,
+        condition: layouts(),
+        a: layouts(),
+        b: layouts(),
+        output: denseLayouts,
+        seed: seeds,
       })
       .map(({ shape, dtype, condition, a, b, output, seed }) => ({
         condition: tensorSpec("bool", shape, integers(seed, 0, 1), condition),
@@ -184,7 +256,13 @@ export const elementwiseTests: KernelTests<
     outputs: ["output"],
     tolerance: within(1e-6, 1e-6),
     cases: fc
-      .record({ shape: shapes({ maxElements: 20000 }), output: denseLayouts, input: denseLayouts, scale: fc.constantFrom(1, -0.5, 0, 3.25), seed: seeds })
+      .record({
+        shape: shapes({ maxElements: 20000 }),
+        output: denseLayouts,
+        input: denseLayouts,
+        scale: fc.constantFrom(1, -0.5, 0, 3.25),
+        seed: seeds,
+      })
       .map(({ shape, output, input, scale, seed }) => ({
         output: tensorSpec("float32", shape, normals(seed), output),
         input: tensorSpec("float32", shape, normals(seed + 3), input),

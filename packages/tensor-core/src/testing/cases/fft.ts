@@ -13,8 +13,13 @@ const lengths = fc.oneof(
 
 const transforms = fc
   .record({
-    outer: fc.oneof(small(4), fc.constant(0)), length: lengths, inner: fc.oneof(fc.constant(1), small(9), small(40)), inverse: fc.boolean(), normalized: fc.boolean(),
-    layout: denseLayouts, seed: seeds,
+    outer: fc.oneof(small(4), fc.constant(0)),
+    length: lengths,
+    inner: fc.oneof(fc.constant(1), small(9), small(40)),
+    inverse: fc.boolean(),
+    normalized: fc.boolean(),
+    layout: denseLayouts,
+    seed: seeds,
   })
   .filter(({ outer, length, inner }) => outer * length * inner <= 12000);
 

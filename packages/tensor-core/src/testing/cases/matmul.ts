@@ -15,14 +15,26 @@ const activations = fc.option(fc.constantFrom<Activation>("relu", "silu", "gelu"
 
 const plainCases = fc
   .record({
-    batch: fc.array(small(3), { maxLength: 2 }), m: extents, k: extents, n: extents, a: layouts(), b: layouts(), output: denseLayouts, half: fc.boolean(),
-    bias: fc.boolean(), activation: activations, accumulate: fc.boolean(), seed: seeds,
+    batch: fc.array(small(3), { maxLength: 2 }),
+    m: extents,
+    k: extents,
+    n: extents,
+    a: layouts(),
+    b: layouts(),
+    output: denseLayouts,
+    half: fc.boolean(),
+    bias: fc.boolean(),
+    activation: activations,
+    accumulate: fc.boolean(),
+    seed: seeds,
   })
   .filter(({ m, k, n }) => m * k * n <= 2_000_000)
   .map(({ batch, m, k, n, a, b, output, half, bias, activation, accumulate, seed }) => ({
     a: tensorSpec("float32", [...batch, m, k], normals(seed), a),
     b: tensorSpec(half ? "float16" : "float32", [...batch, k, n], normals(seed + 1), b),
-    output: accumulate ? tensorSpec("float32", [...batch, m, n], normals(seed + 2), output) : outputSpec("float32", [...batch, m, n], output),
+    output: accumulate
+      ? tensorSpec("float32", [...batch, m, n], normals(seed + 2), output)
+      : outputSpec("float32", [...batch, m, n], output),
     bias: bias && !accumulate ? tensorSpec("float32", [n], normals(seed + 3), output) : undefined,
     activation: accumulate ? undefined : activation,
     accumulate,
@@ -30,8 +42,17 @@ const plainCases = fc
 
 const quantizedCases = fc
   .record({
-    a: layouts(), m: extents, n: extents, groups: small(4), groupSize: fc.constantFrom(8, 16, 32, 64), format: fc.constantFrom("int8" as const, "uint4" as const),
-    minimums: fc.boolean(), layout: denseLayouts, bias: fc.boolean(), activation: activations, seed: seeds,
+    a: layouts(),
+    m: extents,
+    n: extents,
+    groups: small(4),
+    groupSize: fc.constantFrom(8, 16, 32, 64),
+    format: fc.constantFrom("int8" as const, "uint4" as const),
+    minimums: fc.boolean(),
+    layout: denseLayouts,
+    bias: fc.boolean(),
+    activation: activations,
+    seed: seeds,
   })
   .map(({ m, n, groups, groupSize, format, minimums, layout, bias, activation, seed, a }) => ({
     a: tensorSpec("float32", [m, groups * groupSize], normals(seed), a),

@@ -115,16 +115,14 @@ export const movementTests: KernelTests<"fill" | "arange" | "copy" | "gather" | 
   scatterElementsAdd: {
     outputs: ["output"],
     tolerance: within(1e-5, 1e-6),
-    cases: fc
-      .record({ blocks, layout: denseLayouts, seed: seeds })
-      .map(({ blocks: { outer, size, count, inner }, layout, seed }) => ({
-        output: tensorSpec("float32", [outer, size, inner], normals(seed), layout),
-        indices: tensorSpec("int32", [outer, count, inner], integers(seed, 0, size - 1), layout),
-        updates: tensorSpec("float32", [outer, count, inner], normals(seed + 5), layout),
-        outer,
-        size,
-        inner,
-      })),
+    cases: fc.record({ blocks, layout: denseLayouts, seed: seeds }).map(({ blocks: { outer, size, count, inner }, layout, seed }) => ({
+      output: tensorSpec("float32", [outer, size, inner], normals(seed), layout),
+      indices: tensorSpec("int32", [outer, count, inner], integers(seed, 0, size - 1), layout),
+      updates: tensorSpec("float32", [outer, count, inner], normals(seed + 5), layout),
+      outer,
+      size,
+      inner,
+    })),
   },
 };
 

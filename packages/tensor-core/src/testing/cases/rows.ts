@@ -6,7 +6,14 @@ import { outputSpec, tensorSpec, type KernelSpec, type Layout, type TensorSpec }
 import { choices, integers, normals, sprinkled, uniforms } from "../values.ts";
 
 const rowCounts = fc.oneof({ arbitrary: small(20), weight: 12 }, { arbitrary: fc.constant(0), weight: 1 });
-const matrices = fc.record({ rows: rowCounts, columns: sizes, layout: denseLayouts, seed: seeds });
+const extents = fc.oneof(
+  { withCrossShrink: true },
+  { arbitrary: fc.record({ rows: rowCounts, columns: sizes }), weight: 29 },
+  { arbitrary: fc.constantFrom({ rows: 301, columns: 255 }, { rows: 7, columns: 10001 }), weight: 1 },
+);
+const matrices = fc
+  .record({ extent: extents, layout: denseLayouts, seed: seeds })
+  .map(({ extent: { rows, columns }, layout, seed }) => ({ rows, columns, layout, seed }));
 
 function matrix(rows: number, columns: number, seed: number, layout: Layout, deviation = 1): TensorSpec {
   return tensorSpec("float32", [rows, columns], normals(seed, 0, deviation), layout);
@@ -61,16 +68,30 @@ const crossEntropies = fc
 
 /** Tests of row kernels. */
 export const rowTests: KernelTests<
-  | "softmax" | "softmaxGradient" | "layerNorm" | "layerNormGradient" | "rmsNorm" | "rmsNormGradient" | "crossEntropy" | "crossEntropyGradient"
-  | "swiglu" | "swigluGradient" | "rotaryEmbedding"
+  | "softmax"
+  | "softmaxGradient"
+  | "layerNorm"
+  | "layerNormGradient"
+  | "rmsNorm"
+  | "rmsNormGradient"
+  | "crossEntropy"
+  | "crossEntropyGradient"
+  | "swiglu"
+  | "swigluGradient"
+  | "rotaryEmbedding"
 > = {
   softmax: {
     outputs: ["output"],
     tolerance: ({ logarithm }) => (logarithm ? { absolute: 3e-5, relative: 3e-6 } : { absolute: 1e-6, relative: 3e-5 }),
     cases: fc
       .record({
-        shape: shapes({ minRank: 1, maxRank: 3 }).filter((shape) => shape.at(-1)! > 0), mask: fc.option(layouts(), { nil: undefined }),
-        scale: fc.constantFrom(1, 0.125, -2), logarithm: fc.boolean(), large: fc.boolean(), layout: denseLayouts, seed: seeds,
+        shape: shapes({ minRank: 1, maxRank: 3 }).filter((shape) => shape.at(-1)! > 0),
+        mask: fc.option(layouts(), { nil: undefined }),
+        scale: fc.constantFrom(1, 0.125, -2),
+        logarithm: fc.boolean(),
+        large: fc.boolean(),
+        layout: denseLayouts,
+        seed: seeds,
       })
       .map(({ shape, mask, scale, logarithm, large, layout, seed }) => ({
         input: tensorSpec("float32", shape, normals(seed, 0, large ? 30 : 1), layout),
@@ -133,19 +154,21 @@ export const rowTests: KernelTests<
   rmsNormGradient: {
     outputs: ["inputGradient", "weightGradient"],
     tolerance: within(1e-4, 3e-5),
-    cases: fc.record({ forward: rmsNorms, parameters: fc.boolean(), layout: denseLayouts, seed: seeds }).map(({ forward, parameters, layout, seed }) => {
-      const { input, weight, rows, columns } = forward;
-      return {
-        gradient: matrix(rows, columns, seed, layout),
-        input,
-        weight,
-        rstd: given([rows], referenceOutputs("rmsNorm", forward)["rstd"]!, layout),
-        rows,
-        columns,
-        inputGradient: outputSpec("float32", [rows, columns], layout),
-        weightGradient: parameters ? outputSpec("float32", [columns], layout) : undefined,
-      };
-    }),
+    cases: fc
+      .record({ forward: rmsNorms, parameters: fc.boolean(), layout: denseLayouts, seed: seeds })
+      .map(({ forward, parameters, layout, seed }) => {
+        const { input, weight, rows, columns } = forward;
+        return {
+          gradient: matrix(rows, columns, seed, layout),
+          input,
+          weight,
+          rstd: given([rows], referenceOutputs("rmsNorm", forward)["rstd"]!, layout),
+          rows,
+          columns,
+          inputGradient: outputSpec("float32", [rows, columns], layout),
+          weightGradient: parameters ? outputSpec("float32", [columns], layout) : undefined,
+        };
+      }),
   },
 
   crossEntropy: { outputs: ["losses", "logSumExp"], tolerance: within(3e-5, 3e-6), cases: crossEntropies },
@@ -196,8 +219,17 @@ export const rowTests: KernelTests<
     tolerance: within(1e-6, 1e-6),
     cases: fc
       .record({
-        batch: small(3), sequence: small(9), heads: small(4), pairs: small(20), rest: fc.constantFrom(0, 0, 2, 5), offset: small(4, 0), listed: fc.boolean(),
-        layout: fc.constantFrom("half" as const, "interleaved" as const), inverse: fc.boolean(), place: denseLayouts, seed: seeds,
+        batch: small(3),
+        sequence: small(9),
+        heads: small(4),
+        pairs: small(20),
+        rest: fc.constantFrom(0, 0, 2, 5),
+        offset: small(4, 0),
+        listed: fc.boolean(),
+        layout: fc.constantFrom("half" as const, "interleaved" as const),
+        inverse: fc.boolean(),
+        place: denseLayouts,
+        seed: seeds,
       })
       .map(({ batch, sequence, heads, pairs, rest, offset, listed, layout, inverse, place, seed }) => {
         const shape = [batch, sequence, heads, 2 * pairs + rest];

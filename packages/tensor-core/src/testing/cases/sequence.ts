@@ -5,13 +5,27 @@ import { outputSpec, tensorSpec, type Layout, type TensorSpec } from "../tensor-
 import { normals, uniforms } from "../values.ts";
 
 const convolutions = fc.record({
-  batch: small(3), sequence: fc.oneof(small(9), small(60)), channels: fc.oneof(small(9), small(50)), width: small(5), bias: fc.boolean(), state: fc.boolean(),
-  silu: fc.boolean(), layout: denseLayouts, seed: seeds,
+  batch: small(3),
+  sequence: fc.oneof(small(9), small(60)),
+  channels: fc.oneof(small(9), small(50)),
+  width: small(5),
+  bias: fc.boolean(),
+  state: fc.boolean(),
+  silu: fc.boolean(),
+  layout: denseLayouts,
+  seed: seeds,
 });
 
 const scans = fc.record({
-  batch: small(2), sequence: fc.oneof(small(6), small(40)), channels: fc.oneof(small(6), small(20)), stateSize: fc.oneof(small(6), fc.constantFrom(8, 16, 17)),
-  skip: fc.boolean(), state: fc.boolean(), deltaSoftplus: fc.boolean(), layout: denseLayouts, seed: seeds,
+  batch: small(2),
+  sequence: fc.oneof(small(6), small(40)),
+  channels: fc.oneof(small(6), small(20)),
+  stateSize: fc.oneof(small(6), fc.constantFrom(8, 16, 17)),
+  skip: fc.boolean(),
+  state: fc.boolean(),
+  deltaSoftplus: fc.boolean(),
+  layout: denseLayouts,
+  seed: seeds,
 });
 
 function random(shape: readonly number[], seed: number, layout: Layout): TensorSpec {
@@ -70,7 +84,13 @@ export const sequenceTests: KernelTests<"causalConv1d" | "causalConv1dGradient" 
 
   selectiveScanGradient: {
     outputs: [
-      "inputGradient", "deltaGradient", "stateMatrixGradient", "inputMatrixGradient", "outputMatrixGradient", "skipGradient", "initialStateGradient",
+      "inputGradient",
+      "deltaGradient",
+      "stateMatrixGradient",
+      "inputMatrixGradient",
+      "outputMatrixGradient",
+      "skipGradient",
+      "initialStateGradient",
     ],
     tolerance: within(3e-4, 1e-4),
     cases: scans.map((drawn) => {
@@ -95,12 +115,27 @@ export const sequenceTests: KernelTests<"causalConv1d" | "causalConv1dGradient" 
 type Scan = typeof scans extends fc.Arbitrary<infer Drawn> ? Drawn : never;
 
 function scanInputs({ batch, sequence, channels, stateSize, skip, state, deltaSoftplus, layout, seed }: Scan): {
-  input: TensorSpec; delta: TensorSpec; stateMatrix: TensorSpec; inputMatrix: TensorSpec; outputMatrix: TensorSpec; skip: TensorSpec | undefined;
-  initialState: TensorSpec | undefined; deltaSoftplus: boolean; batch: number; sequence: number; channels: number; stateSize: number;
+  input: TensorSpec;
+  delta: TensorSpec;
+  stateMatrix: TensorSpec;
+  inputMatrix: TensorSpec;
+  outputMatrix: TensorSpec;
+  skip: TensorSpec | undefined;
+  initialState: TensorSpec | undefined;
+  deltaSoftplus: boolean;
+  batch: number;
+  sequence: number;
+  channels: number;
+  stateSize: number;
 } {
   return {
     input: random([batch, sequence, channels], seed, layout),
-    delta: tensorSpec("float32", [batch, sequence, channels], deltaSoftplus ? normals(seed + 1, -1, 2) : uniforms(seed + 1, 0.01, 0.6), layout),
+    delta: tensorSpec(
+      "float32",
+      [batch, sequence, channels],
+      deltaSoftplus ? normals(seed + 1, -1, 2) : uniforms(seed + 1, 0.01, 0.6),
+      layout,
+    ),
     stateMatrix: tensorSpec("float32", [channels, stateSize], uniforms(seed + 2, -4, -0.05), layout),
     inputMatrix: random([batch, sequence, stateSize], seed + 3, layout),
     outputMatrix: random([batch, sequence, stateSize], seed + 4, layout),

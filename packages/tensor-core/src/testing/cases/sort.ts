@@ -28,7 +28,15 @@ export const sortTests: KernelTests<"sort" | "topK"> = {
     outputs: ["values", "indices"],
     tolerance: exact,
     cases: fc
-      .record({ dtype: dtypes, rows: small(5, 0), columns: sizes, share: fc.double({ min: 0, max: 1, noNaN: true }), largest: fc.boolean(), layout: denseLayouts, seed: seeds })
+      .record({
+        dtype: dtypes,
+        rows: small(5, 0),
+        columns: sizes,
+        share: fc.double({ min: 0, max: 1, noNaN: true }),
+        largest: fc.boolean(),
+        layout: denseLayouts,
+        seed: seeds,
+      })
       .map(({ dtype, rows, columns, share, largest, layout, seed }) => {
         const k = Math.max(1, Math.round(columns * share));
         return {
