@@ -1,0 +1,138 @@
+import type { Activation, DeviceName } from "../backend/backend.ts";
+import { full } from "../ops/creation.ts";
+import { multiply } from "../ops/binary.ts";
+import { less } from "../ops/compare.ts";
+import { embedding } from "../ops/indexing.ts";
+import { cast } from "../ops/materialize.ts";
+import { linear } from "../ops/matmul.ts";
+import { layerNorm, rmsNorm } from "../ops/normalization.ts";
+import type { Generator } from "../random/random.ts";
+import type { QuantizedTensor } from "../tensor/quantized.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { kaimingUniform } from "./initialization.ts";
+import { Module } from "./module.ts";
+import { Parameter } from "./parameter.ts";
+
+/** What all layers take. */
+export interface LayerOptions {
+  /** Where the parameters live. Default "cpu". */
+  readonly device?: DeviceName;
+}
+
+/** y = activation(x Wᵀ + b). */
+export class Linear extends Module {
+  /** [outputs, inputs]; a `QuantizedTensor` for inference. */
+  weight: Parameter | QuantizedTensor;
+  /** [outputs]. */
+  bias: Parameter | undefined;
+  readonly activation: Activation | undefined;
+
+  /** Uniform in ±1/√inputs, as PyTorch. */
+  constructor(
+    inputs: number, outputs: number,
+    { generator, bias = true, activation, device = "cpu" }: LayerOptions & { readonly generator: Generator; readonly bias?: boolean; readonly activation?: Activation },
+  ) {
+    super();
+    const bound = 1 / Math.sqrt(inputs);
+    this.weight = new Parameter(kaimingUniform(generator, [outputs, inputs], { device }));
+    this.bias = bias ? new Parameter(generator.uniform([outputs], -bound, bound, { device })) : undefined;
+    this.activation = activation;
+  }
+
+  /** [..., inputs] → [..., outputs]. */
+  forward(input: Tensor): Tensor {
+    return linear(input, this.weight, { bias: this.bias, activation: this.activation });
+  }
+}
+
+/** A table of learnt rows. */
+export class Embedding extends Module {
+  /** [count, features]. */
+  weight: Parameter;
+
+  /** Normal with the given standard deviation (default 1, as PyTorch). */
+  constructor(
+    count: number, features: number,
+    { generator, standardDeviation = 1, device = "cpu" }: LayerOptions & { readonly generator: Generator; readonly standardDeviation?: number },
+  ) {
+    super();
+    this.weight = new Parameter(generator.normal([count, features], 0, standardDeviation, { device }));
+  }
+
+  /** ids [...] → [..., features]. */
+  forward(ids: Tensor): Tensor {
+    return embedding(this.weight as Tensor, ids);
+  }
+}
+
+/** Root-mean-square normalisation over the last axis. */
+export class RmsNorm extends Module {
+  weight: Parameter;
+  readonly epsilon: number;
+
+  constructor(features: number, { epsilon = 1e-5, device = "cpu" }: LayerOptions & { readonly epsilon?: number } = {}) {
+    super();
+    this.weight = new Parameter(full([features], 1, { device }));
+    this.epsilon = epsilon;
+  }
+
+  forward(input: Tensor): Tensor {
+    return rmsNorm(input, { weight: this.weight, epsilon: this.epsilon });
+  }
+}
+
+/** Layer normalisation over the last axis. */
+export class LayerNorm extends Module {
+  weight: Parameter;
+  bias: Parameter;
+  readonly epsilon: number;
+
+  constructor(features: number, { epsilon = 1e-5, device = "cpu" }: LayerOptions & { readonly epsilon?: number } = {}) {
+    super();
+    this.weight = new Parameter(full([features], 1, { device }));
+    this.bias = new Parameter(full([features], 0, { device }));
+    this.epsilon = epsilon;
+  }
+
+  forward(input: Tensor): Tensor {
+    return layerNorm(input, { weight: this.weight, bias: this.bias, epsilon: this.epsilon });
+  }
+}
+
+/** While training, zeroes each element with probability `probability` and scales the rest by 1 / (1 - probability). */
+export class Dropout extends Module {
+  readonly probability: number;
+  readonly #generator: Generator;
+
+  constructor(probability: number, { generator }: { readonly generator: Generator }) {
+    super();
+    if (!(probability >= 0 && probability < 1)) throw new RangeError(`Dropout: probability ${probability}; use 0 <= probability < 1`);
+    this.probability = probability;
+    this.#generator = generator;
+  }
+
+  forward(input: Tensor): Tensor {
+    if (!this.training || this.probability === 0) return input;
+    const kept = less(this.#generator.uniform(input.shape, 0, 1, { device: input.device }), 1 - this.probability);
+    return multiply(input, multiply(cast(kept, "float32"), 1 / (1 - this.probability)));
+  }
+}
+
+/** A module from one tensor to one tensor. */
+export interface Layer extends Module {
+  forward(input: Tensor): Tensor;
+}
+
+/** Layers one after another. */
+export class Sequential extends Module {
+  readonly layers: readonly Layer[];
+
+  constructor(...layers: readonly Layer[]) {
+    super();
+    this.layers = layers;
+  }
+
+  forward(input: Tensor): Tensor {
+    return this.layers.reduce((current, layer) => layer.forward(current), input);
+  }
+}

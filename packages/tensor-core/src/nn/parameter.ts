@@ -1,0 +1,17 @@
+import { contiguous } from "../ops/materialize.ts";
+import { keep } from "../tensor/scope.ts";
+import { Tensor } from "../tensor/tensor.ts";
+import { contiguousStrides } from "../tensor/shape.ts";
+import { noGrad } from "../autograd/gradients.ts";
+
+/** A tensor that a module learns: owned by its module, updated in place by optimizers, found by `Module.parameters()`. */
+export class Parameter extends Tensor {
+  /** Takes over the value of `initial`, whose handle is freed. */
+  constructor(initial: Tensor) {
+    const source = noGrad(() => contiguous(initial));
+    super(source.storage.retain(), source.dtype, source.shape, contiguousStrides(source.shape), source.offset);
+    keep(this);
+    source.dispose();
+    initial.dispose();
+  }
+}

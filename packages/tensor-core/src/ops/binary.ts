@@ -1,0 +1,185 @@
+import type { BinaryOperation, DeviceName } from "../backend/backend.ts";
+import { record, recording } from "../autograd/tape.ts";
+import { isFloating, promoteDtypes, type Dtype } from "../tensor/dtype.ts";
+import { broadcastShapes, sameShape } from "../tensor/shape.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { allocateLike, broadcastView, checkDevices } from "./dispatch.ts";
+import { cast, fillLike } from "./materialize.ts";
+import { binaryRaw, compareRaw, scalarRaw, selectRaw, sumToShape, unaryRaw } from "./raw.ts";
+
+/** An operand: a tensor, or a number that takes the other operand's dtype (float32 when it is fractional and the other is an integer tensor). */
+export type Operand<Device extends DeviceName> = Tensor<Device> | number;
+
+type Gradient = (gradient: Tensor, a: Tensor, b: Tensor, output: Tensor) => Tensor;
+
+interface BinaryRule {
+  readonly operation: BinaryOperation;
+  /** ∂/∂a and ∂/∂b times the gradient, before broadcasting is undone; absent = piecewise constant. */
+  readonly gradientA?: Gradient;
+  readonly gradientB?: Gradient;
+  /** Which of a, b and the output the gradients read. */
+  readonly saves: "nothing" | "inputs" | "everything";
+  /** True division makes floats of integers. */
+  readonly floats?: boolean;
+}
+
+const rules = {
+  add: { operation: "add", gradientA: (g) => g, gradientB: (g) => g, saves: "nothing" },
+  subtract: { operation: "subtract", gradientA: (g) => g, gradientB: (g) => unaryRaw("negative", g), saves: "nothing" },
+  multiply: { operation: "multiply", gradientA: (g, _, b) => binaryRaw("multiply", g, b), gradientB: (g, a) => binaryRaw("multiply", g, a), saves: "inputs" },
+  divide: {
+    operation: "divide",
+    gradientA: (g, _, b) => binaryRaw("divide", g, b),
+    gradientB: (g, _, b, output) => unaryRaw("negative", binaryRaw("divide", binaryRaw("multiply", g, output), b)),
+    saves: "everything",
+    floats: true,
+  },
+  power: {
+    operation: "power",
+    // b * a^(b-1): written so, zero bases and negative bases with integer exponents stay finite.
+    gradientA: (g, a, b) => binaryRaw("multiply", g, binaryRaw("multiply", b, binaryRaw("power", a, scalarRaw("subtract", b, 1)))),
+    // a^b * log(a), 0 where a = 0 (as PyTorch for b >= 0).
+    gradientB: (g, a, _, output) => {
+      const zero = fillLike({ shape: [], dtype: "float32", backend: a.storage.backend }, 0);
+      const term = binaryRaw("multiply", output, unaryRaw("log", a));
+      return binaryRaw("multiply", g, selectRaw(compareRaw("equal", a, zero), zero, term));
+    },
+    saves: "everything",
+    floats: true,
+  },
+  maximum: { operation: "maximum", gradientA: (g, a, b) => halfTies(g, a, b, "greater"), gradientB: (g, a, b) => halfTies(g, a, b, "less"), saves: "inputs" },
+  minimum: { operation: "minimum", gradientA: (g, a, b) => halfTies(g, a, b, "less"), gradientB: (g, a, b) => halfTies(g, a, b, "greater"), saves: "inputs" },
+  remainder: {
+    operation: "remainder",
+    gradientA: (g) => g,
+    gradientB: (g, a, b) => unaryRaw("negative", binaryRaw("multiply", g, unaryRaw("floor", binaryRaw("divide", a, b)))),
+    saves: "inputs",
+  },
+  atan2: {
+    operation: "atan2",
+    gradientA: (g, a, b) => binaryRaw("divide", binaryRaw("multiply", g, b), squaredNorm(a, b)),
+    gradientB: (g, a, b) => unaryRaw("negative", binaryRaw("divide", binaryRaw("multiply", g, a), squaredNorm(a, b))),
+    saves: "inputs",
+    floats: true,
+  },
+} as const satisfies Record<BinaryOperation, BinaryRule>;
+
+function squaredNorm(a: Tensor, b: Tensor): Tensor {
+  return binaryRaw("add", unaryRaw("square", a), unaryRaw("square", b));
+}
+
+/** Where the extremes tie, each side gets half of the gradient. */
+function halfTies(gradient: Tensor, a: Tensor, b: Tensor, wins: "greater" | "less"): Tensor {
+  const share = binaryRaw("add", cast(compareRaw(wins, a, b), "float32"), scalarRaw("multiply", cast(compareRaw("equal", a, b), "float32"), 0.5));
+  return binaryRaw("multiply", gradient, share);
+}
+
+function binary<Device extends DeviceName>(name: BinaryOperation, left: Operand<Device>, right: Operand<Device>): Tensor<Device> {
+  if (typeof right === "number") {
+    if (typeof left === "number") throw new TypeError(`${name}: two numbers; one operand has to be a tensor`);
+    return withScalar(name, left, right, false);
+  }
+  if (typeof left === "number") return withScalar(name, right, left, true);
+  // The common case first: same dtype, same shape, no recording.
+  if (left.dtype === "float32" && right.dtype === "float32" && left.storage.backend === right.storage.backend) return compute(name, left, right);
+  checkDevices(name, left, right);
+  const dtype = promoteDtypes(left.dtype, right.dtype);
+  const working = workingDtype(dtype, (rules[name] as BinaryRule).floats === true);
+  const output = compute(name, cast(left, working), cast(right, working));
+  return dtype === "float16" ? cast(output, "float16") : output;
+}
+
+/** Kernels compute in float32 or int32: smaller types are widened first, floats of 16 bits narrowed afterwards. */
+function workingDtype(dtype: Dtype, floats: boolean): Dtype {
+  return isFloating(dtype) || floats ? "float32" : "int32";
+}
+
+function compute<Device extends DeviceName>(name: BinaryOperation, a: Tensor<Device>, b: Tensor<Device>): Tensor<Device> {
+  const shape = sameShape(a.shape, b.shape) ? a.shape : broadcastShapes(name, a.shape, b.shape);
+  const output = allocateLike(a, shape);
+  a.storage.backend.kernels.binary({ operation: name, a: broadcastView(a, shape), b: broadcastView(b, shape), output });
+  if (recording.tape !== undefined) {
+    const rule: BinaryRule = rules[name];
+    const saved = rule.saves === "nothing" ? [] : rule.saves === "inputs" ? [a, b] : [a, b, output];
+    const shapeA = a.shape;
+    const shapeB = b.shape;
+    record(name, [a, b], output, saved, ([gradient], [savedA, savedB, savedOutput], needs) => [
+      needs(0) && rule.gradientA ? sumToShape(rule.gradientA(gradient!, savedA!, savedB!, savedOutput!), shapeA) : undefined,
+      needs(1) && rule.gradientB ? sumToShape(rule.gradientB(gradient!, savedA!, savedB!, savedOutput!), shapeB) : undefined,
+    ]);
+  }
+  return output;
+}
+
+function withScalar<Device extends DeviceName>(name: BinaryOperation, input: Tensor<Device>, scalar: number, reversed: boolean): Tensor<Device> {
+  const floats = isFloating(input.dtype) || (rules[name] as BinaryRule).floats === true || !Number.isInteger(scalar);
+  const a = cast(input, floats ? "float32" : "int32");
+  const output = allocateLike(a);
+  a.storage.backend.kernels.binaryScalar({ operation: name, a, scalar, reversed, output });
+  if (recording.tape !== undefined) {
+    const rule: BinaryRule = rules[name];
+    record(name, [a], output, rule.saves === "nothing" ? [] : [a, output], ([gradient], [savedA, savedOutput]) => {
+      if (name === "add" || (name === "subtract" && !reversed)) return [gradient];
+      if (name === "multiply") return [scalarRaw("multiply", gradient!, scalar)];
+      if (name === "divide" && !reversed) return [scalarRaw("divide", gradient!, scalar)];
+      if (name === "subtract") return [unaryRaw("negative", gradient!)];
+      const constant = fillLike({ shape: [], dtype: "float32", backend: gradient!.storage.backend }, scalar);
+      const result = reversed
+        ? rule.gradientB?.(gradient!, constant, savedA!, savedOutput!)
+        : rule.gradientA?.(gradient!, savedA!, constant, savedOutput!);
+      return [result];
+    });
+  }
+  return input.dtype === "float16" ? cast(output, "float16") : output;
+}
+
+/** a + b, broadcasting. */
+export function add<Device extends DeviceName>(a: Operand<Device>, b: Operand<Device>): Tensor<Device> {
+  return binary("add", a, b);
+}
+
+/** a - b, broadcasting. */
+export function subtract<Device extends DeviceName>(a: Operand<Device>, b: Operand<Device>): Tensor<Device> {
+  return binary("subtract", a, b);
+}
+
+/** a · b element by element, broadcasting. */
+export function multiply<Device extends DeviceName>(a: Operand<Device>, b: Operand<Device>): Tensor<Device> {
+  return binary("multiply", a, b);
+}
+
+/** a / b, broadcasting; integers give float32. */
+export function divide<Device extends DeviceName>(a: Operand<Device>, b: Operand<Device>): Tensor<Device> {
+  return binary("divide", a, b);
+}
+
+/** a to the power b, broadcasting; integers give float32. */
+export function power<Device extends DeviceName>(a: Operand<Device>, b: Operand<Device>): Tensor<Device> {
+  return binary("power", a, b);
+}
+
+/** The larger of a and b, broadcasting; NaN wins. */
+export function maximum<Device extends DeviceName>(a: Operand<Device>, b: Operand<Device>): Tensor<Device> {
+  return binary("maximum", a, b);
+}
+
+/** The smaller of a and b, broadcasting; NaN wins. */
+export function minimum<Device extends DeviceName>(a: Operand<Device>, b: Operand<Device>): Tensor<Device> {
+  return binary("minimum", a, b);
+}
+
+/** a modulo b with the sign of b (Python's `%`), broadcasting. */
+export function remainder<Device extends DeviceName>(a: Operand<Device>, b: Operand<Device>): Tensor<Device> {
+  return binary("remainder", a, b);
+}
+
+/** The angle of the point (b, a), broadcasting; integers give float32. */
+export function atan2<Device extends DeviceName>(a: Operand<Device>, b: Operand<Device>): Tensor<Device> {
+  return binary("atan2", a, b);
+}
+
+/** Limits values to [low, high]. */
+export function clamp<Device extends DeviceName>(input: Tensor<Device>, low: number, high: number): Tensor<Device> {
+  return minimum(maximum(input, low), high);
+}
+

@@ -1,0 +1,165 @@
+import type { DeviceName } from "../backend/backend.ts";
+import { DtypeError, IndexError, ShapeError } from "../errors.ts";
+import { record, recording } from "../autograd/tape.ts";
+import { isFloating } from "../tensor/dtype.ts";
+import { formatShape, normalizeAxis, sameShape, sizeOf } from "../tensor/shape.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { allocateLike, checkDevices, checkDtype } from "./dispatch.ts";
+import { cast, contiguous, fillLike } from "./materialize.ts";
+import { tensor } from "./creation.ts";
+
+/** Sizes around an axis: the tensor seen as [outer, size, inner]. */
+function around(shape: readonly number[], axis: number): { outer: number; size: number; inner: number } {
+  return { outer: sizeOf(shape.slice(0, axis)), size: shape[axis]!, inner: sizeOf(shape.slice(axis + 1)) };
+}
+
+function asIndices<Device extends DeviceName>(operation: string, indices: Tensor<Device>): Tensor<Device> {
+  if (indices.dtype === "bool" || isFloating(indices.dtype)) throw new DtypeError(`${operation}: indices are ${indices.dtype}; they have to be integers`);
+  return contiguous(cast(indices, "int32"));
+}
+
+/**
+ * Entries along an axis by int32 index: indices of shape [...i] put [...i] in the place of the axis (NumPy's take). An index outside the axis gives zeros: checking
+ * would mean waiting for the device.
+ */
+export function take<Device extends DeviceName>(input: Tensor<Device>, indices: Tensor<Device>, axis: number = 0): Tensor<Device> {
+  const position = normalizeAxis("take", axis, input.rank);
+  checkDevices("take", input as unknown as Tensor, indices as unknown as Tensor);
+  const index = asIndices("take", indices);
+  const source = contiguous(input);
+  const { outer, size, inner } = around(input.shape, position);
+  const output = allocateLike(source, [...input.shape.slice(0, position), ...indices.shape, ...input.shape.slice(position + 1)]);
+  source.storage.backend.kernels.gather({ input: source, indices: index, output, outer, size, inner });
+  if (recording.tape !== undefined && source.dtype === "float32") {
+    const like = { shape: input.shape, dtype: source.dtype, backend: source.storage.backend };
+    record("take", [source], output, [index], ([gradient], [saved]) => {
+      const whole = fillLike(like, 0);
+      whole.storage.backend.kernels.scatterAdd({ output: whole, indices: saved!, updates: contiguous(gradient!), outer, size, inner });
+      return [whole];
+    });
+  }
+  return output;
+}
+
+/** Rows of a table [count, features] by id: ids of shape [...i] give [...i, features]. */
+export function embedding<Device extends DeviceName>(table: Tensor<Device>, ids: Tensor<Device>): Tensor<Device> {
+  if (table.rank !== 2) throw new ShapeError(`embedding: the table has two axes [count, features], got ${formatShape(table.shape)}`);
+  return take(table, ids, 0);
+}
+
+/** A copy of `input` with updates added along an axis: result[indices[i]] += updates[i], repeated indices in order. `indices` has one axis. @throws ShapeError */
+export function scatterAdd<Device extends DeviceName>(input: Tensor<Device>, indices: Tensor<Device>, updates: Tensor<Device>, axis: number = 0): Tensor<Device> {
+  const position = normalizeAxis("scatterAdd", axis, input.rank);
+  checkDevices("scatterAdd", input as unknown as Tensor, indices as unknown as Tensor, updates as unknown as Tensor);
+  const expected = input.shape.with(position, indices.size);
+  if (indices.rank !== 1 || !sameShape(updates.shape, expected)) {
+    throw new ShapeError(
+      `scatterAdd: indices ${formatShape(indices.shape)} and updates ${formatShape(updates.shape)} do not fit ${formatShape(input.shape)}; updates need ${formatShape(expected)}`,
+    );
+  }
+  checkDtype("scatterAdd", input as unknown as Tensor, "float32", "int32");
+  const index = asIndices("scatterAdd", indices);
+  const added = contiguous(cast(updates, input.dtype));
+  const output = allocateLike(input);
+  const { kernels } = input.storage.backend;
+  kernels.copy({ input, output });
+  kernels.scatterAdd({ output, indices: index, updates: added, ...around(input.shape, position) });
+  if (recording.tape !== undefined) {
+    record("scatterAdd", [input, added] as unknown as Tensor[], output, [index], ([gradient], [saved]) => [gradient, take(gradient!, saved!, position)]);
+  }
+  return output;
+}
+
+/** One entry per position along an axis: result[..., i, ...] = input[..., indices[..., i, ...], ...] (NumPy's take_along_axis, PyTorch's gather). @throws ShapeError */
+export function takeAlongAxis<Device extends DeviceName>(input: Tensor<Device>, indices: Tensor<Device>, axis: number = -1): Tensor<Device> {
+  const position = normalizeAxis("takeAlongAxis", axis, input.rank);
+  checkDevices("takeAlongAxis", input as unknown as Tensor, indices as unknown as Tensor);
+  if (indices.rank !== input.rank || indices.shape.some((length, i) => i !== position && length !== input.shape[i])) {
+    throw new ShapeError(`takeAlongAxis: indices ${formatShape(indices.shape)} differ from ${formatShape(input.shape)} outside axis ${position}`);
+  }
+  const source = contiguous(cast(input, isFloating(input.dtype) ? "float32" : "int32"));
+  const index = asIndices("takeAlongAxis", indices);
+  const output = allocateLike(source, indices.shape);
+  const { outer, size, inner } = around(input.shape, position);
+  source.storage.backend.kernels.gatherElements({ input: source, indices: index, output, outer, size, inner });
+  if (recording.tape !== undefined && source.dtype === "float32") {
+    const like = { shape: input.shape, dtype: source.dtype, backend: source.storage.backend };
+    record("takeAlongAxis", [source], output, [index], ([gradient], [saved]) => {
+      const whole = fillLike(like, 0);
+      whole.storage.backend.kernels.scatterElementsAdd({ output: whole, indices: saved!, updates: contiguous(gradient!), outer, size, inner });
+      return [whole];
+    });
+  }
+  return output;
+}
+
+/** Reversed along axes (the last one by default). */
+export function flip<Device extends DeviceName>(input: Tensor<Device>, axis: number = -1): Tensor<Device> {
+  const position = normalizeAxis("flip", axis, input.rank);
+  const length = input.shape[position]!;
+  const reversed = tensor(Int32Array.from({ length }, (_, i) => length - 1 - i), [length], { device: input.device });
+  return take(input, reversed, position);
+}
+
+/** 1 at the class of each id, 0 elsewhere: ids [...i] give float32 [...i, classes]. */
+export function oneHot<Device extends DeviceName>(ids: Tensor<Device>, classes: number): Tensor<Device> {
+  const index = asIndices("oneHot", ids);
+  const backend = ids.storage.backend;
+  const output = fillLike({ shape: [...ids.shape, classes], dtype: "float32", backend }, 0);
+  const updates = fillLike({ shape: [ids.size, 1, 1], dtype: "float32", backend }, 1);
+  backend.kernels.scatterElementsAdd({ output, indices: index, updates, outer: ids.size, size: classes, inner: 1 });
+  return output as unknown as Tensor<Device>;
+}
+
+/** Values in order and where they came from. */
+export interface Sorted<Device extends DeviceName> {
+  readonly values: Tensor<Device>;
+  /** int32. */
+  readonly indices: Tensor<Device>;
+}
+
+/** Rows of the last axis sorted, stably, NaN last. Gradients flow to where values came from. */
+export function sort<Device extends DeviceName>(input: Tensor<Device>, { descending = false }: { readonly descending?: boolean } = {}): Sorted<Device> {
+  if (input.rank === 0) throw new ShapeError("sort: a scalar has no axis to sort along");
+  const source = contiguous(cast(input, isFloating(input.dtype) ? "float32" : "int32"));
+  const columns = input.shape.at(-1)!;
+  const rows = sizeOf(input.shape.slice(0, -1));
+  const values = allocateLike(source);
+  const indices = allocateLike(source, source.shape, "int32");
+  source.storage.backend.kernels.sort({ input: source, values, indices, rows, columns, descending });
+  recordSelection("sort", source as unknown as Tensor, values as unknown as Tensor, indices as unknown as Tensor);
+  return { values, indices };
+}
+
+/** The indices `sort` gives. */
+export function argsort<Device extends DeviceName>(input: Tensor<Device>, options: { readonly descending?: boolean } = {}): Tensor<Device> {
+  return sort(input, options).indices;
+}
+
+/** The k largest (or, with `largest: false`, smallest) of each row of the last axis, in order. @throws IndexError when k exceeds the axis */
+export function topK<Device extends DeviceName>(input: Tensor<Device>, k: number, { largest = true }: { readonly largest?: boolean } = {}): Sorted<Device> {
+  const columns = input.shape.at(-1) ?? 0;
+  if (input.rank === 0 || !Number.isInteger(k) || k < 0 || k > columns) {
+    throw new IndexError(`topK: k = ${k} for the last axis of ${formatShape(input.shape)}; use 0 to ${columns}`);
+  }
+  const source = contiguous(cast(input, isFloating(input.dtype) ? "float32" : "int32"));
+  const shape = [...input.shape.slice(0, -1), k];
+  const values = allocateLike(source, shape);
+  const indices = allocateLike(source, shape, "int32");
+  source.storage.backend.kernels.topK({ input: source, values, indices, rows: sizeOf(input.shape.slice(0, -1)), columns, k, largest });
+  recordSelection("topK", source as unknown as Tensor, values as unknown as Tensor, indices as unknown as Tensor);
+  return { values, indices };
+}
+
+function recordSelection(operation: string, input: Tensor, values: Tensor, indices: Tensor): void {
+  if (recording.tape === undefined || input.dtype !== "float32") return;
+  const like = { shape: input.shape, dtype: input.dtype, backend: input.storage.backend };
+  const size = input.shape.at(-1)!;
+  const outer = sizeOf(input.shape.slice(0, -1));
+  record(operation, [input], values, [indices], ([gradient], [saved]) => {
+    const whole = fillLike(like, 0);
+    whole.storage.backend.kernels.scatterElementsAdd({ output: whole, indices: saved!, updates: contiguous(gradient!), outer, size, inner: 1 });
+    return [whole];
+  });
+}
+

@@ -1,0 +1,179 @@
+import type { Activation, DeviceName, TensorView } from "../backend/backend.ts";
+import { DtypeError, GradientError, ShapeError } from "../errors.ts";
+import { isRecorded, record, recording } from "../autograd/tape.ts";
+import { promoteDtypes } from "../tensor/dtype.ts";
+import { QuantizedTensor } from "../tensor/quantized.ts";
+import { broadcastShapes, formatShape, sameShape, sizeOf, type Shape } from "../tensor/shape.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { allocateLike, checkDevices, shareView } from "./dispatch.ts";
+import { cast, contiguous } from "./materialize.ts";
+import { reduceRaw, sumToShape } from "./raw.ts";
+import { gelu, geluTanh, relu, silu } from "./unary.ts";
+import { expandDims, reshape, squeeze } from "./views.ts";
+
+/** Kernel call on operands of rank >= 2; the gradient functions use it too. */
+function matmulRaw<Device extends DeviceName>(a: Tensor<Device>, b: Tensor<Device>): Tensor<Device> {
+  const m = a.shape.at(-2)!;
+  const k = a.shape.at(-1)!;
+  const n = b.shape.at(-1)!;
+  if (b.rank === 2 && a.rank > 2 && a.isContiguous) {
+    // One large product instead of a batch of small ones with a shared right side.
+    const output = allocateLike(a, [...a.shape.slice(0, -1), n]);
+    const rows = a.size === 0 ? sizeOf(a.shape.slice(0, -1)) : a.size / k;
+    a.storage.backend.kernels.matmul({ a: matrixView(a, [rows, k]), b, output: matrixView(output, [rows, n]) });
+    return output;
+  }
+  const batch = broadcastShapes("matmul", a.shape.slice(0, -2), b.shape.slice(0, -2));
+  const output = allocateLike(a, [...batch, m, n]);
+  a.storage.backend.kernels.matmul({ a: batchView(a, batch), b: batchView(b, batch), output });
+  return output;
+}
+
+function matrixView(input: Tensor, shape: readonly [number, number]): TensorView {
+  return { buffer: input.buffer, dtype: input.dtype, shape, strides: [shape[1], 1], offset: input.offset };
+}
+
+function transposedMatrixView(weight: Tensor): TensorView {
+  const [rows, columns] = weight.shape as [number, number];
+  const [rowStride, columnStride] = weight.strides as [number, number];
+  return { buffer: weight.buffer, dtype: weight.dtype, shape: [columns, rows], strides: [columnStride, rowStride], offset: weight.offset };
+}
+
+function batchView(input: Tensor, batch: Shape): TensorView {
+  const own = input.shape.slice(0, -2);
+  if (sameShape(own, batch)) return input;
+  const missing = batch.length - own.length;
+  const strides = batch.map((length, axis) => (axis < missing || (own[axis - missing] === 1 && length !== 1) ? 0 : input.strides[axis - missing]!));
+  return {
+    buffer: input.buffer, dtype: input.dtype, shape: [...batch, ...input.shape.slice(-2)], strides: [...strides, ...input.strides.slice(-2)], offset: input.offset,
+  };
+}
+
+/** The last two axes exchanged, unrecorded. */
+function transposeView(input: Tensor): Tensor {
+  const axis = input.rank - 2;
+  const swap = (list: readonly number[]): number[] => [...list.slice(0, axis), list[axis + 1]!, list[axis]!];
+  return shareView(input, swap(input.shape), swap(input.strides));
+}
+
+/**
+ * Matrix product over the last two axes, batch axes broadcast; a one-axis operand is a row (left) or column (right) vector, as in NumPy.
+ * Transposed operands cost nothing: transposes are views and kernels read any strides.
+ * @throws ShapeError `matmul: inner dimensions differ, [4, 8] × [7, 3]`
+ */
+export function matmul<Device extends DeviceName>(a: Tensor<Device>, b: Tensor<Device>): Tensor<Device> {
+  if (a.rank === 0 || b.rank === 0) throw new ShapeError(`matmul: scalars have no axes to multiply over, ${formatShape(a.shape)} × ${formatShape(b.shape)}`);
+  if (a.rank === 1) return squeeze(matmul(expandDims(a, 0), b), -2);
+  if (b.rank === 1) return squeeze(matmul(a, expandDims(b, 1)), -1);
+  if (a.shape.at(-1) !== b.shape.at(-2)) throw new ShapeError(`matmul: inner dimensions differ, ${formatShape(a.shape)} × ${formatShape(b.shape)}`);
+  checkDevices("matmul", a as unknown as Tensor, b as unknown as Tensor);
+  const dtype = promoteDtypes(a.dtype, b.dtype);
+  const left = cast(a, "float32");
+  const right = b.dtype === "float16" && !isRecorded([b as unknown as Tensor]) ? b : cast(b, "float32");
+  const output = matmulRaw(left, right);
+  if (recording.tape !== undefined) recordMatmul(left as unknown as Tensor, right as unknown as Tensor, output as unknown as Tensor);
+  return dtype === "float32" ? output : cast(output, dtype === "float16" ? "float16" : "int32");
+}
+
+function recordMatmul(a: Tensor, b: Tensor, output: Tensor): void {
+  record("matmul", [a, b], output, [a, b], ([gradient], [savedA, savedB], needs) => {
+    const g = contiguous(gradient!);
+    const weight = savedB!.dtype === "float32" ? savedB! : cast(savedB!, "float32");
+    let gradientB: Tensor | undefined;
+    if (needs(1)) {
+      if (weight.rank === 2 && savedA!.rank > 2) {
+        const rows = contiguous(savedA!);
+        const k = rows.shape.at(-1)!;
+        const n = g.shape.at(-1)!;
+        gradientB = matmulRaw(transposeView(reshape(rows, [-1, k])), reshape(g, [-1, n]));
+      } else {
+        gradientB = sumToShape(matmulRaw(transposeView(savedA!), g), weight.shape);
+      }
+    }
+    return [needs(0) ? sumToShape(matmulRaw(g, transposeView(weight)), savedA!.shape) : undefined, gradientB];
+  });
+}
+
+const activations = { relu, silu, gelu, geluTanh } as const;
+
+/** Options of `linear`. */
+export interface LinearOptions<Device extends DeviceName> {
+  /** [outputs]. */
+  readonly bias?: Tensor<Device> | undefined;
+  /** Applied to the result, inside the kernel when nothing is recorded. */
+  readonly activation?: Activation | undefined;
+}
+
+/**
+ * activation(input · weightᵀ + bias): input [..., inputs], weight [outputs, inputs] (PyTorch's layout) as float32, float16 or quantised groups; output [..., outputs].
+ * @throws ShapeError @throws GradientError when a quantised weight would need a gradient of its own
+ */
+export function linear<Device extends DeviceName>(
+  input: Tensor<Device>,
+  weight: Tensor<Device> | QuantizedTensor<Device>,
+  { bias, activation }: LinearOptions<Device> = {},
+): Tensor<Device> {
+  const [outputs, inputs] = weight.shape as readonly [number, number];
+  if (weight.shape.length !== 2 || input.rank === 0 || input.shape.at(-1) !== inputs) {
+    throw new ShapeError(`linear: input ${formatShape(input.shape)} does not fit weight ${formatShape(weight.shape)} [outputs, inputs]`);
+  }
+  if (bias !== undefined && (bias.rank !== 1 || bias.shape[0] !== outputs)) {
+    throw new ShapeError(`linear: bias ${formatShape(bias.shape)} does not fit weight ${formatShape(weight.shape)}; it needs [${outputs}]`);
+  }
+  const quantized = weight instanceof QuantizedTensor;
+  if (!quantized && weight.dtype !== "float32" && weight.dtype !== "float16") {
+    throw new DtypeError(`linear: weight dtype ${weight.dtype} is not supported; use float32, float16 or a QuantizedTensor`);
+  }
+  checkDevices("linear", input as unknown as Tensor, (quantized ? weight.values : weight) as unknown as Tensor, bias as unknown as Tensor | undefined);
+  const source = contiguous(cast(input, "float32"));
+  const addend = bias && contiguous(cast(bias, "float32"));
+  const parameter = quantized ? undefined : (weight as unknown as Tensor);
+  const recorded = recording.tape !== undefined && isRecorded([source as unknown as Tensor, parameter, addend as unknown as Tensor | undefined]);
+  const output = allocateLike(source, [...source.shape.slice(0, -1), outputs]);
+  const rows = sizeOf(source.shape.slice(0, -1));
+  source.storage.backend.kernels.matmul({
+    a: matrixView(source as unknown as Tensor, [rows, inputs]),
+    b: quantized ? weight : transposedMatrixView(weight as unknown as Tensor),
+    output: matrixView(output as unknown as Tensor, [rows, outputs]),
+    bias: addend,
+    activation: recorded ? undefined : activation,
+  });
+  if (!recorded) return output;
+  recordLinear(source as unknown as Tensor, weight as unknown as Tensor | QuantizedTensor, addend as unknown as Tensor | undefined, output as unknown as Tensor);
+  return activation ? activations[activation](output) : output;
+}
+
+function recordLinear(input: Tensor, weight: Tensor | QuantizedTensor, bias: Tensor | undefined, output: Tensor): void {
+  const [outputs, inputs] = weight.shape as readonly [number, number];
+  const parts = weight instanceof QuantizedTensor ? [weight.values, weight.scales, ...(weight.minimums ? [weight.minimums] : [])] : [weight];
+  const parameter = weight instanceof QuantizedTensor ? undefined : weight;
+  record("linear", [input, parameter, bias], output, [input, ...parts], ([gradient], [savedInput, savedWeight], needs) => {
+    const g = reshape(contiguous(gradient!), [-1, outputs]);
+    const x = reshape(savedInput!, [-1, inputs]);
+    let inputGradient: Tensor | undefined;
+    if (needs(0)) {
+      if (weight instanceof QuantizedTensor) {
+        throw new GradientError("linear: the gradient through a quantised weight is not implemented; load the weights as float32 or float16 to fine-tune below them");
+      }
+      const dense = savedWeight!.dtype === "float32" ? savedWeight! : cast(savedWeight!, "float32");
+      inputGradient = reshape(matmulRaw(g, dense), savedInput!.shape);
+    }
+    return [
+      inputGradient,
+      needs(1) ? matmulRaw(transposeView(g), x) : undefined,
+      needs(2) ? reduceRaw("sum", g, [0]) : undefined,
+    ];
+  });
+}
+
+/** Inner product of two vectors of equal length. @throws ShapeError */
+export function dot<Device extends DeviceName>(a: Tensor<Device>, b: Tensor<Device>): Tensor<Device> {
+  if (a.rank !== 1 || b.rank !== 1) throw new ShapeError(`dot: takes two vectors, got ${formatShape(a.shape)} and ${formatShape(b.shape)}; use matmul()`);
+  return matmul(a, b);
+}
+
+/** All products of the elements of two vectors: [m] and [n] give [m, n]. @throws ShapeError */
+export function outer<Device extends DeviceName>(a: Tensor<Device>, b: Tensor<Device>): Tensor<Device> {
+  if (a.rank !== 1 || b.rank !== 1) throw new ShapeError(`outer: takes two vectors, got ${formatShape(a.shape)} and ${formatShape(b.shape)}`);
+  return matmul(expandDims(a, 1), expandDims(b, 0));
+}

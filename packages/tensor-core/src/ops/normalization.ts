@@ -1,0 +1,144 @@
+import type { DeviceName } from "../backend/backend.ts";
+import { ShapeError } from "../errors.ts";
+import { record, recording } from "../autograd/tape.ts";
+import { broadcastShapes, formatShape, sameShape } from "../tensor/shape.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { allocateLike, broadcastView, checkDevices } from "./dispatch.ts";
+import { cast, contiguous } from "./materialize.ts";
+import { sumToShape } from "./raw.ts";
+import { permute } from "./views.ts";
+import { normalizeAxis } from "../tensor/shape.ts";
+
+/** Options of `softmax` and `logSoftmax`. */
+export interface SoftmaxOptions<Device extends DeviceName> {
+  /** Multiplies the input first. Default 1. */
+  readonly scale?: number;
+  /** Added to the scaled input, broadcast: 0 where visible, -Infinity where not. Gets a gradient if it is a parameter. */
+  readonly mask?: Tensor<Device> | undefined;
+}
+
+function rowsOf(input: Tensor, columns: number): number {
+  return columns === 0 ? 0 : input.size / columns;
+}
+
+function softmaxRows<Device extends DeviceName>(
+  input: Tensor<Device>, axis: number, { scale = 1, mask }: SoftmaxOptions<Device>, logarithm: boolean,
+): Tensor<Device> {
+  const name = logarithm ? "logSoftmax" : "softmax";
+  const position = normalizeAxis(name, axis, input.rank);
+  if (position !== input.rank - 1) {
+    if (mask !== undefined) throw new ShapeError(`${name}: a mask needs the last axis; permute the input first`);
+    const order = input.shape.map((_, i) => i);
+    [order[position], order[order.length - 1]] = [order.length - 1, position];
+    return permute(softmaxRows(permute(input, order), -1, { scale }, logarithm), order);
+  }
+  const source = contiguous(cast(input, "float32"));
+  if (mask !== undefined) {
+    checkDevices(name, source, mask);
+    if (!sameShape(broadcastShapes(name, source.shape, mask.shape), source.shape)) {
+      throw new ShapeError(`${name}: mask ${formatShape(mask.shape)} does not broadcast to the input ${formatShape(source.shape)}`);
+    }
+  }
+  const addend = mask && cast(mask, "float32");
+  const output = allocateLike(source);
+  const columns = source.shape.at(-1)!;
+  const rows = rowsOf(source, columns);
+  const { kernels } = source.storage.backend;
+  kernels.softmax({ input: source, output, rows, columns, scale, mask: addend && broadcastView(addend, source.shape), logarithm });
+  if (recording.tape !== undefined) {
+    const maskShape = addend?.shape;
+    record(name, [source, addend], output, [output], ([gradient], [saved], needs) => {
+      const result = allocateLike(saved!);
+      // The gradient before scaling is the mask's; scaling it again gives the input's.
+      kernels.softmaxGradient({ gradient: contiguous(gradient!), output: saved!, result, rows, columns, scale: 1, logarithm });
+      const scaled = allocateLike(saved!);
+      kernels.binaryScalar({ operation: "multiply", a: result, scalar: scale, reversed: false, output: scaled });
+      return [scaled, needs(1) ? sumToShape(result, maskShape!) : undefined];
+    });
+  }
+  return output;
+}
+
+/** exp(x) / Σ exp(x) along an axis, without overflow; a row masked out entirely gives zeros. */
+export function softmax<Device extends DeviceName>(input: Tensor<Device>, axis: number = -1, options: SoftmaxOptions<Device> = {}): Tensor<Device> {
+  return softmaxRows(input, axis, options, false);
+}
+
+/** log(softmax(x)) along an axis, without losing small probabilities. */
+export function logSoftmax<Device extends DeviceName>(input: Tensor<Device>, axis: number = -1, options: SoftmaxOptions<Device> = {}): Tensor<Device> {
+  return softmaxRows(input, axis, options, true);
+}
+
+function checkFeatures(operation: string, input: Tensor, ...parameters: readonly (Tensor | undefined)[]): number {
+  const columns = input.shape.at(-1);
+  if (columns === undefined) throw new ShapeError(`${operation}: a scalar has no features to normalise`);
+  for (const parameter of parameters) {
+    if (parameter !== undefined && (parameter.rank !== 1 || parameter.shape[0] !== columns)) {
+      throw new ShapeError(`${operation}: parameter ${formatShape(parameter.shape)} does not fit the ${columns} features of ${formatShape(input.shape)}`);
+    }
+  }
+  checkDevices(operation, input, ...parameters);
+  return columns;
+}
+
+/** Weights of a normalisation. */
+export interface NormOptions<Device extends DeviceName> {
+  /** [features]; absent = 1. */
+  readonly weight?: Tensor<Device> | undefined;
+  /** Added to the variance. Default 1e-5. */
+  readonly epsilon?: number;
+}
+
+/** x / sqrt(mean(x²) + ε) · weight over the last axis (Zhang & Sennrich 2019). @throws ShapeError */
+export function rmsNorm<Device extends DeviceName>(input: Tensor<Device>, { weight, epsilon = 1e-5 }: NormOptions<Device> = {}): Tensor<Device> {
+  const columns = checkFeatures("rmsNorm", input, weight);
+  const source = contiguous(cast(input, "float32"));
+  const gain = weight && contiguous(cast(weight, "float32"));
+  const rows = rowsOf(source, columns);
+  const output = allocateLike(source);
+  const rstd = allocateLike(source, [rows]);
+  const { kernels } = source.storage.backend;
+  kernels.rmsNorm({ input: source, weight: gain, epsilon, output, rstd, rows, columns });
+  if (recording.tape !== undefined) {
+    const saved = gain ? [source, rstd, gain] : [source, rstd];
+    record("rmsNorm", [source, gain], output, saved, ([gradient], [savedInput, savedRstd, savedWeight], needs) => {
+      const inputGradient = allocateLike(savedInput!);
+      const weightGradient = needs(1) ? allocateLike(savedWeight!) : undefined;
+      kernels.rmsNormGradient({
+        gradient: contiguous(gradient!), input: savedInput!, weight: savedWeight, rstd: savedRstd!, rows, columns, inputGradient, weightGradient,
+      });
+      return [inputGradient, weightGradient];
+    });
+  }
+  return output;
+}
+
+/** (x - mean) / sqrt(variance + ε) · weight + bias over the last axis (Ba et al. 2016). @throws ShapeError */
+export function layerNorm<Device extends DeviceName>(
+  input: Tensor<Device>, { weight, bias, epsilon = 1e-5 }: NormOptions<Device> & { readonly bias?: Tensor<Device> | undefined } = {},
+): Tensor<Device> {
+  const columns = checkFeatures("layerNorm", input, weight, bias);
+  const source = contiguous(cast(input, "float32"));
+  const gain = weight && contiguous(cast(weight, "float32"));
+  const shift = bias && contiguous(cast(bias, "float32"));
+  const rows = rowsOf(source, columns);
+  const output = allocateLike(source);
+  const mean = allocateLike(source, [rows]);
+  const rstd = allocateLike(source, [rows]);
+  const { kernels } = source.storage.backend;
+  kernels.layerNorm({ input: source, weight: gain, bias: shift, epsilon, output, mean, rstd, rows, columns });
+  if (recording.tape !== undefined) {
+    const saved = gain ? [source, mean, rstd, gain] : [source, mean, rstd];
+    record("layerNorm", [source, gain, shift], output, saved, ([gradient], [savedInput, savedMean, savedRstd, savedWeight], needs) => {
+      const inputGradient = allocateLike(savedInput!);
+      const weightGradient = needs(1) ? allocateLike(savedInput!, [columns]) : undefined;
+      const biasGradient = needs(2) ? allocateLike(savedInput!, [columns]) : undefined;
+      kernels.layerNormGradient({
+        gradient: contiguous(gradient!), input: savedInput!, weight: savedWeight, mean: savedMean!, rstd: savedRstd!, rows, columns,
+        inputGradient, weightGradient, biasGradient,
+      });
+      return [inputGradient, weightGradient, biasGradient];
+    });
+  }
+  return output;
+}

@@ -1,0 +1,210 @@
+import type { DeviceName, ReduceOperation } from "../backend/backend.ts";
+import { ShapeError } from "../errors.ts";
+import { record, recording } from "../autograd/tape.ts";
+import { isFloating, type Dtype } from "../tensor/dtype.ts";
+import { formatShape, normalizeAxes, normalizeAxis, sizeOf } from "../tensor/shape.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { allocateLike } from "./dispatch.ts";
+import { cast, contiguous } from "./materialize.ts";
+import { add, multiply, subtract } from "./binary.ts";
+import { binaryRaw, compareRaw, expandRaw, reduceRaw, restoreAxes, scalarRaw } from "./raw.ts";
+import { exp, log, sqrt, square } from "./unary.ts";
+import { reshape } from "./views.ts";
+
+/** Axes to reduce: one, several, or (undefined) all. Negative counts from the end. */
+export type Axes = number | readonly number[] | undefined;
+
+/** Options of reductions. */
+export interface ReduceOptions {
+  /** Reduced axes stay with length 1. Default false. */
+  readonly keepdims?: boolean;
+}
+
+/** Dtype a reduction computes in: bool and small integers are counted in int32, float16 in float32. */
+function workingDtype(operation: ReduceOperation, dtype: Dtype): Dtype {
+  if (operation === "any" || operation === "all") return "bool";
+  if (operation === "mean") return "float32";
+  return isFloating(dtype) ? "float32" : "int32";
+}
+
+function reduce<Device extends DeviceName>(operation: ReduceOperation, input: Tensor<Device>, axis: Axes, { keepdims = false }: ReduceOptions): Tensor<Device> {
+  const axes = normalizeAxes(operation, axis, input.rank);
+  if (operation === "maximum" || operation === "minimum") {
+    for (const reduced of axes) {
+      if (input.shape[reduced] === 0) throw new ShapeError(`${operation}: axis ${reduced} of ${formatShape(input.shape)} is empty; nothing has no extreme`);
+    }
+  }
+  const source = cast(input, workingDtype(operation, input.dtype));
+  const kept = input.shape.filter((_, i) => !axes.includes(i));
+  const output = allocateLike(source, kept);
+  source.storage.backend.kernels.reduce({ operation, input: source, axes, output });
+  if (recording.tape !== undefined && source.dtype === "float32") recordReduce(operation, source, axes, output);
+  const result = input.dtype === "float16" ? cast(output, "float16") : output;
+  return keepdims ? reshape(result, input.shape.map((length, i) => (axes.includes(i) ? 1 : length))) : result;
+}
+
+function recordReduce(operation: ReduceOperation, input: Tensor, axes: readonly number[], output: Tensor): void {
+  const { shape } = input;
+  const count = sizeOf(axes.map((axis) => shape[axis]!));
+  const spread = (reduced: Tensor): Tensor => expandRaw(restoreAxes(reduced, shape, axes), shape);
+  switch (operation) {
+    case "sum":
+      return record("sum", [input], output, [], ([gradient]) => [spread(gradient!)]);
+    case "mean":
+      return record("mean", [input], output, [], ([gradient]) => [spread(scalarRaw("multiply", gradient!, 1 / count))]);
+    case "maximum":
+    case "minimum":
+      // Ties share the gradient equally.
+      return record(operation, [input], output, [input, output], ([gradient], [saved, extreme]) => {
+        const hits = cast(compareRaw("equal", saved!, spread(extreme!)), "float32");
+        const share = binaryRaw("divide", gradient!, reduceRaw("sum", hits, axes));
+        return [binaryRaw("multiply", hits, spread(share))];
+      });
+    case "product":
+      // The product of the others, exact also where one factor is 0: prefix and suffix products along the flattened reduced axes.
+      return record("product", [input], output, [input], ([gradient], [saved]) => [productGradient(gradient!, saved!, axes)]);
+    default:
+      return;
+  }
+}
+
+function productGradient(gradient: Tensor, input: Tensor, axes: readonly number[]): Tensor {
+  const { kernels } = input.storage.backend;
+  const kept = input.shape.flatMap((_, axis) => (axes.includes(axis) ? [] : [axis]));
+  const order = [...kept, ...axes];
+  const arranged = allocateLike(input, order.map((axis) => input.shape[axis]!));
+  const permuted = { buffer: input.buffer, dtype: input.dtype, shape: arranged.shape, strides: order.map((axis) => input.strides[axis]!), offset: input.offset };
+  kernels.copy({ input: permuted, output: arranged });
+  const size = sizeOf(axes.map((axis) => input.shape[axis]!));
+  const rows = size === 0 ? 0 : input.size / size;
+  const exclusive = (reverse: boolean): Tensor => {
+    const running = allocateLike(arranged);
+    kernels.cumulative({ operation: "product", input: arranged, output: running, outer: rows, size, inner: 1, reverse });
+    const shifted = allocateLike(arranged, [rows, size]);
+    kernels.fill({ output: shifted, value: 1 });
+    const window = (from: Tensor, offset: number): { buffer: typeof from.buffer; dtype: Dtype; shape: number[]; strides: number[]; offset: number } => ({
+      buffer: from.buffer, dtype: from.dtype, shape: [rows, Math.max(0, size - 1)], strides: [size, 1], offset,
+    });
+    kernels.copy({ input: window(running, reverse ? 1 : 0), output: window(shifted, reverse ? 0 : 1) });
+    return shifted;
+  };
+  const others = binaryRaw("multiply", exclusive(false), exclusive(true));
+  const rowGradient = restoreAxes(contiguous(gradient), [rows, 1], []);
+  const product = binaryRaw("multiply", others, expandRaw(rowGradient, [rows, size]));
+  const output = allocateLike(input);
+  const strides: number[] = [];
+  order.forEach((axis, position) => {
+    strides[axis] = arranged.strides[position]!;
+  });
+  kernels.copy({ input: { buffer: product.buffer, dtype: product.dtype, shape: input.shape, strides, offset: 0 }, output });
+  return output;
+}
+
+/** Sum over axes (all by default). bool and small integers are summed in int32. */
+export function sum<Device extends DeviceName>(input: Tensor<Device>, axis?: Axes, options: ReduceOptions = {}): Tensor<Device> {
+  return reduce("sum", input, axis, options);
+}
+
+/** Arithmetic mean over axes, float32 for integers. */
+export function mean<Device extends DeviceName>(input: Tensor<Device>, axis?: Axes, options: ReduceOptions = {}): Tensor<Device> {
+  return reduce("mean", input, axis, options);
+}
+
+/** Product over axes. */
+export function product<Device extends DeviceName>(input: Tensor<Device>, axis?: Axes, options: ReduceOptions = {}): Tensor<Device> {
+  return reduce("product", input, axis, options);
+}
+
+/** Largest value over axes; NaN wins; equal values share the gradient. @throws ShapeError over an empty axis */
+export function max<Device extends DeviceName>(input: Tensor<Device>, axis?: Axes, options: ReduceOptions = {}): Tensor<Device> {
+  return reduce("maximum", input, axis, options);
+}
+
+/** Smallest value over axes; NaN wins; equal values share the gradient. @throws ShapeError over an empty axis */
+export function min<Device extends DeviceName>(input: Tensor<Device>, axis?: Axes, options: ReduceOptions = {}): Tensor<Device> {
+  return reduce("minimum", input, axis, options);
+}
+
+/** Whether any element is not 0, as bool. */
+export function any<Device extends DeviceName>(input: Tensor<Device>, axis?: Axes, options: ReduceOptions = {}): Tensor<Device> {
+  return reduce("any", input, axis, options);
+}
+
+/** Whether all elements are not 0, as bool. */
+export function all<Device extends DeviceName>(input: Tensor<Device>, axis?: Axes, options: ReduceOptions = {}): Tensor<Device> {
+  return reduce("all", input, axis, options);
+}
+
+/** Mean squared distance from the mean. `correction` 1 divides by count - 1 (PyTorch's default is 1, NumPy's and ours 0). */
+export function variance<Device extends DeviceName>(
+  input: Tensor<Device>, axis?: Axes, { keepdims = false, correction = 0 }: ReduceOptions & { readonly correction?: number } = {},
+): Tensor<Device> {
+  const axes = normalizeAxes("variance", axis, input.rank);
+  const count = sizeOf(axes.map((reduced) => input.shape[reduced]!));
+  const squares = square(subtract(input, mean(input, axes, { keepdims: true })));
+  return multiply(sum(squares, axes, { keepdims }), 1 / (count - correction));
+}
+
+/** Square root of `variance`. */
+export function standardDeviation<Device extends DeviceName>(
+  input: Tensor<Device>, axis?: Axes, options: ReduceOptions & { readonly correction?: number } = {},
+): Tensor<Device> {
+  return sqrt(variance(input, axis, options));
+}
+
+/** Euclidean (Frobenius) norm over axes. */
+export function norm<Device extends DeviceName>(input: Tensor<Device>, axis?: Axes, options: ReduceOptions = {}): Tensor<Device> {
+  return sqrt(sum(square(input), axis, options));
+}
+
+/** log Σ exp(x) over axes, without overflow. */
+export function logSumExp<Device extends DeviceName>(input: Tensor<Device>, axis?: Axes, { keepdims = false }: ReduceOptions = {}): Tensor<Device> {
+  const axes = normalizeAxes("logSumExp", axis, input.rank);
+  // An infinite shift would turn a row of -Infinity into NaN: shift only by finite maxima. The shift is a constant to the gradient.
+  const shift = shiftOf(input, axes);
+  const total = log(sum(exp(subtract(input, shift)), axes, { keepdims: true }));
+  const shifted = add(total, shift);
+  return keepdims ? shifted : reshape(shifted, input.shape.filter((_, i) => !axes.includes(i)));
+}
+
+function shiftOf<Device extends DeviceName>(input: Tensor<Device>, axes: readonly number[]): Tensor<Device> {
+  const kept = input.shape.map((length, i) => (axes.includes(i) ? 1 : length));
+  const largest = reduceRaw("maximum", cast(input, "float32"), axes);
+  const limited = scalarRaw("minimum", scalarRaw("maximum", largest, -3.4e38), 3.4e38);
+  return reshape(limited, kept) as unknown as Tensor<Device>;
+}
+
+function argReduce<Device extends DeviceName>(operation: "argmax" | "argmin", input: Tensor<Device>, axis: number | undefined): Tensor<Device> {
+  const source = contiguous(cast(axis === undefined ? reshape(input, [input.size]) : input, isFloating(input.dtype) ? "float32" : "int32"));
+  const position = axis === undefined ? 0 : normalizeAxis(operation, axis, input.rank);
+  const size = source.shape[position]!;
+  if (size === 0) throw new ShapeError(`${operation}: axis ${position} of ${formatShape(input.shape)} is empty; nothing has no extreme`);
+  const output = allocateLike(source, source.shape.toSpliced(position, 1), "int32");
+  const outer = sizeOf(source.shape.slice(0, position));
+  const inner = sizeOf(source.shape.slice(position + 1));
+  source.storage.backend.kernels.argReduce({ operation, input: source, output, outer, size, inner });
+  return output;
+}
+
+/** Index of the first largest value along an axis (of the flattened tensor when none is named), int32; NaN counts as largest. */
+export function argmax<Device extends DeviceName>(input: Tensor<Device>, axis?: number): Tensor<Device> {
+  return argReduce("argmax", input, axis);
+}
+
+/** Index of the first smallest value along an axis (of the flattened tensor when none is named), int32; NaN counts as smallest. */
+export function argmin<Device extends DeviceName>(input: Tensor<Device>, axis?: number): Tensor<Device> {
+  return argReduce("argmin", input, axis);
+}
+
+/** Running sum along an axis; `reverse` runs from the end. */
+export function cumsum<Device extends DeviceName>(input: Tensor<Device>, axis: number = -1, { reverse = false }: { readonly reverse?: boolean } = {}): Tensor<Device> {
+  const position = normalizeAxis("cumsum", axis, input.rank);
+  const source = contiguous(cast(input, isFloating(input.dtype) ? "float32" : "int32"));
+  const output = allocateLike(source);
+  const size = source.shape[position]!;
+  const inner = sizeOf(source.shape.slice(position + 1));
+  const outer = sizeOf(source.shape.slice(0, position));
+  source.storage.backend.kernels.cumulative({ operation: "sum", input: source, output, outer, size, inner, reverse });
+  if (recording.tape !== undefined) record("cumsum", [source], output, [], ([gradient]) => [cumsum(gradient!, position, { reverse: !reverse })]);
+  return output;
+}

@@ -1,0 +1,97 @@
+import { TensorError } from "../errors.ts";
+import { Tensor } from "./tensor.ts";
+import { scopeStack, type TensorOwner } from "./ownership.ts";
+
+/**
+ * Owns the tensors made while it is the innermost scope and frees them at its end.
+ *
+ * ```ts
+ * using step = scope();
+ * const loss = step.keep(model.loss(batch)); // survives the block
+ * ```
+ *
+ * A scope belongs to one stretch of synchronous code: tensors that other code makes while you `await` inside it would be freed with yours.
+ */
+export class Scope implements TensorOwner {
+  readonly #tensors: Tensor[] = [];
+  #open = true;
+
+  /** @internal use `scope()` */
+  constructor() {
+    scopeStack.push(this);
+  }
+
+  /** @internal */
+  track(tensor: Tensor): void {
+    tensor.owner = this;
+    this.#tensors.push(tensor);
+  }
+
+  /** Hands the tensors of `value` (a tensor, or arrays and objects of them) to the scope around this one. Returns `value`. */
+  keep<Value>(value: Value): Value {
+    const position = scopeStack.indexOf(this);
+    const parent = position > 0 ? scopeStack[position - 1] : undefined;
+    forEachTensor(value, (tensor) => {
+      // A tensor owned further out, or by nobody, already outlives this scope.
+      if (tensor.owner !== this) return;
+      tensor.owner = undefined;
+      parent?.track(tensor);
+    });
+    return value;
+  }
+
+  /** Frees what the scope still owns. Called by `using`. */
+  [Symbol.dispose](): void {
+    if (!this.#open) return;
+    this.#open = false;
+    if (scopeStack.at(-1) === this) scopeStack.pop();
+    else {
+      const position = scopeStack.lastIndexOf(this);
+      if (position >= 0) scopeStack.splice(position, 1);
+    }
+    for (const tensor of this.#tensors) if (tensor.owner === this) tensor.dispose();
+  }
+}
+
+/** Opens a scope; write `using s = scope()`. */
+export function scope(): Scope {
+  return new Scope();
+}
+
+/**
+ * Runs `run` and frees every tensor it made, except those in what it returns.
+ * @throws TensorError when `run` returns a promise: tensors made later would escape the scope
+ */
+export function tidy<Result>(run: () => Result): Result {
+  const inner = new Scope();
+  try {
+    const result = run();
+    if (result instanceof Promise) throw new TensorError("tidy: the function returned a promise; await outside, and keep the tensor work synchronous");
+    return inner.keep(result);
+  } finally {
+    inner[Symbol.dispose]();
+  }
+}
+
+/** Takes tensors out of every scope: the caller frees them with `dispose()`. For parameters and optimizer state. Returns `value`. */
+export function keep<Value>(value: Value): Value {
+  forEachTensor(value, (tensor) => {
+    tensor.owner = undefined;
+  });
+  return value;
+}
+
+/** Frees every tensor in `value`. */
+export function dispose(value: unknown): void {
+  forEachTensor(value, (tensor) => tensor.dispose());
+}
+
+/** Visits the tensors in nested arrays and plain objects. */
+export function forEachTensor(value: unknown, visit: (tensor: Tensor) => void): void {
+  if (value instanceof Tensor) visit(value);
+  else if (Array.isArray(value)) for (const item of value) forEachTensor(item, visit);
+  else if (value instanceof Map) for (const item of value.values()) forEachTensor(item, visit);
+  else if (value !== null && typeof value === "object" && Object.getPrototypeOf(value) === Object.prototype) {
+    for (const item of Object.values(value)) forEachTensor(item, visit);
+  }
+}
