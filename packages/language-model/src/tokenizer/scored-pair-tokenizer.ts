@@ -1,6 +1,7 @@
 import { TokenizerError } from "../errors.ts";
 import { byteStreamDecoder, decodeAll, type ByteVocabulary } from "./byte-stream.ts";
 import { mergeSymbols, type MergeLookup } from "./merge-queue.ts";
+import { splitAtSpecialTokens } from "./special-tokens.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 /** A SentencePiece byte-pair vocabulary with scores, as llama2.c and GGUF llama files hold it. */
@@ -13,6 +14,8 @@ export interface ScoredPairVocabulary {
   readonly byteTokenIds: Int32Array;
   /** Tokens without text, such as begin and end. */
   readonly specialTokenIds: ReadonlySet<number>;
+  /** Names of special tokens, for `parseSpecial`. */
+  readonly specialTokenNames: ReadonlyMap<string, number>;
   readonly bosTokenId?: number;
   readonly eosTokenIds: readonly number[];
   readonly unknownTokenId?: number;
@@ -59,20 +62,28 @@ export function createScoredPairTokenizer(vocabulary: ScoredPairVocabulary): Tok
     else throw new TokenizerError(`the vocabulary has no token for ${JSON.stringify(character)}, no byte tokens and no unknown token`);
   };
 
+  const appendText = (ids: number[], text: string): void => {
+    if (text === "") return;
+    const prefixed = vocabulary.addSpacePrefix ? ` ${text}` : text;
+    const symbols: number[] = [];
+    for (const character of vocabulary.metaspaceIsSpace ? prefixed.replaceAll(METASPACE, " ") : prefixed) {
+      appendCharacter(symbols, character);
+    }
+    for (const id of mergeSymbols(symbols, lookup)) ids.push(id);
+  };
+
   return {
     vocabularySize: pieces.length,
     ...(bosTokenId === undefined ? {} : { bosTokenId }),
     eosTokenIds,
     encode(text, options = {}) {
-      const symbols: number[] = [];
-      if (text !== "") {
-        const prefixed = vocabulary.addSpacePrefix ? ` ${text}` : text;
-        for (const character of vocabulary.metaspaceIsSpace ? prefixed.replaceAll(METASPACE, " ") : prefixed) {
-          appendCharacter(symbols, character);
-        }
+      const ids: number[] = [];
+      if (bosTokenId !== undefined && (options.bos ?? true)) ids.push(bosTokenId);
+      const parts = options.parseSpecial === true ? splitAtSpecialTokens(text, vocabulary.specialTokenNames) : [text];
+      for (const part of parts) {
+        if (typeof part === "number") ids.push(part);
+        else appendText(ids, part);
       }
-      const ids = mergeSymbols(symbols, lookup);
-      if (bosTokenId !== undefined && (options.bos ?? true)) ids.unshift(bosTokenId);
       const eos = eosTokenIds[0];
       if (eos !== undefined && options.eos === true) ids.push(eos);
       return ids;

@@ -6,6 +6,11 @@ export interface EncodeOptions {
   readonly bos?: boolean;
   /** Put the first end token last. Default: false. */
   readonly eos?: boolean;
+  /**
+   * Read the names of special tokens in the text ("</s>", "<|im_end|>") as those tokens, as chat templates need. Default: false,
+   * so that text from users cannot forge them. Tokenizers made from a `tokenizer.json` always read them.
+   */
+  readonly parseSpecial?: boolean;
 }
 
 /** How a stream of ids joins the text before it. */
