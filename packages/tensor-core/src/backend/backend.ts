@@ -16,7 +16,10 @@ export interface DeviceBuffer {
   readonly byteLength: number;
 }
 
-/** A strided window on device memory: all a kernel knows of a tensor. Offset and strides count elements. */
+/**
+ * A strided window on device memory: all a kernel knows of a tensor. Offset and strides count elements. Tensors are views themselves, with `buffer` as a getter, so a
+ * view is never copied by spreading it.
+ */
 export interface TensorView {
   readonly buffer: DeviceBuffer;
   readonly dtype: Dtype;

@@ -42,7 +42,8 @@ export function contiguousStrides(shape: readonly number[]): number[] {
 /** The part of a view at fixed positions of its leading axes. */
 export function subview(view: TensorView, leading: readonly number[]): TensorView {
   return {
-    ...view,
+    buffer: view.buffer,
+    dtype: view.dtype,
     shape: view.shape.slice(leading.length),
     strides: view.strides.slice(leading.length),
     offset: elementOffset(leading, view.strides, view.offset),
