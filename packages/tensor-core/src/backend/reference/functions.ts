@@ -64,14 +64,14 @@ function geluTanh(x: number): number {
   return x === -Infinity ? 0 : x * sigmoid(2 * geluSlope * (x + geluCubic * x ** 3));
 }
 
-/** Nearest integer, ties to even, as IEEE 754 and NumPy round; zeros keep the sign of x. */
+/** Nearest integer, ties to even, as IEEE 754 and NumPy round; -0.5 gives -0. */
 function roundHalfToEven(x: number): number {
   const below = Math.floor(x);
   const fraction = x - below;
   if (Number.isNaN(fraction)) return x; // NaN and infinities
   const up = fraction > 0.5 || (fraction === 0.5 && below % 2 !== 0);
   const rounded = up ? below + 1 : below;
-  return rounded === 0 ? x * 0 : rounded;
+  return rounded === 0 && x < 0 ? -0 : rounded;
 }
 
 /** Every element-wise function. */

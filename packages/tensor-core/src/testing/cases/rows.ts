@@ -128,7 +128,7 @@ export const rowTests: KernelTests<
 
   layerNormGradient: {
     outputs: ["inputGradient", "weightGradient", "biasGradient"],
-    tolerance: within(3e-4, 3e-4),
+    tolerance: within(6e-5, 6e-5),
     cases: fc
       .record({ forward: layerNorms, parameters: fc.boolean(), layout: denseLayouts, seed: seeds })
       .map(({ forward, parameters, layout, seed }) => {
@@ -153,7 +153,7 @@ export const rowTests: KernelTests<
 
   rmsNormGradient: {
     outputs: ["inputGradient", "weightGradient"],
-    tolerance: within(1e-4, 3e-5),
+    tolerance: within(2e-5, 1e-5),
     cases: fc
       .record({ forward: rmsNorms, parameters: fc.boolean(), layout: denseLayouts, seed: seeds })
       .map(({ forward, parameters, layout, seed }) => {
@@ -175,7 +175,7 @@ export const rowTests: KernelTests<
 
   crossEntropyGradient: {
     outputs: ["result"],
-    tolerance: within(1e-5, 3e-5),
+    tolerance: within(3e-6, 1e-5),
     cases: fc.record({ forward: crossEntropies, layout: denseLayouts, seed: seeds }).map(({ forward, layout, seed }) => {
       const { logits, targets, rows, columns, ignoreIndex, labelSmoothing } = forward;
       return {
