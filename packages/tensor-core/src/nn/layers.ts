@@ -27,16 +27,22 @@ export class Linear extends Module {
   bias: Parameter | undefined;
   readonly activation: Activation | undefined;
 
-  /** Uniform in ±1/√inputs, as PyTorch. */
-  constructor(
+  /** From existing parameters. */
+  constructor(parameters: { readonly weight: Parameter | QuantizedTensor; readonly bias?: Parameter | undefined; readonly activation?: Activation | undefined }) {
+    super();
+    this.weight = parameters.weight;
+    this.bias = parameters.bias;
+    this.activation = parameters.activation;
+  }
+
+  /** Random, uniform in ±1/√inputs as PyTorch. */
+  static create(
     inputs: number, outputs: number,
     { generator, bias = true, activation, device = "cpu" }: LayerOptions & { readonly generator: Generator; readonly bias?: boolean; readonly activation?: Activation },
-  ) {
-    super();
+  ): Linear {
     const bound = 1 / Math.sqrt(inputs);
-    this.weight = new Parameter(kaimingUniform(generator, [outputs, inputs], { device }));
-    this.bias = bias ? new Parameter(generator.uniform([outputs], -bound, bound, { device })) : undefined;
-    this.activation = activation;
+    const weight = new Parameter(kaimingUniform(generator, [outputs, inputs], { device }));
+    return new Linear({ weight, bias: bias ? new Parameter(generator.uniform([outputs], -bound, bound, { device })) : undefined, activation });
   }
 
   /** [..., inputs] → [..., outputs]. */
@@ -50,13 +56,18 @@ export class Embedding extends Module {
   /** [count, features]. */
   weight: Parameter;
 
-  /** Normal with the given standard deviation (default 1, as PyTorch). */
-  constructor(
+  /** From an existing table. */
+  constructor(parameters: { readonly weight: Parameter }) {
+    super();
+    this.weight = parameters.weight;
+  }
+
+  /** Random, normal with the given standard deviation (default 1, as PyTorch). */
+  static create(
     count: number, features: number,
     { generator, standardDeviation = 1, device = "cpu" }: LayerOptions & { readonly generator: Generator; readonly standardDeviation?: number },
-  ) {
-    super();
-    this.weight = new Parameter(generator.normal([count, features], 0, standardDeviation, { device }));
+  ): Embedding {
+    return new Embedding({ weight: new Parameter(generator.normal([count, features], 0, standardDeviation, { device })) });
   }
 
   /** ids [...] → [..., features]. */
@@ -70,10 +81,16 @@ export class RmsNorm extends Module {
   weight: Parameter;
   readonly epsilon: number;
 
-  constructor(features: number, { epsilon = 1e-5, device = "cpu" }: LayerOptions & { readonly epsilon?: number } = {}) {
+  /** From an existing gain. */
+  constructor(parameters: { readonly weight: Parameter; readonly epsilon?: number }) {
     super();
-    this.weight = new Parameter(full([features], 1, { device }));
-    this.epsilon = epsilon;
+    this.weight = parameters.weight;
+    this.epsilon = parameters.epsilon ?? 1e-5;
+  }
+
+  /** With gain 1. */
+  static create(features: number, { epsilon = 1e-5, device = "cpu" }: LayerOptions & { readonly epsilon?: number } = {}): RmsNorm {
+    return new RmsNorm({ weight: new Parameter(full([features], 1, { device })), epsilon });
   }
 
   forward(input: Tensor): Tensor {
@@ -87,11 +104,18 @@ export class LayerNorm extends Module {
   bias: Parameter;
   readonly epsilon: number;
 
-  constructor(features: number, { epsilon = 1e-5, device = "cpu" }: LayerOptions & { readonly epsilon?: number } = {}) {
+  /** From existing parameters. */
+  constructor(parameters: { readonly weight: Parameter; readonly bias: Parameter; readonly epsilon?: number }) {
     super();
-    this.weight = new Parameter(full([features], 1, { device }));
-    this.bias = new Parameter(full([features], 0, { device }));
-    this.epsilon = epsilon;
+    this.weight = parameters.weight;
+    this.bias = parameters.bias;
+    this.epsilon = parameters.epsilon ?? 1e-5;
+  }
+
+  /** With gain 1 and bias 0. */
+  static create(features: number, { epsilon = 1e-5, device = "cpu" }: LayerOptions & { readonly epsilon?: number } = {}): LayerNorm {
+    const weight = new Parameter(full([features], 1, { device }));
+    return new LayerNorm({ weight, bias: new Parameter(full([features], 0, { device })), epsilon });
   }
 
   forward(input: Tensor): Tensor {
