@@ -1,0 +1,114 @@
+import {
+  add, Linear, Module, RmsNorm, rotaryEmbedding, scaledDotProductAttention, swiglu, type Parameter, type QuantizedTensor, type Tensor,
+} from "@frugal/tensor-core";
+import type { ModelConfiguration } from "../weights/model-configuration.ts";
+import type { RotaryTable } from "./rotary-table.ts";
+import type { BlockContext, StagedBlock } from "./staged-model.ts";
+
+/** Gives the weight of a Hugging Face name; `undefined` where the model has none (absent biases). */
+export type WeightProvider = (name: string) => Parameter | QuantizedTensor | undefined;
+
+/** The weight as a parameter that has to be there in plain floats (norms, embeddings, biases). */
+export function plainParameter(weights: WeightProvider, name: string): Parameter {
+  const weight = weights(name);
+  if (weight === undefined || "format" in weight) throw new TypeError(`${name}: expected a plain tensor, got ${weight === undefined ? "nothing" : "quantised groups"}`);
+  return weight;
+}
+
+function linearOf(weights: WeightProvider, name: string, hasBias: boolean): Linear {
+  const weight = weights(`${name}.weight`);
+  if (weight === undefined) throw new TypeError(`${name}.weight: expected a weight, got nothing`);
+  return new Linear({ weight, bias: hasBias ? plainParameter(weights, `${name}.bias`) : undefined });
+}
+
+/** Grouped-query self-attention with rotary positions. */
+export class Attention extends Module {
+  readonly query: Linear;
+  readonly key: Linear;
+  readonly value: Linear;
+  readonly output: Linear;
+  readonly #config: ModelConfiguration;
+  readonly #rotary: RotaryTable;
+  readonly #index: number;
+
+  constructor(config: ModelConfiguration, index: number, weights: WeightProvider, rotary: RotaryTable) {
+    super();
+    const prefix = `model.layers.${index}.self_attn`;
+    this.query = linearOf(weights, `${prefix}.q_proj`, config.attentionBias);
+    this.key = linearOf(weights, `${prefix}.k_proj`, config.attentionBias);
+    this.value = linearOf(weights, `${prefix}.v_proj`, config.attentionBias);
+    this.output = linearOf(weights, `${prefix}.o_proj`, config.attentionOutputBias);
+    this.#config = config;
+    this.#rotary = rotary;
+    this.#index = index;
+  }
+
+  /** [batch, sequence, hiddenSize] → the same. Tokens see themselves and what came before, the cache included. */
+  forward(input: Tensor, { cache, positionOffset = cache?.length ?? 0 }: BlockContext = {}): Tensor {
+    const { numAttentionHeads, numKeyValueHeads, headDim, ropeLayout: layout } = this.#config;
+    const [batch, sequence] = input.shape as readonly [number, number, number];
+    const { cosine, sine } = this.#rotary.anglesFor(positionOffset + sequence);
+    const heads = (projected: Tensor, count: number): Tensor => projected.reshape([batch, sequence, count, headDim]);
+    const rotated = (split: Tensor): Tensor => rotaryEmbedding(split, cosine, sine, { positionOffset, layout }).permute([0, 2, 1, 3]);
+    const query = rotated(heads(this.query.forward(input), numAttentionHeads));
+    let keys = rotated(heads(this.key.forward(input), numKeyValueHeads));
+    let values = heads(this.value.forward(input), numKeyValueHeads).permute([0, 2, 1, 3]);
+    if (cache !== undefined) ({ keys, values } = cache.append(this.#index, keys, values));
+    const mixed = scaledDotProductAttention(query, keys, values, { causal: true });
+    return this.output.forward(mixed.permute([0, 2, 1, 3]).reshape([batch, sequence, numAttentionHeads * headDim]));
+  }
+}
+
+/** SwiGLU feed-forward: down(silu(gate(x)) · up(x)). */
+export class FeedForward extends Module {
+  readonly gate: Linear;
+  readonly up: Linear;
+  readonly down: Linear;
+
+  constructor(index: number, weights: WeightProvider) {
+    super();
+    const prefix = `model.layers.${index}.mlp`;
+    this.gate = linearOf(weights, `${prefix}.gate_proj`, false);
+    this.up = linearOf(weights, `${prefix}.up_proj`, false);
+    this.down = linearOf(weights, `${prefix}.down_proj`, false);
+  }
+
+  /** [..., hiddenSize] → the same. */
+  forward(input: Tensor): Tensor {
+    return this.down.forward(swiglu(this.gate.forward(input), this.up.forward(input)));
+  }
+}
+
+/** One pre-norm decoder block of Llama or Qwen2. */
+export class DecoderBlock extends Module implements StagedBlock {
+  readonly attentionNorm: RmsNorm;
+  readonly attention: Attention;
+  readonly feedForwardNorm: RmsNorm;
+  readonly feedForward: FeedForward;
+
+  constructor(config: ModelConfiguration, index: number, weights: WeightProvider, rotary: RotaryTable) {
+    super();
+    const prefix = `model.layers.${index}`;
+    const epsilon = config.rmsNormEps;
+    this.attentionNorm = new RmsNorm({ weight: plainParameter(weights, `${prefix}.input_layernorm.weight`), epsilon });
+    this.attention = new Attention(config, index, weights, rotary);
+    this.feedForwardNorm = new RmsNorm({ weight: plainParameter(weights, `${prefix}.post_attention_layernorm.weight`), epsilon });
+    this.feedForward = new FeedForward(index, weights);
+  }
+
+  mixerHalf(hidden: Tensor, context?: BlockContext): Tensor {
+    return add(hidden, this.attention.forward(this.attentionNorm.forward(hidden), context));
+  }
+
+  feedForwardHalf(hidden: Tensor): Tensor {
+    return add(hidden, this.feedForward.forward(this.feedForwardNorm.forward(hidden)));
+  }
+
+  mixerParameters(): Parameter[] {
+    return [...this.attentionNorm.parameters(), ...this.attention.parameters()];
+  }
+
+  feedForwardParameters(): Parameter[] {
+    return [...this.feedForwardNorm.parameters(), ...this.feedForward.parameters()];
+  }
+}

@@ -1,0 +1,131 @@
+import { Embedding, Linear, Module, RmsNorm, tidy, type DeviceName, type QuantizedTensor, type Tensor, linear } from "@frugal/tensor-core";
+import { MissingPartError } from "../errors.ts";
+import type { ModelConfiguration } from "../weights/model-configuration.ts";
+import { DecoderBlock, plainParameter, type WeightProvider } from "./decoder-block.ts";
+import { KeyValueCache, type KeyValueCacheOptions } from "./key-value-cache.ts";
+import { RotaryTable } from "./rotary-table.ts";
+import type { BlockContext, StagedBlock, StagedModel } from "./staged-model.ts";
+
+/** Which parts of a model to hold, for pipelines and split execution. */
+export interface ModelParts {
+  /** Blocks from inclusive, to exclusive. Default: all. */
+  readonly blocks?: readonly [from: number, to: number];
+  /** Default true. */
+  readonly embedding?: boolean;
+  /** The final norm and output head. Default true. */
+  readonly head?: boolean;
+}
+
+/** A Llama or Qwen2 decoder, or some of its stages. */
+export class DecoderModel extends Module implements StagedModel {
+  readonly config: ModelConfiguration;
+  readonly device: DeviceName;
+  readonly blockRange: readonly [from: number, to: number];
+  readonly embedding: Embedding | undefined;
+  readonly blocks: readonly DecoderBlock[];
+  readonly norm: RmsNorm | undefined;
+  /** Absent without head, and where the head is the embedding matrix. */
+  readonly output: Linear | undefined;
+  /** The embedding matrix as output head, where it is held for the head alone. */
+  readonly #tiedHead: Embedding | undefined;
+  readonly #rotary: RotaryTable;
+
+  /** From weights by Hugging Face name; see `loadModel` and `createModel`. */
+  constructor(config: ModelConfiguration, weights: WeightProvider, { device = "cpu", parts = {} }: { readonly device?: DeviceName; readonly parts?: ModelParts } = {}) {
+    super();
+    const { blocks: [from, to] = [0, config.numHiddenLayers], embedding = true, head = true } = parts;
+    if (!(Number.isInteger(from) && Number.isInteger(to) && from >= 0 && from <= to && to <= config.numHiddenLayers)) {
+      throw new RangeError(`blocks ${from} to ${to} are not within the ${config.numHiddenLayers} blocks of the model`);
+    }
+    this.config = config;
+    this.device = device;
+    this.blockRange = [from, to];
+    this.#rotary = new RotaryTable(config, device);
+    const tied = head && config.tieWordEmbeddings;
+    const table = embedding || tied ? new Embedding({ weight: plainParameter(weights, "model.embed_tokens.weight") }) : undefined;
+    this.embedding = embedding ? table : undefined;
+    this.#tiedHead = tied ? table : undefined;
+    this.blocks = Array.from({ length: to - from }, (_, i) => new DecoderBlock(config, from + i, weights, this.#rotary));
+    this.norm = head ? new RmsNorm({ weight: plainParameter(weights, "model.norm.weight"), epsilon: config.rmsNormEps }) : undefined;
+    const output = head && !tied ? weights("lm_head.weight") : undefined;
+    this.output = output && new Linear({ weight: output });
+  }
+
+  get hiddenSize(): number {
+    return this.config.hiddenSize;
+  }
+
+  get vocabularySize(): number {
+    return this.config.vocabularySize;
+  }
+
+  get blockCount(): number {
+    return this.config.numHiddenLayers;
+  }
+
+  block(index: number): StagedBlock {
+    const block = this.blocks[index - this.blockRange[0]];
+    if (block === undefined) throw new MissingPartError(`block ${index}`, `this model holds blocks ${this.blockRange[0]} to ${this.blockRange[1]} (exclusive)`);
+    return block;
+  }
+
+  embed(ids: Tensor): Tensor {
+    if (this.embedding === undefined) throw new MissingPartError("the embedding", "load the model with parts.embedding");
+    return this.embedding.forward(ids).cast("float32");
+  }
+
+  forwardBlocks(hidden: Tensor, from: number, to: number, context: BlockContext = {}): Tensor {
+    context.cache?.reserve(hidden.shape[1]!);
+    let current = hidden;
+    // Each half frees its temporaries at once; what the backward pass needs is kept by the tape.
+    for (let index = from; index < to; index++) {
+      const block = this.block(index);
+      current = tidy(() => block.feedForwardHalf(block.mixerHalf(current, context)));
+    }
+    return current;
+  }
+
+  head(hidden: Tensor): Tensor {
+    if (this.norm === undefined) throw new MissingPartError("the output head", "load the model with parts.head");
+    const normalized = this.norm.forward(hidden);
+    return this.#tiedHead ? linear(normalized, this.#tiedHead.weight as Tensor) : this.output!.forward(normalized);
+  }
+
+  /**
+   * ids int32 [batch, sequence] → logits [batch, sequence, vocabularySize]. With a cache the ids follow the cached tokens, and are counted in it.
+   * `lastOnly` computes logits for the last position alone: [batch, 1, vocabularySize].
+   */
+  forward(ids: Tensor, { cache, lastOnly = false }: { readonly cache?: KeyValueCache; readonly lastOnly?: boolean } = {}): Tensor {
+    return tidy(() => {
+      let hidden = this.forwardBlocks(this.embed(ids), 0, this.blockCount, { cache });
+      cache?.advance(ids.shape[1]!);
+      if (lastOnly) hidden = hidden.slice(null, [-1, null]);
+      return this.head(hidden);
+    });
+  }
+
+  /** A cache for this model's blocks on its device. */
+  createCache(options: Omit<KeyValueCacheOptions, "blockRange" | "device"> = {}): KeyValueCache {
+    return new KeyValueCache(this.config, { ...options, blockRange: this.blockRange, device: this.device });
+  }
+
+  /** Number of weights, quantised ones included. */
+  get parameterCount(): number {
+    let count = 0;
+    for (const parameter of this.parameters()) count += parameter.size;
+    for (const weight of this.#quantizedWeights()) count += weight.shape[0] * weight.shape[1];
+    if (this.embedding === undefined && this.#tiedHead) count += this.#tiedHead.weight.size;
+    return count;
+  }
+
+  *#quantizedWeights(): Generator<QuantizedTensor> {
+    for (const module of this.modules()) if (module instanceof Linear && "format" in module.weight) yield module.weight;
+  }
+
+  override dispose(): void {
+    super.dispose();
+    this.#tiedHead?.dispose();
+    for (const weight of this.#quantizedWeights()) weight.dispose();
+    this.#rotary.dispose();
+  }
+}
