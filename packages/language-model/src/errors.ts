@@ -70,3 +70,21 @@ export class TokenizerError extends LanguageModelError {
 export class DatasetError extends LanguageModelError {
   override readonly name = "DatasetError";
 }
+
+/** A partly loaded model was asked for a part it does not hold. */
+export class MissingPartError extends LanguageModelError {
+  override readonly name = "MissingPartError";
+
+  constructor(part: string, fix: string) {
+    super(`${part} is not held here; ${fix}`);
+  }
+}
+
+/** More tokens than a cache or a model has positions for. */
+export class ContextLengthError extends LanguageModelError {
+  override readonly name = "ContextLengthError";
+
+  constructor(tokens: number, limit: number) {
+    super(`${tokens} tokens do not fit into a context of ${limit}; shorten the input or use a larger capacity`);
+  }
+}

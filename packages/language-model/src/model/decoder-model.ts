@@ -26,8 +26,8 @@ export class DecoderModel extends Module implements StagedModel {
   readonly norm: RmsNorm | undefined;
   /** Absent without head, and where the head is the embedding matrix. */
   readonly output: Linear | undefined;
-  /** The embedding matrix as output head, where it is held for the head alone. */
-  readonly #tiedHead: Embedding | undefined;
+  /** The embedding matrix as output head, where it is held for the head alone (the last stage of a pipeline). */
+  readonly headEmbedding: Embedding | undefined;
   readonly #rotary: RotaryTable;
 
   /** From weights by Hugging Face name; see `loadModel` and `createModel`. */
@@ -44,7 +44,7 @@ export class DecoderModel extends Module implements StagedModel {
     const tied = head && config.tieWordEmbeddings;
     const table = embedding || tied ? new Embedding({ weight: plainParameter(weights, "model.embed_tokens.weight") }) : undefined;
     this.embedding = embedding ? table : undefined;
-    this.#tiedHead = tied ? table : undefined;
+    this.headEmbedding = tied && !embedding ? table : undefined;
     this.blocks = Array.from({ length: to - from }, (_, i) => new DecoderBlock(config, from + i, weights, this.#rotary));
     this.norm = head ? new RmsNorm({ weight: plainParameter(weights, "model.norm.weight"), epsilon: config.rmsNormEps }) : undefined;
     const output = head && !tied ? weights("lm_head.weight") : undefined;
@@ -88,7 +88,8 @@ export class DecoderModel extends Module implements StagedModel {
   head(hidden: Tensor): Tensor {
     if (this.norm === undefined) throw new MissingPartError("the output head", "load the model with parts.head");
     const normalized = this.norm.forward(hidden);
-    return this.#tiedHead ? linear(normalized, this.#tiedHead.weight as Tensor) : this.output!.forward(normalized);
+    const tied = this.headEmbedding ?? this.embedding;
+    return this.output?.forward(normalized) ?? linear(normalized, tied!.weight as Tensor);
   }
 
   /**
@@ -114,7 +115,6 @@ export class DecoderModel extends Module implements StagedModel {
     let count = 0;
     for (const parameter of this.parameters()) count += parameter.size;
     for (const weight of this.#quantizedWeights()) count += weight.shape[0] * weight.shape[1];
-    if (this.embedding === undefined && this.#tiedHead) count += this.#tiedHead.weight.size;
     return count;
   }
 
@@ -124,7 +124,6 @@ export class DecoderModel extends Module implements StagedModel {
 
   override dispose(): void {
     super.dispose();
-    this.#tiedHead?.dispose();
     for (const weight of this.#quantizedWeights()) weight.dispose();
     this.#rotary.dispose();
   }

@@ -1,0 +1,95 @@
+import { crossEntropy, tensor, tidy, type DeviceName, type Tensor } from "@frugal/tensor-core";
+import { LanguageModelError } from "../errors.ts";
+import type { KeyValueCache } from "../model/key-value-cache.ts";
+
+/** What scoring needs of a model. */
+export interface ScoringModel {
+  readonly device: DeviceName;
+  readonly config: { readonly maxPositionEmbeddings: number };
+  createCache(options?: { readonly capacity?: number }): KeyValueCache;
+  forward(ids: Tensor, options?: { readonly cache?: KeyValueCache }): Tensor;
+}
+
+/** Log-likelihood of token sequences. */
+export interface SequenceScore {
+  /** Σ log p(token | tokens before), natural logarithm, over all but each sequence's first token. */
+  readonly logProbability: number;
+  /** Tokens scored. */
+  readonly tokens: number;
+  /** exp(-logProbability / tokens). */
+  readonly perplexity: number;
+}
+
+/**
+ * Log-probability of each token given those before it, from the second on: [ids.length - 1]. Longer inputs than the context are scored in windows that overlap by half, so
+ * that every token sees at least half a context.
+ */
+export async function tokenLogProbabilities(model: ScoringModel, ids: readonly number[]): Promise<Float32Array> {
+  if (ids.length < 2) throw new LanguageModelError(`scoring needs at least two tokens, got ${ids.length}`);
+  const context = model.config.maxPositionEmbeddings;
+  const result = new Float32Array(ids.length - 1);
+  let scored = 0;
+  for (let start = 0; scored < result.length; start += Math.floor(context / 2)) {
+    const window = ids.slice(start, start + context);
+    const losses = tidy(() => {
+      const inputs = tensor(Int32Array.from(window.slice(0, -1)), [1, window.length - 1], { device: model.device });
+      const targets = tensor(Int32Array.from(window.slice(1)), [1, window.length - 1], { device: model.device });
+      return crossEntropy(model.forward(inputs), targets, { reduction: "none" });
+    });
+    const values = await losses.data("float32");
+    losses.dispose();
+    for (let i = scored - start; i < values.length; i++) result[start + i] = -values[i]!;
+    scored = start + values.length;
+  }
+  return result;
+}
+
+/** Perplexity of sequences that each stand alone (put the begin token first). */
+export async function scoreSequences(
+  model: ScoringModel, sequences: readonly (readonly number[])[], onProgress?: (done: number) => void,
+): Promise<SequenceScore> {
+  let logProbability = 0;
+  let tokens = 0;
+  for (const [i, ids] of sequences.entries()) {
+    for (const value of await tokenLogProbabilities(model, ids)) logProbability += value;
+    tokens += ids.length - 1;
+    onProgress?.(i + 1);
+  }
+  return { logProbability, tokens, perplexity: Math.exp(-logProbability / tokens) };
+}
+
+/** Score of one answer. */
+export interface ContinuationScore {
+  /** Σ log p of the continuation's tokens. */
+  readonly logProbability: number;
+  /** Divided by the number of tokens: longer answers are not at a disadvantage. */
+  readonly meanLogProbability: number;
+}
+
+/** Log-likelihood of each continuation after a shared prompt, whose keys and values are computed once. */
+export async function scoreContinuations(
+  model: ScoringModel, promptIds: readonly number[], continuations: readonly (readonly number[])[],
+): Promise<ContinuationScore[]> {
+  const longest = Math.max(0, ...continuations.map((ids) => ids.length));
+  if (promptIds.length === 0 || continuations.some((ids) => ids.length === 0)) throw new LanguageModelError("scoreContinuations: prompt and continuations need at least one token each");
+  const cache = model.createCache({ capacity: promptIds.length + longest });
+  try {
+    const shared = promptIds.slice(0, -1);
+    if (shared.length > 0) tidy(() => void model.forward(tensor(Int32Array.from(shared), [1, shared.length], { device: model.device }), { cache }));
+    const scores: ContinuationScore[] = [];
+    for (const ids of continuations) {
+      cache.truncate(shared.length);
+      const losses = tidy(() => {
+        const inputs = tensor(Int32Array.from([promptIds.at(-1)!, ...ids.slice(0, -1)]), [1, ids.length], { device: model.device });
+        const targets = tensor(Int32Array.from(ids), [1, ids.length], { device: model.device });
+        return crossEntropy(model.forward(inputs, { cache }), targets, { reduction: "sum" });
+      });
+      const logProbability = -(await losses.item());
+      losses.dispose();
+      scores.push({ logProbability, meanLogProbability: logProbability / ids.length });
+    }
+    return scores;
+  } finally {
+    cache.dispose();
+  }
+}

@@ -1,0 +1,99 @@
+import { tensor, tidy, type DeviceName, type Tensor } from "@frugal/tensor-core";
+import { ContextLengthError, LanguageModelError } from "../errors.ts";
+import type { KeyValueCache } from "../model/key-value-cache.ts";
+import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+import { createSampler, type SampledToken, type SamplingOptions } from "./sampling.ts";
+
+/** What generation needs of a model: a whole `DecoderModel`, or one that is split between machines. */
+export interface NextTokenModel {
+  readonly device: DeviceName;
+  readonly vocabularySize: number;
+  readonly config: { readonly maxPositionEmbeddings: number; readonly eosTokenIds: readonly number[] };
+  createCache(options?: { readonly capacity?: number }): KeyValueCache;
+  forward(ids: Tensor, options: { readonly cache: KeyValueCache; readonly lastOnly: boolean }): Tensor | Promise<Tensor>;
+}
+
+/** Options of `generateTokens`. */
+export interface GenerationOptions extends SamplingOptions {
+  /** Default: until an end token, or the end of the context. */
+  readonly maxNewTokens?: number;
+  /** Ids that end generation, without being returned. Default: the model's. */
+  readonly stopTokenIds?: readonly number[];
+  /** Stops, without an error, before the next token. */
+  readonly signal?: AbortSignal;
+}
+
+/** Logits of the token after `ids`, which follow what the cache holds. float32 [vocabularySize], on the host. @throws LanguageModelError for NaN */
+export async function nextTokenLogits(model: NextTokenModel, ids: readonly number[], cache: KeyValueCache): Promise<Float32Array> {
+  for (const id of ids) {
+    if (!Number.isInteger(id) || id < 0 || id >= model.vocabularySize) {
+      throw new LanguageModelError(`token id ${id} is not in the vocabulary of ${model.vocabularySize}; do tokenizer and model belong together?`);
+    }
+  }
+  const input = tensor(Int32Array.from(ids), [1, ids.length], { device: model.device });
+  const logits = await tidy(() => model.forward(input, { cache, lastOnly: true }) as Tensor);
+  const values = await logits.data("float32");
+  logits.dispose();
+  input.dispose();
+  if (!Number.isFinite(values[0]!)) throw new LanguageModelError("the model's logits are not finite; are its weights damaged?");
+  return values;
+}
+
+/**
+ * Continues token ids one at a time.
+ * @throws ContextLengthError when the prompt is empty or fills the context
+ */
+export async function* generateTokens(model: NextTokenModel, promptIds: readonly number[], options: GenerationOptions = {}): AsyncGenerator<SampledToken> {
+  const { maxNewTokens = Infinity, stopTokenIds = model.config.eosTokenIds, signal } = options;
+  const context = model.config.maxPositionEmbeddings;
+  if (promptIds.length === 0) throw new LanguageModelError("the prompt has no tokens; start with the begin token");
+  if (promptIds.length >= context) throw new ContextLengthError(promptIds.length + 1, context);
+  const capacity = Math.min(context, promptIds.length + maxNewTokens);
+  const sample = createSampler(options);
+  const cache = model.createCache({ capacity });
+  try {
+    let pending: readonly number[] = promptIds;
+    for (let count = 0; count < maxNewTokens && cache.length + pending.length <= capacity; count++) {
+      if (signal?.aborted) return;
+      const token = sample(await nextTokenLogits(model, pending, cache));
+      if (stopTokenIds.includes(token.id)) return;
+      yield token;
+      pending = [token.id];
+    }
+  } finally {
+    cache.dispose();
+  }
+}
+
+/** Text and why it ended. */
+export interface GeneratedText {
+  readonly text: string;
+  readonly tokenIds: readonly number[];
+}
+
+/** Continues a text, yielding pieces of whole characters as they come. Stop early by leaving the loop. */
+export async function* streamText(model: NextTokenModel, tokenizer: Tokenizer, prompt: string, options: GenerationOptions = {}): AsyncGenerator<string> {
+  const decoder = tokenizer.streamDecoder({ continuation: true });
+  for await (const { id } of generateTokens(model, tokenizer.encode(prompt), { stopTokenIds: stopIds(model, tokenizer), ...options })) {
+    const piece = decoder.push(id);
+    if (piece !== "") yield piece;
+  }
+  const rest = decoder.end();
+  if (rest !== "") yield rest;
+}
+
+/** Continues a text and returns the continuation. */
+export async function generateText(model: NextTokenModel, tokenizer: Tokenizer, prompt: string, options: GenerationOptions = {}): Promise<GeneratedText> {
+  const decoder = tokenizer.streamDecoder({ continuation: true });
+  const tokenIds: number[] = [];
+  let text = "";
+  for await (const { id } of generateTokens(model, tokenizer.encode(prompt), { stopTokenIds: stopIds(model, tokenizer), ...options })) {
+    tokenIds.push(id);
+    text += decoder.push(id);
+  }
+  return { text: text + decoder.end(), tokenIds };
+}
+
+function stopIds(model: NextTokenModel, tokenizer: Tokenizer): readonly number[] {
+  return [...new Set([...model.config.eosTokenIds, ...tokenizer.eosTokenIds])];
+}
