@@ -2,7 +2,8 @@
  * Functions of two arrays, comparisons and `where`. A code names operation and dtype: 0… arithmetic float32, 16… arithmetic int32, 32… comparison float32,
  * 48… comparison int32, 64 `where`; the order within each is that of `src/backend/wasm/elementwise.ts`. Comparisons give bytes, the others four-byte elements.
  */
-import { atan2F32x4, loadPartial, multiplyAdd, storeBooleans, storePartial } from "./math";
+import { atan2F32x4 } from "./circular";
+import { loadPartial, multiplyAdd, storeBooleans, storePartial } from "./math";
 
 const ADD: i32 = 0;
 const SUBTRACT: i32 = 1;

@@ -9,7 +9,7 @@ import {
   EXP_HIGH, EXP_LOW, LOG2_E, EXP_SHIFT, LN2_HIGH, LN2_LOW, EXP_0, EXP_1, EXP_2, EXP_3, EXP_4, EXP_5, TWO, SMALLEST_NORMAL, TWO_23, ONE,
   DENORMAL_EXPONENT, LOG_0, LOG_1, LOG_2, LOG_3, LOG_4, LOG_5, LOG_6, LOG_7, LOG_8, HALF, INFINITY, TANH_0, TANH_1, TANH_2, TANH_3, TANH_4,
   TANH_SWITCH, ERFC_0, ERFC_1, ERFC_2, ERFC_3, ERFC_4, ERFC_5, ERFC_6, ERF_0, ERF_1, ERF_2, ERF_3, ERF_4, ERF_5, ERF_LIMIT, ERF_SWITCH,
-  SQRT_HALF, DENSITY_AT_0, MINUS_HALF, GELU_3, GELU_1, GELU_SLOPE, SIGN_BIT, SQRT_HALF_BITS,
+  LOWEST, HUNDRED, MINUS_HUNDRED, SQRT_HALF, DENSITY_AT_0, MINUS_HALF, GELU_3, GELU_1, GELU_SLOPE, SIGN_BIT, SQRT_HALF_BITS,
 } from "./constants";
 /** a * b + c: one rounding in the relaxed build where the machine has it, two roundings in the baseline build. */
 // @ts-ignore: decorator
@@ -183,17 +183,25 @@ export function reluF32x4(x: v128): v128 {
   return f32x4.pmax(x, f32x4.splat(0.0));
 }
 
-/** x / (1 + e^-x). */
+/** x / (1 + e^-x), 0 at -Infinity. */
 // @ts-ignore: decorator
 @inline
 export function siluF32x4(x: v128): v128 {
-  return f32x4.div(x, f32x4.add(ONE, expF32x4(f32x4.neg(x))));
+  return f32x4.div(f32x4.pmax(x, LOWEST), f32x4.add(ONE, expF32x4(f32x4.neg(x))));
+}
+
+/** Infinities, and all other places where derivatives of activations are 0 or 1 anyway, become finite, so that no ∞ · 0 arises. */
+// @ts-ignore: decorator
+@inline
+function clampForDerivative(x: v128): v128 {
+  return f32x4.pmax(f32x4.pmin(x, HUNDRED), MINUS_HUNDRED);
 }
 
 /** The derivative of `silu`: s (1 + x (1 - s)), s = sigmoid(x). */
 // @ts-ignore: decorator
 @inline
 export function siluDerivativeF32x4(x: v128): v128 {
+  x = clampForDerivative(x);
   const s = sigmoidF32x4(x);
   const one = ONE;
   return f32x4.mul(s, f32x4.add(one, f32x4.mul(x, f32x4.sub(one, s))));
@@ -248,17 +256,18 @@ export function normalDistributionF32x4(x: v128): v128 {
   return v128.bitselect(far, near, f32x4.gt(magnitude, ERF_SWITCH));
 }
 
-/** x Φ(x). */
+/** x Φ(x), 0 at -Infinity. */
 // @ts-ignore: decorator
 @inline
 export function geluF32x4(x: v128): v128 {
-  return f32x4.mul(x, normalDistributionF32x4(x));
+  return f32x4.mul(f32x4.pmax(x, LOWEST), normalDistributionF32x4(x));
 }
 
 /** The derivative of `gelu`: Φ(x) + x φ(x). */
 // @ts-ignore: decorator
 @inline
 export function geluDerivativeF32x4(x: v128): v128 {
+  x = clampForDerivative(x);
   const density = f32x4.mul(DENSITY_AT_0, expF32x4(f32x4.mul(MINUS_HALF, f32x4.mul(x, x))));
   return f32x4.add(normalDistributionF32x4(x), f32x4.mul(x, density));
 }
@@ -276,13 +285,14 @@ export function geluTanhF32x4(x: v128): v128 {
 // @ts-ignore: decorator
 @inline
 function siluRatio(x: v128, u: v128): v128 {
-  return f32x4.div(x, f32x4.add(ONE, expF32x4(f32x4.neg(u))));
+  return f32x4.div(f32x4.pmax(x, LOWEST), f32x4.add(ONE, expF32x4(f32x4.neg(u))));
 }
 
 /** The derivative of `geluTanh`: s + x s (1 - s) u'. */
 // @ts-ignore: decorator
 @inline
 export function geluTanhDerivativeF32x4(x: v128): v128 {
+  x = clampForDerivative(x);
   const one = ONE;
   const z = f32x4.mul(x, x);
   const s = sigmoidF32x4(f32x4.mul(x, multiplyAdd(z, GELU_3, GELU_1)));
