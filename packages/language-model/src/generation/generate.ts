@@ -1,4 +1,4 @@
-import { tensor, tidy, type DeviceName, type Tensor } from "@frugal/tensor-core";
+import { tensor, type DeviceName, type Tensor } from "@frugal/tensor-core";
 import { ContextLengthError, LanguageModelError } from "../errors.ts";
 import type { KeyValueCache } from "../model/key-value-cache.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
@@ -31,10 +31,10 @@ export async function nextTokenLogits(model: NextTokenModel, ids: readonly numbe
     }
   }
   const input = tensor(Int32Array.from(ids), [1, ids.length], { device: model.device });
-  const logits = await tidy(() => model.forward(input, { cache, lastOnly: true }) as Tensor);
+  const logits = await model.forward(input, { cache, lastOnly: true });
+  input.dispose();
   const values = await logits.data("float32");
   logits.dispose();
-  input.dispose();
   if (!Number.isFinite(values[0]!)) throw new LanguageModelError("the model's logits are not finite; are its weights damaged?");
   return values;
 }

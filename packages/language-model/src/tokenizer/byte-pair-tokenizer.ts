@@ -82,7 +82,10 @@ export function createBytePairTokenizer(vocabulary: BytePairVocabulary): Tokeniz
   const encodeWord = (word: string): readonly number[] => {
     const known = cache.get(word);
     if (known !== undefined) return known;
-    const ids = mergeSymbols(Array.from(utf8.encode(word), (byte) => byteIds[byte] as number), lookup);
+    const ids = mergeSymbols(
+      Array.from(utf8.encode(word), (byte) => byteIds[byte] as number),
+      lookup,
+    );
     if (word.length <= LONGEST_CACHED_WORD && cache.size < CACHED_WORDS) cache.set(word, ids);
     return ids;
   };

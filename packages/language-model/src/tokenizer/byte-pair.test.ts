@@ -46,7 +46,11 @@ describe("trainBytePairEncoding", () => {
     // Words: "ab" twice, " ab" once, " abb" twice. Pairs: ab 5, " a" 3, bb 2.
     const tokenizer = trainBytePairEncoding("ab\nab ab abb abb", { vocabularySize: 257 + 3, minimumFrequency: 1 });
     // Once "ab" is merged, the newline pairs with nothing across words; " ab" occurs 3 times, " abb" 2 times.
-    expect(tokenizer.toJSON().model.merges).toEqual([["a", "b"], ["\u0120", "ab"], ["\u0120ab", "b"]]);
+    expect(tokenizer.toJSON().model.merges).toEqual([
+      ["a", "b"],
+      ["\u0120", "ab"],
+      ["\u0120ab", "b"],
+    ]);
     expect(tokenizer.encode(" abb ab")).toEqual([259, 258]);
     expect(tokenizer.vocabularySize).toBe(260);
   });
@@ -61,7 +65,9 @@ describe("trainBytePairEncoding", () => {
 
   it("agrees with counting all pairs anew for every merge", () => {
     const textbook = (text: string, merges: number): string[] => {
-      const words = [...text.matchAll(WORD_PATTERNS["gpt-2"])].map(([word]) => [...word].map((letter) => (letter === " " ? "\u0120" : letter)));
+      const words = [...text.matchAll(WORD_PATTERNS["gpt-2"])].map(([word]) =>
+        [...word].map((letter) => (letter === " " ? "\u0120" : letter)),
+      );
       const alphabet = BYTE_CHARACTERS.toSorted();
       const order = new Map(alphabet.map((character, index) => [character, index]));
       const done: string[] = [];
@@ -183,7 +189,14 @@ describe("broken tokenizer files", () => {
   it("are refused with TokenizerError", () => {
     const good = trainBytePairEncoding("abab abab", { vocabularySize: 260 }).toJSON();
     const broken: unknown[] = [
-      null, 5, "x", [], {}, { ...good, model: {} }, { ...good, added_tokens: [] }, { ...good, normalizer: { type: "NFC" } },
+      null,
+      5,
+      "x",
+      [],
+      {},
+      { ...good, model: {} },
+      { ...good, added_tokens: [] },
+      { ...good, normalizer: { type: "NFC" } },
       { ...good, model: { ...good.model, vocab: { a: 0 } } },
       { ...good, model: { ...good.model, vocab: { ...good.model.vocab, ab: 3 } } },
       { ...good, model: { ...good.model, merges: [["a", "zzz"]] } },
@@ -200,7 +213,13 @@ describe("broken tokenizer files", () => {
       }),
     );
     const twice = ["<s>", "<s>", ...BYTE_CHARACTERS];
-    const vocabulary = { merges: [], specialTokenIds: new Set<number>(), wordPattern: WORD_PATTERNS["gpt-2"], addBos: false, eosTokenIds: [] };
+    const vocabulary = {
+      merges: [],
+      specialTokenIds: new Set<number>(),
+      wordPattern: WORD_PATTERNS["gpt-2"],
+      addBos: false,
+      eosTokenIds: [],
+    };
     expect(() => createBytePairTokenizer({ ...vocabulary, tokens: twice })).toThrow("occurs twice");
     expect(() => createBytePairTokenizer({ ...vocabulary, tokens: ["a"] })).toThrow("not in the vocabulary");
   });

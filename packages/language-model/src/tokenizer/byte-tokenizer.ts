@@ -4,7 +4,10 @@ import type { Tokenizer } from "./tokenizer.ts";
 
 const BOS = 256;
 const EOS = 257;
-const NAMES: ReadonlyMap<string, number> = new Map([["<s>", BOS], ["</s>", EOS]]);
+const NAMES: ReadonlyMap<string, number> = new Map([
+  ["<s>", BOS],
+  ["</s>", EOS],
+]);
 
 /**
  * A tokenizer without training: token b is the UTF-8 byte b, 256 begins and 257 ends a text (neither is added unless asked for).

@@ -100,7 +100,8 @@ function bytePairs(metadata: Metadata, common: Common): Tokenizer {
   const { tokens, bosTokenId, eosTokenIds } = common;
   const pre = metadata.get("tokenizer.ggml.pre") ?? "default";
   const pattern = typeof pre === "string" && Object.hasOwn(PATTERN_NAMES, pre) ? PATTERN_NAMES[pre] : undefined;
-  if (pattern === undefined) throw new TokenizerError(`GGUF: word pattern ${JSON.stringify(pre)} is not supported; known are gpt-2, llama-bpe, qwen2`);
+  if (pattern === undefined)
+    throw new TokenizerError(`GGUF: word pattern ${JSON.stringify(pre)} is not supported; known are gpt-2, llama-bpe, qwen2`);
   const merges = array(metadata, "tokenizer.ggml.merges", isString, "text").map((merge): [string, string] => {
     // Spellings hold no spaces: the byte alphabet writes a space as U+0120.
     const parts = merge.split(" ");
@@ -127,7 +128,9 @@ function bytePairs(metadata: Metadata, common: Common): Tokenizer {
 export function createGgufTokenizer(metadata: Metadata): Tokenizer {
   const model = metadata.get("tokenizer.ggml.model");
   if (model !== "llama" && model !== "gpt2") {
-    throw new TokenizerError(`GGUF: tokenizer model ${JSON.stringify(model)?.slice(0, 80)} is not supported; supported are "llama" and "gpt2"`);
+    throw new TokenizerError(
+      `GGUF: tokenizer model ${JSON.stringify(model)?.slice(0, 80)} is not supported; supported are "llama" and "gpt2"`,
+    );
   }
   const tokens = array(metadata, "tokenizer.ggml.tokens", isString, "text");
   const types = metadata.has("tokenizer.ggml.token_type")

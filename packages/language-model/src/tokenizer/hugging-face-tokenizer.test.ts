@@ -15,7 +15,10 @@ const llamaLike = {
   added_tokens: [0, 1, 2].map((id) => ({ id, content: tokens[id], ...special })),
   normalizer: {
     type: "Sequence",
-    normalizers: [{ type: "Prepend", prepend: "\u2581" }, { type: "Replace", pattern: { String: " " }, content: "\u2581" }],
+    normalizers: [
+      { type: "Prepend", prepend: "\u2581" },
+      { type: "Replace", pattern: { String: " " }, content: "\u2581" },
+    ],
   },
   pre_tokenizer: null,
   post_processor: {
@@ -34,7 +37,11 @@ const llamaLike = {
     ],
   },
   model: {
-    type: "BPE", dropout: null, unk_token: "<unk>", fuse_unk: true, byte_fallback: true,
+    type: "BPE",
+    dropout: null,
+    unk_token: "<unk>",
+    fuse_unk: true,
+    byte_fallback: true,
     vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
     merges: ["a b", "\u2581 ab"],
   },
@@ -61,7 +68,12 @@ describe("createHuggingFaceTokenizer on a Llama-like file", () => {
     expect(parts.join("") + stream.end()).toBe("ab é🦙 ab");
     expect(parts.join("")).not.toContain("\uFFFD");
     const continuation = tokenizer.streamDecoder({ continuation: true });
-    expect([continuation.push(spaceAb), continuation.push(ab), continuation.push(3 + 0xc3), continuation.end()]).toEqual([" ab", "ab", "", "\uFFFD"]);
+    expect([continuation.push(spaceAb), continuation.push(ab), continuation.push(3 + 0xc3), continuation.end()]).toEqual([
+      " ab",
+      "ab",
+      "",
+      "\uFFFD",
+    ]);
     expect(continuation.push(spaceAb)).toBe(" ab");
     expect(tokenizer.decode([])).toBe("");
     expect(() => tokenizer.decode([264])).toThrow(TokenizerError);

@@ -64,7 +64,11 @@ const PAIR_BASE = 2 ** 26;
  * @param words changed in place
  * @param merge gives the id of the merged symbol, or undefined to stop
  */
-export function learnMerges(words: TrainingWord[], minimumFrequency: number, merge: (left: number, right: number) => number | undefined): void {
+export function learnMerges(
+  words: TrainingWord[],
+  minimumFrequency: number,
+  merge: (left: number, right: number) => number | undefined,
+): void {
   const pairs = new Map<number, PairStatistics>();
   const queue = new PairQueue();
   const touched = new Set<PairStatistics>();

@@ -21,7 +21,10 @@ export async function loadLlamaTokenizer(): Promise<Tokenizer> {
     scores: Float32Array.from(names, (name, id) => (SPACES_ONLY.test(name) ? -1e9 : -id)),
     byteTokenIds,
     specialTokenIds: new Set([0, BOS, EOS]),
-    specialTokenNames: new Map([["<s>", BOS], ["</s>", EOS]]),
+    specialTokenNames: new Map([
+      ["<s>", BOS],
+      ["</s>", EOS],
+    ]),
     bosTokenId: BOS,
     eosTokenIds: [EOS],
     unknownTokenId: 0,

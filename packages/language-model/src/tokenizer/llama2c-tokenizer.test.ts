@@ -24,7 +24,15 @@ function tokenizerFile(pieces: readonly (readonly [string, number])[], rawBytes 
   return Uint8Array.from(bytes);
 }
 
-const small = tokenizerFile([["a", -10], ["b", -11], [" ", -12], ["ab", -2], ["ba", -1], [" a", -3], [".", -13]]);
+const small = tokenizerFile([
+  ["a", -10],
+  ["b", -11],
+  [" ", -12],
+  ["ab", -2],
+  ["ba", -1],
+  [" a", -3],
+  [".", -13],
+]);
 
 describe("llama2.c tokenizer", () => {
   it("merges the best-scored pair first, the leftmost of equals", async () => {
@@ -39,7 +47,21 @@ describe("llama2.c tokenizer", () => {
   });
 
   it("falls back to bytes, and never takes the text '.' for the byte token of older files", async () => {
-    for (const file of [small, tokenizerFile([["a", -10], ["b", -11], [" ", -12], ["ab", -2], ["ba", -1], [" a", -3], [".", -13]], true)]) {
+    for (const file of [
+      small,
+      tokenizerFile(
+        [
+          ["a", -10],
+          ["b", -11],
+          [" ", -12],
+          ["ab", -2],
+          ["ba", -1],
+          [" a", -3],
+          [".", -13],
+        ],
+        true,
+      ),
+    ]) {
       const tokenizer = await openLlama2cTokenizer(readerFromBytes(file));
       expect(tokenizer.encode(".é\n", { bos: false })).toEqual([261, 265, 3 + 0xc3, 3 + 0xa9, 3 + 10]);
     }
@@ -48,14 +70,17 @@ describe("llama2.c tokenizer", () => {
   it("gives back any well-formed text, whole or streamed", async () => {
     const tokenizer = await openLlama2cTokenizer(readerFromBytes(small));
     fc.assert(
-      fc.property(fc.oneof(fc.string({ unit: "grapheme" }), fc.string({ unit: fc.constantFrom("a", "b", " ", ".", "\uFEFF", "🦙") })), (text) => {
-        const ids = tokenizer.encode(text);
-        expect(tokenizer.decode(ids)).toBe(text);
-        const stream = tokenizer.streamDecoder();
-        const parts = ids.map((id) => stream.push(id));
-        expect(parts.join("") + stream.end()).toBe(text);
-        for (const part of parts) expect(part).not.toContain("\uFFFD");
-      }),
+      fc.property(
+        fc.oneof(fc.string({ unit: "grapheme" }), fc.string({ unit: fc.constantFrom("a", "b", " ", ".", "\uFEFF", "🦙") })),
+        (text) => {
+          const ids = tokenizer.encode(text);
+          expect(tokenizer.decode(ids)).toBe(text);
+          const stream = tokenizer.streamDecoder();
+          const parts = ids.map((id) => stream.push(id));
+          expect(parts.join("") + stream.end()).toBe(text);
+          for (const part of parts) expect(part).not.toContain("\uFFFD");
+        },
+      ),
     );
   });
 
@@ -115,7 +140,16 @@ describe("llama2.c tokenizer", () => {
   });
 
   it("encodes a megabyte of one letter without quadratic time", async () => {
-    const tokenizer = await openLlama2cTokenizer(readerFromBytes(tokenizerFile([["a", -5], [" ", -6], ["aa", -4], ["aaaa", -3]])));
+    const tokenizer = await openLlama2cTokenizer(
+      readerFromBytes(
+        tokenizerFile([
+          ["a", -5],
+          [" ", -6],
+          ["aa", -4],
+          ["aaaa", -3],
+        ]),
+      ),
+    );
     const start = performance.now();
     const ids = tokenizer.encode("a".repeat(1 << 18), { bos: false });
     expect(performance.now() - start).toBeLessThan(10_000);

@@ -82,7 +82,10 @@ export async function openLlama2cTokenizer(reader: RandomAccessReader): Promise<
       scores: Float32Array.from(entries, (entry) => entry.score),
       byteTokenIds,
       specialTokenIds,
-      specialTokenNames: new Map([["<s>", BOS], ["</s>", EOS]]),
+      specialTokenNames: new Map([
+        ["<s>", BOS],
+        ["</s>", EOS],
+      ]),
       bosTokenId: BOS,
       // Models trained with llama2.c separate documents by the begin token, and its own loop stops there.
       eosTokenIds: [EOS, BOS],

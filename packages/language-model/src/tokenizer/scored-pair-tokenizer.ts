@@ -27,6 +27,10 @@ export interface ScoredPairVocabulary {
 
 const METASPACE = "\u2581";
 
+/** Pairs of ids are keys of one number each. */
+const PAIR_BASE = 2 ** 26;
+const REMEMBERED_PAIRS = 1 << 18;
+
 /** Makes the tokenizer of a scored-pair vocabulary. Encoding n characters takes O(n log n). */
 export function createScoredPairTokenizer(vocabulary: ScoredPairVocabulary): Tokenizer {
   const { pieces, scores, byteTokenIds, specialTokenIds, bosTokenId, eosTokenIds, unknownTokenId } = vocabulary;
@@ -42,12 +46,18 @@ export function createScoredPairTokenizer(vocabulary: ScoredPairVocabulary): Tok
   });
   const bytes: ByteVocabulary = { vocabularySize: pieces.length, tokenBytes: (id) => tokenBytes[id] };
 
+  // Joining two strings to look the result up is the slow part of encoding, and the same pairs come again and again.
+  const knownPairs = new Map<number, ReturnType<MergeLookup>>();
   const lookup: MergeLookup = (leftId, rightId) => {
+    const key = leftId * PAIR_BASE + rightId;
+    const known = knownPairs.get(key);
+    if (known !== undefined || knownPairs.has(key)) return known;
     const left = pieces[leftId] as string;
     const right = pieces[rightId] as string;
-    if (left === "" || right === "") return undefined;
-    const mergedId = idByPiece.get(left + right);
-    return mergedId === undefined ? undefined : { priority: -(scores[mergedId] as number), mergedId };
+    const mergedId = left === "" || right === "" ? undefined : idByPiece.get(left + right);
+    const merge = mergedId === undefined ? undefined : { priority: -(scores[mergedId] as number), mergedId };
+    if (knownPairs.size < REMEMBERED_PAIRS) knownPairs.set(key, merge);
+    return merge;
   };
 
   const appendCharacter = (symbols: number[], character: string): void => {

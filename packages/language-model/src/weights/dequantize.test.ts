@@ -120,7 +120,10 @@ describe("toGroupedQuantization", () => {
         if (actual[index] !== expected[index]) expect.fail(`value ${index}: ${actual[index]} is not ${expected[index]}`);
       }
     };
-    fc.assert(fc.property(fc.nat(), (seed) => compare(blocks(encoding, halves, 4, seed))), { numRuns: 50 });
+    fc.assert(
+      fc.property(fc.nat(), (seed) => compare(blocks(encoding, halves, 4, seed))),
+      { numRuns: 50 },
+    );
     // All bits set or clear, with the largest, the smallest and a subnormal scale.
     for (const fill of [0, 255, 0x55, 0xaa]) {
       for (const half of [0x7bff, 0xfbff, 0x0001, 0x8001, 0x0400, 0]) {

@@ -57,7 +57,8 @@ export function toGroupedQuantization(encoding: WeightEncoding, bytes: Uint8Arra
     for (let group = 0; group < groupsPerBlock; group++) {
       const scale = block.scales[group] as number;
       scales[firstGroup + group] = scale;
-      if (minimums !== undefined) minimums[firstGroup + group] = (format.hasMinimums ? (block.minimums[group] as number) : 0) - shift * scale;
+      if (minimums !== undefined)
+        minimums[firstGroup + group] = (format.hasMinimums ? (block.minimums[group] as number) : 0) - shift * scale;
     }
     if (!narrow) {
       wide.set(used, index * elements);

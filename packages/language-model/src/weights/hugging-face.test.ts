@@ -12,12 +12,27 @@ import { openWeights } from "./open-weights.ts";
 import { readFloat32Weight } from "./read-weight.ts";
 
 const qwen = {
-  model_type: "qwen2", vocab_size: 10, hidden_size: 8, intermediate_size: 12, num_hidden_layers: 2, num_attention_heads: 4,
-  num_key_value_heads: 2, max_position_embeddings: 64, rms_norm_eps: 1e-6, rope_theta: 1000000, tie_word_embeddings: true,
-  hidden_act: "silu", bos_token_id: 3, eos_token_id: [4, 5], torch_dtype: "bfloat16",
+  model_type: "qwen2",
+  vocab_size: 10,
+  hidden_size: 8,
+  intermediate_size: 12,
+  num_hidden_layers: 2,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  max_position_embeddings: 64,
+  rms_norm_eps: 1e-6,
+  rope_theta: 1000000,
+  tie_word_embeddings: true,
+  hidden_act: "silu",
+  bos_token_id: 3,
+  eos_token_id: [4, 5],
+  torch_dtype: "bfloat16",
 };
 const llama3 = {
-  ...qwen, model_type: "llama", tie_word_embeddings: false, eos_token_id: 5,
+  ...qwen,
+  model_type: "llama",
+  tie_word_embeddings: false,
+  eos_token_id: 5,
   rope_scaling: { rope_type: "llama3", factor: 8, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 32 },
 };
 
@@ -25,7 +40,10 @@ const llama3 = {
 function weights(config: unknown, dtype: "F32" | "BF16" = "F32"): SafetensorsTensor[] {
   return [...expectedWeights(configurationFromHuggingFace(config))].map(([name, shape], index) => {
     const values = new Float32Array(shape.reduce((product, size) => product * size, 1)).fill(index);
-    const bytes = dtype === "F32" ? new Uint8Array(values.buffer) : new Uint8Array(Uint16Array.from(new Uint32Array(values.buffer), (bits) => bits >>> 16).buffer);
+    const bytes =
+      dtype === "F32"
+        ? new Uint8Array(values.buffer)
+        : new Uint8Array(Uint16Array.from(new Uint32Array(values.buffer), (bits) => bits >>> 16).buffer);
     return { name, dtype, shape, bytes };
   });
 }
@@ -39,18 +57,35 @@ function files(contents: Readonly<Record<string, Uint8Array>>): OpenModelFile {
 describe("configurationFromHuggingFace", () => {
   it("reads Qwen2 with biases and Llama 3 with its rope scaling", () => {
     expect(configurationFromHuggingFace(qwen)).toMatchObject({
-      architecture: "qwen2", headDim: 2, attentionBias: true, attentionOutputBias: false, ropeLayout: "half", ropeTheta: 1e6,
-      tieWordEmbeddings: true, bosTokenId: 3, eosTokenIds: [4, 5],
+      architecture: "qwen2",
+      headDim: 2,
+      attentionBias: true,
+      attentionOutputBias: false,
+      ropeLayout: "half",
+      ropeTheta: 1e6,
+      tieWordEmbeddings: true,
+      bosTokenId: 3,
+      eosTokenIds: [4, 5],
     });
     expect(configurationFromHuggingFace(llama3)).toMatchObject({
-      attentionBias: false, eosTokenIds: [5],
+      attentionBias: false,
+      eosTokenIds: [5],
       ropeScaling: { type: "llama3", factor: 8, lowFreqFactor: 1, highFreqFactor: 4, originalMaxPositionEmbeddings: 32 },
     });
     const { rope_theta, ...modern } = qwen;
     expect(configurationFromHuggingFace({ ...modern, rope_parameters: { rope_type: "default", rope_theta } }).ropeTheta).toBe(1e6);
-    expect(configurationFromHuggingFace({ ...llama3, rope_scaling: { type: "linear", factor: 2 } }).ropeScaling).toEqual({ type: "linear", factor: 2 });
-    expect(configurationFromHuggingFace({ ...llama3, num_key_value_heads: undefined, head_dim: 16 })).toMatchObject({ numKeyValueHeads: 4, headDim: 16 });
-    expect(configurationFromHuggingFace({ ...llama3, attention_bias: true })).toMatchObject({ attentionBias: true, attentionOutputBias: true });
+    expect(configurationFromHuggingFace({ ...llama3, rope_scaling: { type: "linear", factor: 2 } }).ropeScaling).toEqual({
+      type: "linear",
+      factor: 2,
+    });
+    expect(configurationFromHuggingFace({ ...llama3, num_key_value_heads: undefined, head_dim: 16 })).toMatchObject({
+      numKeyValueHeads: 4,
+      headDim: 16,
+    });
+    expect(configurationFromHuggingFace({ ...llama3, attention_bias: true })).toMatchObject({
+      attentionBias: true,
+      attentionOutputBias: true,
+    });
   });
 
   it("names what is unsupported, missing or out of range", () => {
@@ -97,7 +132,11 @@ describe("openHuggingFaceModel", () => {
     const file = await serializeSafetensors([...weights(qwen, "BF16"), ...extra]);
     const source = await openHuggingFaceModel(files({ "config.json": json(qwen), "model.safetensors": file }), "qwen");
     expect(source.descriptors.size).toBe(2 + 2 * 12);
-    expect(source.descriptors.get("model.layers.1.self_attn.k_proj.bias")).toMatchObject({ shape: [4], encoding: "bfloat16", byteLength: 8 });
+    expect(source.descriptors.get("model.layers.1.self_attn.k_proj.bias")).toMatchObject({
+      shape: [4],
+      encoding: "bfloat16",
+      byteLength: 8,
+    });
     expect([...(await readFloat32Weight(source, "model.norm.weight"))]).toEqual(Array<number>(8).fill(25));
     await expect(source.read("lm_head.weight")).rejects.toBeInstanceOf(WeightFormatError);
   });
@@ -105,7 +144,10 @@ describe("openHuggingFaceModel", () => {
   it("reads shards by their index", async () => {
     const all = weights(llama3);
     const [first, second] = [all.slice(0, 7), all.slice(7)];
-    const weightMap = Object.fromEntries([...first.map(({ name }) => [name, "one.safetensors"]), ...second.map(({ name }) => [name, "two.safetensors"])]);
+    const weightMap = Object.fromEntries([
+      ...first.map(({ name }) => [name, "one.safetensors"]),
+      ...second.map(({ name }) => [name, "two.safetensors"]),
+    ]);
     const contents = {
       "config.json": json(llama3),
       "model.safetensors.index.json": json({ metadata: { total_size: 1 }, weight_map: weightMap }),
@@ -127,24 +169,37 @@ describe("openHuggingFaceModel", () => {
 
   it("refuses what is missing, misshapen or of another dtype, and closes what it opened", async () => {
     let opened = 0;
-    const counting = (inner: OpenModelFile): OpenModelFile => async (name) => {
-      const reader: RandomAccessReader | undefined = await inner(name);
-      if (reader === undefined) return undefined;
-      opened++;
-      return { ...reader, close: async () => void opened-- };
-    };
+    const counting =
+      (inner: OpenModelFile): OpenModelFile =>
+      async (name) => {
+        const reader: RandomAccessReader | undefined = await inner(name);
+        if (reader === undefined) return undefined;
+        opened++;
+        return { ...reader, close: async () => void opened-- };
+      };
     const open = async (tensors: SafetensorsTensor[]): Promise<unknown> =>
-      openHuggingFaceModel(counting(files({ "config.json": json(qwen), "model.safetensors": await serializeSafetensors(tensors) })), "qwen");
+      openHuggingFaceModel(
+        counting(files({ "config.json": json(qwen), "model.safetensors": await serializeSafetensors(tensors) })),
+        "qwen",
+      );
     const all = weights(qwen);
     await expect(open(all.slice(1))).rejects.toThrow("model.embed_tokens.weight [10, 8] is missing");
-    await expect(open(all.map((tensor) => (tensor.name === "model.norm.weight" ? { ...tensor, shape: [4, 2] } : tensor)))).rejects.toThrow("expected [8]");
-    await expect(open(all.map((tensor) => (tensor.name === "model.norm.weight" ? { ...tensor, dtype: "I32" as const } : tensor)))).rejects.toThrow("is I32");
-    await expect(open([...all, { name: "model.extra", dtype: "U8", shape: [0], bytes: new Uint8Array(0) }])).rejects.toBeInstanceOf(UnsupportedModelError);
+    await expect(open(all.map((tensor) => (tensor.name === "model.norm.weight" ? { ...tensor, shape: [4, 2] } : tensor)))).rejects.toThrow(
+      "expected [8]",
+    );
+    await expect(
+      open(all.map((tensor) => (tensor.name === "model.norm.weight" ? { ...tensor, dtype: "I32" as const } : tensor))),
+    ).rejects.toThrow("is I32");
+    await expect(open([...all, { name: "model.extra", dtype: "U8", shape: [0], bytes: new Uint8Array(0) }])).rejects.toBeInstanceOf(
+      UnsupportedModelError,
+    );
     await expect(openHuggingFaceModel(counting(files({ "config.json": json(qwen) })), "qwen")).rejects.toBeInstanceOf(MissingResourceError);
     await expect(openHuggingFaceModel(counting(files({})), "qwen")).rejects.toThrow("config.json");
     await expect(openHuggingFaceModel(counting(files({ "config.json": Uint8Array.of(0xff) })), "qwen")).rejects.toThrow("not JSON");
     const truncated = (await serializeSafetensors(all)).subarray(0, 500);
-    await expect(openHuggingFaceModel(counting(files({ "config.json": json(qwen), "model.safetensors": truncated })), "qwen")).rejects.toBeInstanceOf(WeightFormatError);
+    await expect(
+      openHuggingFaceModel(counting(files({ "config.json": json(qwen), "model.safetensors": truncated })), "qwen"),
+    ).rejects.toBeInstanceOf(WeightFormatError);
     expect(opened).toBe(0);
   });
 });

@@ -68,7 +68,8 @@ async function openIndexed(index: unknown, openFile: OpenModelFile, source: stri
   if (!result.success) throw new WeightFormatError(source, `${INDEX} is not valid: ${result.error.issues[0]?.message ?? "unknown issue"}`);
   const map = Object.entries(result.data.weight_map);
   const names = [...new Set(map.map(([, file]) => file))];
-  if (names.length > LARGEST_SHARD_COUNT) throw new WeightFormatError(source, `${names.length} shards, at most ${LARGEST_SHARD_COUNT} are read`);
+  if (names.length > LARGEST_SHARD_COUNT)
+    throw new WeightFormatError(source, `${names.length} shards, at most ${LARGEST_SHARD_COUNT} are read`);
   const shards = new Map<string, SafetensorsFile>();
   for (const name of names) {
     const reader = await openFile(name);
@@ -97,7 +98,10 @@ async function openShards(openFile: OpenModelFile, source: string, files: Safete
   }
   const index = await openFile(INDEX);
   if (index === undefined) {
-    throw new MissingResourceError(`${source}: there is neither ${SINGLE} nor ${INDEX}`, "Convert the model to safetensors, or download it in that form");
+    throw new MissingResourceError(
+      `${source}: there is neither ${SINGLE} nor ${INDEX}`,
+      "Convert the model to safetensors, or download it in that form",
+    );
   }
   return await openIndexed(await readJson(index, LARGEST_INDEX_BYTES), openFile, source, files);
 }
@@ -111,7 +115,8 @@ async function openShards(openFile: OpenModelFile, source: string, files: Safete
  */
 export async function openHuggingFaceModel(openFile: OpenModelFile, source: string): Promise<WeightSource> {
   const configFile = await openFile(CONFIG);
-  if (configFile === undefined) throw new MissingResourceError(`${source}: there is no ${CONFIG}`, "Give the folder of a Hugging Face model");
+  if (configFile === undefined)
+    throw new MissingResourceError(`${source}: there is no ${CONFIG}`, "Give the folder of a Hugging Face model");
   const config = configurationFromHuggingFace(await readJson(configFile, LARGEST_CONFIG_BYTES), `${source}: ${CONFIG}`);
   const files: SafetensorsFile[] = [];
   const close = async (): Promise<void> => {
@@ -125,7 +130,8 @@ export async function openHuggingFaceModel(openFile: OpenModelFile, source: stri
       // A copy of the embedding under the head's name says nothing new where the two are tied.
       if (entry === undefined || DERIVED.test(name) || (config.tieWordEmbeddings && name === "lm_head.weight")) continue;
       const encoding = ENCODINGS[entry.dtype];
-      if (encoding === undefined) throw new UnsupportedModelError(source, `tensor ${name} is ${entry.dtype}; F32, F16 and BF16 are supported`);
+      if (encoding === undefined)
+        throw new UnsupportedModelError(source, `tensor ${name} is ${entry.dtype}; F32, F16 and BF16 are supported`);
       descriptors.set(name, { name, shape: entry.shape, encoding, byteLength: entry.byteLength });
     }
     checkWeights(config, descriptors, source);

@@ -37,8 +37,17 @@ describe("openLlama2c", () => {
   it("names and places the tensors of each layer", async () => {
     const source = await openLlama2c(readerFromBytes(numberedFile(fields)));
     expect(source.config).toMatchObject({
-      architecture: "llama", vocabularySize: 5, hiddenSize: 4, intermediateSize: 6, numHiddenLayers: 2, numAttentionHeads: 2,
-      numKeyValueHeads: 1, headDim: 2, maxPositionEmbeddings: 3, tieWordEmbeddings: true, ropeLayout: "interleaved",
+      architecture: "llama",
+      vocabularySize: 5,
+      hiddenSize: 4,
+      intermediateSize: 6,
+      numHiddenLayers: 2,
+      numAttentionHeads: 2,
+      numKeyValueHeads: 1,
+      headDim: 2,
+      maxPositionEmbeddings: 3,
+      tieWordEmbeddings: true,
+      ropeLayout: "interleaved",
     });
     expect(source.descriptors.size).toBe(2 + 2 * 9);
     const first = async (name: string): Promise<number> => {
@@ -74,7 +83,10 @@ describe("openLlama2c", () => {
     const file = numberedFile(fields);
     const attempt = async (bytes: Uint8Array): Promise<void> => {
       const { reader, largest } = spied(bytes);
-      const error = await openLlama2c(reader).then(() => undefined, (reason: unknown) => reason);
+      const error = await openLlama2c(reader).then(
+        () => undefined,
+        (reason: unknown) => reason,
+      );
       if (error !== undefined) expect(error).toBeInstanceOf(LanguageModelError);
       expect(largest()).toBeLessThanOrEqual(28);
     };
@@ -100,7 +112,13 @@ const path = sharedData("stories260K", "stories260K.bin");
 describe.skipIf(path === undefined)("stories260K", () => {
   it("opens the real file", async () => {
     const source = await openLlama2cFile(path as string);
-    expect(source.config).toMatchObject({ hiddenSize: 64, intermediateSize: 172, numHiddenLayers: 5, numAttentionHeads: 8, numKeyValueHeads: 4 });
+    expect(source.config).toMatchObject({
+      hiddenSize: 64,
+      intermediateSize: 172,
+      numHiddenLayers: 5,
+      numAttentionHeads: 8,
+      numKeyValueHeads: 4,
+    });
     const norm = await source.read("model.norm.weight");
     expect(norm.byteLength).toBe(256);
     expect(Math.abs(new DataView(norm.buffer).getFloat32(0, true))).toBeLessThan(100);

@@ -46,9 +46,15 @@ export interface ModelConfiguration {
 }
 
 /** Larger than any published decoder, small enough that products of two stay exact integers. */
-const size = z.int().min(1).max(1 << 24);
+const size = z
+  .int()
+  .min(1)
+  .max(1 << 24);
 const positive = z.number().positive().max(1e12);
-const tokenId = z.int().min(0).max((1 << 24) - 1);
+const tokenId = z
+  .int()
+  .min(0)
+  .max((1 << 24) - 1);
 
 const ropeScalingSchema = z.discriminatedUnion("type", [
   z.object({ type: z.literal("linear"), factor: positive }),

@@ -13,7 +13,9 @@ import type { WeightSource } from "./weight-source.ts";
 export async function openWeights(path: string): Promise<WeightSource> {
   const { stat } = await import("node:fs/promises");
   const status = await stat(path).catch((cause: unknown) => {
-    throw new MissingResourceError(`There is no model at ${path}`, "Give a GGUF file, a llama2.c .bin file or a Hugging Face folder", { cause });
+    throw new MissingResourceError(`There is no model at ${path}`, "Give a GGUF file, a llama2.c .bin file or a Hugging Face folder", {
+      cause,
+    });
   });
   if (status.isDirectory()) return await openHuggingFaceFolder(path);
   const reader = await readerFromFile(path);

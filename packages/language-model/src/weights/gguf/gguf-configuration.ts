@@ -28,9 +28,11 @@ export function configurationFromGguf(header: GgufHeader, source: string, ropeFa
   const heads = number("attention.head_count");
   const headDim = optionalNumber(`${architecture}.attention.key_length`) ?? hiddenSize / heads;
   const rotated = optionalNumber(`${architecture}.rope.dimension_count`) ?? headDim;
-  if (rotated !== headDim) throw new UnsupportedModelError(source, `rotary embedding of ${rotated} of ${headDim} components is not supported`);
+  if (rotated !== headDim)
+    throw new UnsupportedModelError(source, `rotary embedding of ${rotated} of ${headDim} components is not supported`);
   const valueLength = optionalNumber(`${architecture}.attention.value_length`) ?? headDim;
-  if (valueLength !== headDim) throw new UnsupportedModelError(source, `values of ${valueLength} components beside keys of ${headDim} are not supported`);
+  if (valueLength !== headDim)
+    throw new UnsupportedModelError(source, `values of ${valueLength} components beside keys of ${headDim} are not supported`);
   const experts = optionalNumber(`${architecture}.expert_count`) ?? 0;
   if (experts > 0) throw new UnsupportedModelError(source, `mixtures of experts (${experts}) are not supported`);
 
@@ -70,7 +72,10 @@ function ropeScalingFromGguf(header: GgufHeader, architecture: string, source: s
   const factor = header.metadata.get(`${architecture}.rope.scaling.factor`) ?? header.metadata.get(`${architecture}.rope.scale_linear`);
   const linear = type === "linear" || (type === "none" && factor !== undefined && factor !== 1 && factor !== 0);
   if (type !== "none" && type !== "linear") {
-    throw new UnsupportedModelError(source, `rope scaling "${String(type)}" is not supported; use a model with none, linear or llama3 rope`);
+    throw new UnsupportedModelError(
+      source,
+      `rope scaling "${String(type)}" is not supported; use a model with none, linear or llama3 rope`,
+    );
   }
   if (ropeFactors !== undefined) {
     if (linear) throw new UnsupportedModelError(source, "linear rope scaling together with rope_freqs.weight is not supported");

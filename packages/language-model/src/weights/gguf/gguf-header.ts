@@ -127,7 +127,8 @@ async function readTensor(cursor: GgufCursor, fileBytes: number): Promise<GgufTe
   const name = await cursor.string("a tensor's name", GGUF_LIMITS.keyBytes);
   await cursor.need(4);
   const rank = cursor.uint32();
-  if (rank < 1 || rank > MAXIMUM_DIMENSIONS) throw cursor.error(`tensor ${name} has ${rank} dimensions, 1 to ${MAXIMUM_DIMENSIONS} are allowed`);
+  if (rank < 1 || rank > MAXIMUM_DIMENSIONS)
+    throw cursor.error(`tensor ${name} has ${rank} dimensions, 1 to ${MAXIMUM_DIMENSIONS} are allowed`);
   await cursor.need(8 * rank + 12);
   const dimensions: number[] = [];
   let elements = 1;
@@ -162,7 +163,10 @@ export async function readGgufHeader(reader: RandomAccessReader): Promise<GgufHe
   await cursor.need(16);
   // A tensor takes at least 32 bytes of the table and a metadata entry at least 13.
   const tensorCount = cursor.count("the number of tensors", Math.min(GGUF_LIMITS.tensors, Math.floor(cursor.remaining / 32)));
-  const entryCount = cursor.count("the number of metadata entries", Math.min(GGUF_LIMITS.metadataEntries, Math.floor(cursor.remaining / 13)));
+  const entryCount = cursor.count(
+    "the number of metadata entries",
+    Math.min(GGUF_LIMITS.metadataEntries, Math.floor(cursor.remaining / 13)),
+  );
   const metadata = new Map<string, GgufValue>();
   for (let index = 0; index < entryCount; index++) {
     const key = await cursor.string("a metadata key", GGUF_LIMITS.keyBytes);
@@ -178,7 +182,8 @@ export async function readGgufHeader(reader: RandomAccessReader): Promise<GgufHe
   for (let index = 0; index < tensorCount; index++) {
     const tensor = await readTensor(cursor, reader.byteLength);
     if (names.has(tensor.name)) throw cursor.error(`tensor ${tensor.name} occurs twice`);
-    if (tensor.offset % alignment !== 0) throw cursor.error(`the offset of ${tensor.name}, ${tensor.offset}, is not a multiple of ${alignment}`);
+    if (tensor.offset % alignment !== 0)
+      throw cursor.error(`the offset of ${tensor.name}, ${tensor.offset}, is not a multiple of ${alignment}`);
     names.add(tensor.name);
     tensors.push(tensor);
   }

@@ -1,6 +1,10 @@
 /** Writes small GGUF files for tests; deliberately separate from the reader's own tables. */
 
-export type Metadata = readonly (readonly [key: string, type: "u32" | "f32" | "string" | "strings" | "f32s" | "i32s" | "bool", value: unknown])[];
+export type Metadata = readonly (readonly [
+  key: string,
+  type: "u32" | "f32" | "string" | "strings" | "f32s" | "i32s" | "bool",
+  value: unknown,
+])[];
 
 export interface TensorToWrite {
   readonly name: string;

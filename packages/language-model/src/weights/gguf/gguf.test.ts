@@ -45,7 +45,9 @@ const tensors = (biases: boolean): TensorToWrite[] => [
   q8("blk.0.attn_q.weight", [2 * HEAD_DIM, HIDDEN]),
   q8("blk.0.attn_k.weight", [HEAD_DIM, HIDDEN]),
   q8("blk.0.attn_v.weight", [HEAD_DIM, HIDDEN]),
-  ...(biases ? [floats("blk.0.attn_q.bias", [2 * HEAD_DIM]), floats("blk.0.attn_k.bias", [HEAD_DIM]), floats("blk.0.attn_v.bias", [HEAD_DIM])] : []),
+  ...(biases
+    ? [floats("blk.0.attn_q.bias", [2 * HEAD_DIM]), floats("blk.0.attn_k.bias", [HEAD_DIM]), floats("blk.0.attn_v.bias", [HEAD_DIM])]
+    : []),
   q8("blk.0.attn_output.weight", [HIDDEN, 2 * HEAD_DIM]),
   floats("blk.0.ffn_norm.weight", [HIDDEN]),
   q8("blk.0.ffn_gate.weight", [FEED_FORWARD, HIDDEN]),
@@ -70,12 +72,28 @@ describe("openGguf", () => {
   it.each([2, 3])("reads version %i into Hugging Face names", async (version) => {
     const source = await openGguf(readerFromBytes(writeGguf(metadata("llama"), tensors(false), version)));
     expect(source.config).toMatchObject({
-      architecture: "llama", vocabularySize: 8, hiddenSize: 32, intermediateSize: 64, numHiddenLayers: 1, numAttentionHeads: 2,
-      numKeyValueHeads: 1, headDim: 16, maxPositionEmbeddings: 128, ropeTheta: 500000, ropeLayout: "interleaved", tieWordEmbeddings: true,
-      attentionBias: false, bosTokenId: 1, eosTokenIds: [2],
+      architecture: "llama",
+      vocabularySize: 8,
+      hiddenSize: 32,
+      intermediateSize: 64,
+      numHiddenLayers: 1,
+      numAttentionHeads: 2,
+      numKeyValueHeads: 1,
+      headDim: 16,
+      maxPositionEmbeddings: 128,
+      ropeTheta: 500000,
+      ropeLayout: "interleaved",
+      tieWordEmbeddings: true,
+      attentionBias: false,
+      bosTokenId: 1,
+      eosTokenIds: [2],
     });
     expect(source.config.rmsNormEps).toBeCloseTo(1e-6, 12);
-    expect(source.descriptors.get("model.layers.0.self_attn.k_proj.weight")).toMatchObject({ shape: [16, 32], encoding: "Q8_0", byteLength: 544 });
+    expect(source.descriptors.get("model.layers.0.self_attn.k_proj.weight")).toMatchObject({
+      shape: [16, 32],
+      encoding: "Q8_0",
+      byteLength: 544,
+    });
     expect((await readFloat32Weight(source, "model.norm.weight"))[0]).toBe(7);
     expect((await readFloat32Weight(source, "model.embed_tokens.weight"))[33]).toBe(1033);
     expect((await readFloat32Weight(source, "model.layers.0.mlp.down_proj.weight")).slice(0, 3)).toEqual(Float32Array.of(0, 0.5, 1));
@@ -96,8 +114,14 @@ describe("openGguf", () => {
     const source = await openGguf(readerFromBytes(writeGguf(metadata("llama"), [...tensors(false), factors])));
     expect(source.config.ropeScaling).toEqual({ type: "factors", factors: [1, 2, 3, 4, 5, 6, 7, 8] });
     expect(source.descriptors.has("rope_freqs.weight")).toBe(false);
-    const linear: Metadata = [["llama.rope.scaling.type", "string", "linear"], ["llama.rope.scaling.factor", "f32", 4]];
-    expect((await openGguf(readerFromBytes(writeGguf(metadata("llama", linear), tensors(false))))).config.ropeScaling).toEqual({ type: "linear", factor: 4 });
+    const linear: Metadata = [
+      ["llama.rope.scaling.type", "string", "linear"],
+      ["llama.rope.scaling.factor", "f32", 4],
+    ];
+    expect((await openGguf(readerFromBytes(writeGguf(metadata("llama", linear), tensors(false))))).config.ropeScaling).toEqual({
+      type: "linear",
+      factor: 4,
+    });
   });
 
   it("names what it does not support", async () => {
@@ -144,17 +168,42 @@ describe("openGguf", () => {
       ["length of a metadata key", magic().u32(3).u64(0).u64(1).u64(huge).bytes(new Uint8Array(64)).finish()],
       ["length of a string", magic().u32(3).u64(0).u64(1).string("k").u32(8).u64(huge).finish()],
       ["array's length", magic().u32(3).u64(0).u64(1).string("k").u32(9).u32(0).u64(huge).finish()],
-      ["nested", magic().u32(3).u64(0).u64(1).string("k").bytes(new Uint8Array(Uint32Array.from({ length: 60 }, (_, at) => (at % 3 === 0 ? 9 : at % 3)).buffer)).finish()],
+      [
+        "nested",
+        magic()
+          .u32(3)
+          .u64(0)
+          .u64(1)
+          .string("k")
+          .bytes(new Uint8Array(Uint32Array.from({ length: 60 }, (_, at) => (at % 3 === 0 ? 9 : at % 3)).buffer))
+          .finish(),
+      ],
       ["value type 13", magic().u32(3).u64(0).u64(1).string("k").u32(13).u64(0).finish()],
       ["power of two", magic().u32(3).u64(0).u64(1).string("general.alignment").u32(4).u32(24).finish()],
       ["occurs twice", magic().u32(3).u64(0).u64(2).string("k").u32(4).u32(1).string("k").u32(4).u32(1).finish()],
       ["dimensions", magic().u32(3).u64(1).u64(0).string("t").u32(9).bytes(new Uint8Array(64)).finish()],
       ["is 0", magic().u32(3).u64(1).u64(0).string("t").u32(1).u64(0).u32(0).u64(0).bytes(new Uint8Array(64)).finish()],
-      ["counted", magic().u32(3).u64(1).u64(0).string("t").u32(2).u64(2n ** 50n).u64(2n ** 50n).u32(0).u64(0).finish()],
+      [
+        "counted",
+        magic()
+          .u32(3)
+          .u64(1)
+          .u64(0)
+          .string("t")
+          .u32(2)
+          .u64(2n ** 50n)
+          .u64(2n ** 50n)
+          .u32(0)
+          .u64(0)
+          .finish(),
+      ],
     ];
     for (const [message, bytes] of hostile) {
       const { reader, largest } = spied(bytes);
-      const error = await openGguf(reader).then(() => undefined, (reason: unknown) => reason);
+      const error = await openGguf(reader).then(
+        () => undefined,
+        (reason: unknown) => reason,
+      );
       expect(error, message).toBeInstanceOf(WeightFormatError);
       if (message !== "nested") expect((error as Error).message).toContain(message);
       expect(largest()).toBeLessThanOrEqual(1 << 16);
@@ -164,7 +213,10 @@ describe("openGguf", () => {
   it("gives typed errors for truncated, flipped and random bytes, reading no more than one header window", async () => {
     const attempt = async (bytes: Uint8Array): Promise<void> => {
       const { reader, largest } = spied(bytes);
-      const error = await openGguf(reader).then(() => undefined, (reason: unknown) => reason);
+      const error = await openGguf(reader).then(
+        () => undefined,
+        (reason: unknown) => reason,
+      );
       if (error !== undefined) expect(error).toBeInstanceOf(LanguageModelError);
       expect(largest()).toBeLessThanOrEqual(1 << 16);
     };

@@ -56,7 +56,8 @@ function placeTensors(header: GgufHeader, reader: RandomAccessReader): Map<strin
     const shape = tensor.dimensions.toReversed();
     const row = tensor.dimensions[0] as number;
     const byteLength = encodedByteLength(encoding, row) === undefined ? undefined : encodedByteLength(encoding, elementCount(shape));
-    if (byteLength === undefined) throw new WeightFormatError(source, `tensor ${tensor.name}: rows of ${row} are not whole ${encoding} blocks`);
+    if (byteLength === undefined)
+      throw new WeightFormatError(source, `tensor ${tensor.name}: rows of ${row} are not whole ${encoding} blocks`);
     const offset = header.dataOffset + tensor.offset;
     if (offset + byteLength > reader.byteLength) {
       throw new WeightFormatError(source, `tensor ${tensor.name} ends at byte ${offset + byteLength}, the file has ${reader.byteLength}`);
