@@ -128,6 +128,10 @@ function rebuild(tree: TensorTree, gradients: Iterator<Tensor>): unknown {
  * `valueAndGrad(() => loss(model, batch))(model.parameters())`. Gradients are contiguous and accumulate in one fixed order.
  * @throws GradientError when the value is not a scalar
  */
+export function valueAndGrad(run: () => Tensor): <Tree extends TensorTree>(first: Tree) => [value: Tensor, gradient: GradientOf<Tree>];
+export function valueAndGrad<Tree extends TensorTree, Rest extends unknown[]>(
+  run: Differentiable<Tree, Rest, Tensor>,
+): (first: Tree, ...rest: Rest) => [value: Tensor, gradient: GradientOf<Tree>];
 export function valueAndGrad<Tree extends TensorTree, Rest extends unknown[]>(
   run: Differentiable<Tree, Rest, Tensor>,
 ): (first: Tree, ...rest: Rest) => [value: Tensor, gradient: GradientOf<Tree>] {
@@ -138,6 +142,10 @@ export function valueAndGrad<Tree extends TensorTree, Rest extends unknown[]>(
 }
 
 /** `grad(f)(x, …)` gives ∂f/∂x; see `valueAndGrad`. */
+export function grad(run: () => Tensor): <Tree extends TensorTree>(first: Tree) => GradientOf<Tree>;
+export function grad<Tree extends TensorTree, Rest extends unknown[]>(
+  run: Differentiable<Tree, Rest, Tensor>,
+): (first: Tree, ...rest: Rest) => GradientOf<Tree>;
 export function grad<Tree extends TensorTree, Rest extends unknown[]>(
   run: Differentiable<Tree, Rest, Tensor>,
 ): (first: Tree, ...rest: Rest) => GradientOf<Tree> {
