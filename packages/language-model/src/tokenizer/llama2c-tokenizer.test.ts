@@ -94,10 +94,12 @@ describe("llama2.c tokenizer", () => {
     expect(() => tokenizer.decode([-1])).toThrow(TokenizerError);
   });
 
-  it("agrees with the quadratic textbook loop", async () => {
-    const tokenizer = await openLlama2cTokenizer(readerFromBytes(small));
-    const pieces = ["a", "b", " ", "ab", "ba", " a", "."];
-    const scores = [-10, -11, -12, -2, -1, -3, -13];
+  it.each([
+    ["whose pieces keep to words", ["a", "b", " ", "ab", "ba", " a", "."], [-10, -11, -12, -2, -1, -3, -13]],
+    ["with pieces across words", ["a", "b", " ", "ab", "b ", "b a", "."], [-10, -11, -12, -2, -1, -3, -13]],
+  ])("agrees with the quadratic textbook loop on a vocabulary %s", async (_, pieces, scores) => {
+    const file = tokenizerFile(pieces.map((piece, index) => [piece, scores[index] as number]));
+    const tokenizer = await openLlama2cTokenizer(readerFromBytes(file));
     const textbook = (text: string): number[] => {
       const symbols = [...` ${text}`];
       for (;;) {

@@ -27,9 +27,13 @@ export interface ScoredPairVocabulary {
 
 const METASPACE = "\u2581";
 
-/** Pairs of ids are keys of one number each. */
-const PAIR_BASE = 2 ** 26;
-const REMEMBERED_PAIRS = 1 << 18;
+/** Words with the spaces before them. */
+const WORDS = / *[^ ]+| +/g;
+const CROSSES_WORDS = /[^ ] /;
+
+/** Words are encoded once and remembered, up to this many. */
+const REMEMBERED_WORDS = 1 << 16;
+const LONGEST_REMEMBERED_WORD = 64;
 
 /** Makes the tokenizer of a scored-pair vocabulary. Encoding n characters takes O(n log n). */
 export function createScoredPairTokenizer(vocabulary: ScoredPairVocabulary): Tokenizer {
@@ -46,18 +50,11 @@ export function createScoredPairTokenizer(vocabulary: ScoredPairVocabulary): Tok
   });
   const bytes: ByteVocabulary = { vocabularySize: pieces.length, tokenBytes: (id) => tokenBytes[id] };
 
-  // Joining two strings to look the result up is the slow part of encoding, and the same pairs come again and again.
-  const knownPairs = new Map<number, ReturnType<MergeLookup>>();
   const lookup: MergeLookup = (leftId, rightId) => {
-    const key = leftId * PAIR_BASE + rightId;
-    const known = knownPairs.get(key);
-    if (known !== undefined || knownPairs.has(key)) return known;
     const left = pieces[leftId] as string;
     const right = pieces[rightId] as string;
     const mergedId = left === "" || right === "" ? undefined : idByPiece.get(left + right);
-    const merge = mergedId === undefined ? undefined : { priority: -(scores[mergedId] as number), mergedId };
-    if (knownPairs.size < REMEMBERED_PAIRS) knownPairs.set(key, merge);
-    return merge;
+    return mergedId === undefined ? undefined : { priority: -(scores[mergedId] as number), mergedId };
   };
 
   const appendCharacter = (symbols: number[], character: string): void => {
@@ -72,14 +69,27 @@ export function createScoredPairTokenizer(vocabulary: ScoredPairVocabulary): Tok
     else throw new TokenizerError(`the vocabulary has no token for ${JSON.stringify(character)}, no byte tokens and no unknown token`);
   };
 
+  const encodeWord = (word: string): readonly number[] => {
+    const symbols: number[] = [];
+    for (const character of word) appendCharacter(symbols, character);
+    return mergeSymbols(symbols, lookup);
+  };
+  // Where no piece reaches from one word into the next, merges never meet across words, and each word can be encoded by itself.
+  const wordsAreApart = !pieces.some((piece) => CROSSES_WORDS.test(piece));
+  const knownWords = new Map<string, readonly number[]>();
+
   const appendText = (ids: number[], text: string): void => {
     if (text === "") return;
     const prefixed = vocabulary.addSpacePrefix ? ` ${text}` : text;
-    const symbols: number[] = [];
-    for (const character of vocabulary.metaspaceIsSpace ? prefixed.replaceAll(METASPACE, " ") : prefixed) {
-      appendCharacter(symbols, character);
+    const spaced = vocabulary.metaspaceIsSpace ? prefixed.replaceAll(METASPACE, " ") : prefixed;
+    for (const [word] of wordsAreApart ? spaced.matchAll(WORDS) : [[spaced] as const]) {
+      let encoded = knownWords.get(word);
+      if (encoded === undefined) {
+        encoded = encodeWord(word);
+        if (word.length <= LONGEST_REMEMBERED_WORD && knownWords.size < REMEMBERED_WORDS) knownWords.set(word, encoded);
+      }
+      for (const id of encoded) ids.push(id);
     }
-    for (const id of mergeSymbols(symbols, lookup)) ids.push(id);
   };
 
   return {

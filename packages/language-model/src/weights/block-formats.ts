@@ -8,6 +8,8 @@ import type { WeightEncoding } from "./weight-source.ts";
 /** One block taken apart: value i is `scales[g] * values[i] + minimums[g]` with g = floor(i / groupSize). */
 export interface UnpackedBlock {
   readonly values: Int8Array;
+  /** The same memory as `values`, four at a time. */
+  readonly words: Int32Array;
   readonly scales: Float32Array;
   readonly minimums: Float32Array;
 }
@@ -220,42 +222,46 @@ const Q6_K: BlockFormat = {
   },
 };
 
-/** Signs for each of the 128 stored indices, ready to multiply. */
-let signTable: Int8Array | undefined;
+/** Eight signed values for each codebook point and each of the 128 sign indices. */
+let signedGrid: Int32Array | undefined;
 
-function signs(): Int8Array {
-  if (signTable !== undefined) return signTable;
-  const table = new Int8Array(128 * 8);
-  for (let stored = 0; stored < 128; stored++) {
-    const bits = evenParitySigns(stored);
-    for (let index = 0; index < 8; index++) table[8 * stored + index] = (bits >> index) & 1 ? -1 : 1;
+function signedPoints(): Int32Array {
+  if (signedGrid !== undefined) return signedGrid;
+  const grid = iq2xxsGrid();
+  const table = new Int8Array(256 * 128 * 8);
+  for (let point = 0; point < 256; point++) {
+    for (let stored = 0; stored < 128; stored++) {
+      const bits = evenParitySigns(stored);
+      for (let index = 0; index < 8; index++) {
+        const magnitude = grid[8 * point + index] as number;
+        table[(point * 128 + stored) * 8 + index] = (bits >> index) & 1 ? -magnitude : magnitude;
+      }
+    }
   }
-  return (signTable = table);
+  return (signedGrid = new Int32Array(table.buffer));
 }
 
 const IQ2_XXS: BlockFormat = {
   groupSize: 32,
   hasMinimums: false,
   range: [-43, 43],
-  unpack(bytes, at, { values, scales }) {
-    const grid = iq2xxsGrid();
-    const table = signs();
+  unpack(bytes, at, { words, scales }) {
+    const table = signedPoints();
     const scale = halfAt(bytes, at);
     for (let group = 0; group < 8; group++) {
       const start = at + 2 + 8 * group;
       // Four codebook indices, then a word of four 7-bit sign indices and a 4-bit scale.
       const word =
-        ((bytes[start + 4] as number) |
-          ((bytes[start + 5] as number) << 8) |
-          ((bytes[start + 6] as number) << 16) |
-          ((bytes[start + 7] as number) << 24)) >>>
-        0;
+        (bytes[start + 4] as number) |
+        ((bytes[start + 5] as number) << 8) |
+        ((bytes[start + 6] as number) << 16) |
+        ((bytes[start + 7] as number) << 24);
       scales[group] = scale * (0.5 + (word >>> 28)) * 0.25;
       for (let part = 0; part < 4; part++) {
-        const point = 8 * (bytes[start + part] as number);
-        const sign = 8 * ((word >>> (7 * part)) & 127);
-        const out = 32 * group + 8 * part;
-        for (let index = 0; index < 8; index++) values[out + index] = (grid[point + index] as number) * (table[sign + index] as number);
+        const from = 2 * ((bytes[start + part] as number) * 128 + ((word >>> (7 * part)) & 127));
+        const to = 8 * group + 2 * part;
+        words[to] = table[from] as number;
+        words[to + 1] = table[from + 1] as number;
       }
     }
   },
@@ -311,5 +317,6 @@ export function blockFormat(encoding: WeightEncoding): BlockFormat | undefined {
 
 /** Room for one unpacked block of any format. */
 export function newUnpackedBlock(): UnpackedBlock {
-  return { values: new Int8Array(256), scales: new Float32Array(16), minimums: new Float32Array(16) };
+  const values = new Int8Array(256);
+  return { values, words: new Int32Array(values.buffer), scales: new Float32Array(16), minimums: new Float32Array(16) };
 }

@@ -3,7 +3,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { readerFromBlob, readerFromBytes, readerFromFile, readerFromRange, RandomAccessError, type RandomAccessReader } from "./random-access.ts";
+import {
+  readerFromBlob,
+  readerFromBytes,
+  readerFromFile,
+  readerFromRange,
+  RandomAccessError,
+  type RandomAccessReader,
+} from "./random-access.ts";
 import { openSafetensors, SafetensorsError, serializeSafetensors, writeSafetensorsFile, type SafetensorsTensor } from "./safetensors.ts";
 
 const floats = (...values: number[]): Uint8Array => new Uint8Array(Float32Array.from(values).buffer);
@@ -44,7 +51,10 @@ describe("safetensors", () => {
   });
 
   it("reads the format's own layout, byte by byte", async () => {
-    const file = fileOf('{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"data_offsets":[2,4],"dtype":"BF16","shape":[1,1]}}  ', 4);
+    const file = fileOf(
+      '{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"data_offsets":[2,4],"dtype":"BF16","shape":[1,1]}}  ',
+      4,
+    );
     file.set([9, 8, 7, 6], file.length - 4);
     const opened = await openSafetensors(readerFromBytes(file));
     expect([...(await opened.read("a"))]).toEqual([9, 8]);
@@ -89,11 +99,17 @@ describe("safetensors", () => {
       ["takes", fileOf(entry("F32", [2 ** 31, 2 ** 31, 2 ** 31], [0, 4]), 4)],
       ["leaves a gap", fileOf(entry("F32", [1], [4, 8]), 8)],
       ["the file at", fileOf(entry("F32", [1], [0, 4]), 8)],
-      ["overlaps", fileOf({ a: { dtype: "U8", shape: [4], data_offsets: [0, 4] }, b: { dtype: "U8", shape: [2], data_offsets: [2, 4] } }, 4)],
+      [
+        "overlaps",
+        fileOf({ a: { dtype: "U8", shape: [4], data_offsets: [0, 4] }, b: { dtype: "U8", shape: [2], data_offsets: [2, 4] } }, 4),
+      ],
       ["not text", fileOf({ __metadata__: { a: 1 } }, 0)],
     ];
     for (const [message, bytes] of hostile) {
-      const error = await openSafetensors(readerFromBytes(bytes)).then(() => undefined, (reason: unknown) => reason);
+      const error = await openSafetensors(readerFromBytes(bytes)).then(
+        () => undefined,
+        (reason: unknown) => reason,
+      );
       expect(error, message).toBeInstanceOf(SafetensorsError);
       expect((error as Error).message).toContain(message);
     }
@@ -103,7 +119,10 @@ describe("safetensors", () => {
     const good = await serializeSafetensors(tensors, { format: "pt" });
     const attempt = async (bytes: Uint8Array): Promise<void> => {
       const { reader, largest } = spied(readerFromBytes(bytes));
-      const error = await openSafetensors(reader).then(() => undefined, (reason: unknown) => reason);
+      const error = await openSafetensors(reader).then(
+        () => undefined,
+        (reason: unknown) => reason,
+      );
       if (error !== undefined) expect(error).toBeInstanceOf(SafetensorsError);
       expect(largest()).toBeLessThanOrEqual(Math.max(8, bytes.length - 8));
     };
@@ -131,15 +150,25 @@ describe("safetensors", () => {
 
   it("refuses to write what does not fit", async () => {
     await expect(serializeSafetensors([tensors[0], tensors[0]] as SafetensorsTensor[])).rejects.toThrow("two tensors");
-    await expect(serializeSafetensors([{ name: "x", dtype: "F32", shape: [2], bytes: new Uint8Array(4) }])).rejects.toThrow("8 bytes, 4 were given");
-    await expect(serializeSafetensors([{ name: "x", dtype: "F32", shape: [-2], bytes: new Uint8Array(4) }])).rejects.toThrow("no valid shape");
-    await expect(serializeSafetensors([{ name: "__metadata__", dtype: "U8", shape: [0], bytes: new Uint8Array(0) }])).rejects.toThrow("two tensors");
+    await expect(serializeSafetensors([{ name: "x", dtype: "F32", shape: [2], bytes: new Uint8Array(4) }])).rejects.toThrow(
+      "8 bytes, 4 were given",
+    );
+    await expect(serializeSafetensors([{ name: "x", dtype: "F32", shape: [-2], bytes: new Uint8Array(4) }])).rejects.toThrow(
+      "no valid shape",
+    );
+    await expect(serializeSafetensors([{ name: "__metadata__", dtype: "U8", shape: [0], bytes: new Uint8Array(0) }])).rejects.toThrow(
+      "two tensors",
+    );
   });
 
   it("writes files in one step: an error leaves the old one and nothing else", async () => {
     const folder = await mkdtemp(join(tmpdir(), "safetensors-"));
     const path = join(folder, "model.safetensors");
-    await writeSafetensorsFile(path, tensors.map((tensor) => ({ ...tensor, bytes: async () => tensor.bytes as Uint8Array })), { step: "7" });
+    await writeSafetensorsFile(
+      path,
+      tensors.map((tensor) => ({ ...tensor, bytes: async () => tensor.bytes as Uint8Array })),
+      { step: "7" },
+    );
     const before = await readFile(path);
     expect([...before]).toEqual([...(await serializeSafetensors(tensors, { step: "7" }))]);
     const failing: SafetensorsTensor = { name: "late", dtype: "U8", shape: [4], bytes: () => Promise.reject(new Error("device lost")) };
@@ -164,7 +193,15 @@ describe("random access", () => {
       expect(reader.byteLength).toBe(100);
       expect([...(await reader.read(97, 3))]).toEqual([97, 98, 99]);
       expect((await reader.read(100, 0)).length).toBe(0);
-      for (const [offset, length] of [[98, 3], [-1, 2], [0, -1], [0.5, 1], [NaN, 1], [0, 2 ** 60], [101, 0]] as const) {
+      for (const [offset, length] of [
+        [98, 3],
+        [-1, 2],
+        [0, -1],
+        [0.5, 1],
+        [NaN, 1],
+        [0, 2 ** 60],
+        [101, 0],
+      ] as const) {
         await expect(reader.read(offset, length)).rejects.toBeInstanceOf(RandomAccessError);
       }
       await reader.close();

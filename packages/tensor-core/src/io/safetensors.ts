@@ -7,12 +7,24 @@ import type { RandomAccessReader } from "./random-access.ts";
 
 /** Element types by their safetensors names. */
 export type SafetensorsDtype =
-  | "F64" | "F32" | "F16" | "BF16" | "F8_E4M3" | "F8_E5M2"
-  | "I64" | "I32" | "I16" | "I8" | "U64" | "U32" | "U16" | "U8" | "BOOL";
+  "F64" | "F32" | "F16" | "BF16" | "F8_E4M3" | "F8_E5M2" | "I64" | "I32" | "I16" | "I8" | "U64" | "U32" | "U16" | "U8" | "BOOL";
 
 const ELEMENT_BYTES: Readonly<Record<SafetensorsDtype, number>> = {
-  F64: 8, F32: 4, F16: 2, BF16: 2, F8_E4M3: 1, F8_E5M2: 1,
-  I64: 8, I32: 4, I16: 2, I8: 1, U64: 8, U32: 4, U16: 2, U8: 1, BOOL: 1,
+  F64: 8,
+  F32: 4,
+  F16: 2,
+  BF16: 2,
+  F8_E4M3: 1,
+  F8_E5M2: 1,
+  I64: 8,
+  I32: 4,
+  I16: 2,
+  I8: 1,
+  U64: 8,
+  U32: 4,
+  U16: 2,
+  U8: 1,
+  BOOL: 1,
 };
 
 /** One tensor of a file. */
@@ -79,13 +91,15 @@ function parseEntry(name: string, value: unknown, dataOffset: number, dataBytes:
   };
   if (!isRecord(value)) return fail("its entry is not an object");
   const { dtype, shape, data_offsets: offsets } = value;
-  if (typeof dtype !== "string" || !Object.hasOwn(ELEMENT_BYTES, dtype)) return fail(`dtype ${JSON.stringify(dtype)?.slice(0, 40)} is not known`);
+  if (typeof dtype !== "string" || !Object.hasOwn(ELEMENT_BYTES, dtype))
+    return fail(`dtype ${JSON.stringify(dtype)?.slice(0, 40)} is not known`);
   if (!Array.isArray(shape) || shape.length > LARGEST_RANK || !shape.every(isCount)) return fail("its shape is not a list of sizes");
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount)) return fail("its data_offsets are not two offsets");
   const [begin, end] = offsets as [number, number];
   if (begin > end || end > dataBytes) return fail(`data_offsets ${begin} to ${end} are not inside the ${dataBytes} bytes of data`);
   const byteLength = byteLengthOf(dtype as SafetensorsDtype, shape as number[]);
-  if (byteLength !== end - begin) return fail(`${dtype} [${(shape as number[]).join(", ")}] takes ${byteLength} bytes, its data_offsets hold ${end - begin}`);
+  if (byteLength !== end - begin)
+    return fail(`${dtype} [${(shape as number[]).join(", ")}] takes ${byteLength} bytes, its data_offsets hold ${end - begin}`);
   return { name, dtype: dtype as SafetensorsDtype, shape: shape as number[], offset: dataOffset + begin, byteLength };
 }
 
@@ -141,7 +155,8 @@ export async function openSafetensors(reader: RandomAccessReader): Promise<Safet
   const head = await reader.read(0, 8);
   const length = new DataView(head.buffer, head.byteOffset, 8).getBigUint64(0, true);
   const largest = Math.min(LARGEST_HEADER_BYTES, reader.byteLength - 8);
-  if (length > BigInt(largest)) throw new SafetensorsError(source, `a header of ${length} bytes does not fit, at most ${largest} are possible`);
+  if (length > BigInt(largest))
+    throw new SafetensorsError(source, `a header of ${length} bytes does not fit, at most ${largest} are possible`);
   const header = parseSafetensorsHeader(await reader.read(8, Number(length)), reader.byteLength, source);
   return {
     ...header,
@@ -190,7 +205,8 @@ function layOut(tensors: Iterable<SafetensorsTensor>, metadata: Readonly<Record<
   }
   const json = new TextEncoder().encode(JSON.stringify(Object.fromEntries(header)));
   const padded = Math.ceil(json.length / 8) * 8;
-  if (padded > LARGEST_HEADER_BYTES) throw new SafetensorsError(source, `the header would have ${padded} bytes, at most ${LARGEST_HEADER_BYTES} are allowed`);
+  if (padded > LARGEST_HEADER_BYTES)
+    throw new SafetensorsError(source, `the header would have ${padded} bytes, at most ${LARGEST_HEADER_BYTES} are allowed`);
   const head = new Uint8Array(8 + padded).fill(0x20);
   new DataView(head.buffer).setBigUint64(0, BigInt(padded), true);
   head.set(json, 8);
@@ -243,7 +259,7 @@ export async function writeSafetensorsFile(
     const handle = await open(temporary, "wx");
     try {
       const writeAll = async (bytes: Uint8Array): Promise<void> => {
-        for (let done = 0; done < bytes.length; ) done += (await handle.write(bytes, done, bytes.length - done)).bytesWritten;
+        for (let done = 0; done < bytes.length;) done += (await handle.write(bytes, done, bytes.length - done)).bytesWritten;
       };
       await writeAll(head);
       for (const { tensor, byteLength } of order) await writeAll(await bytesOf(tensor, byteLength, path));

@@ -94,7 +94,7 @@ export function permutedIndex(key: RandomKey, count: number, index: number): num
     let right = value % half;
     for (let round = 0; round < FEISTEL_ROUNDS; round++) {
       threefry2x32(key[0], key[1], right, round, words);
-      [left, right] = [right, (left ^ (words[0] as number) & (half - 1)) >>> 0];
+      [left, right] = [right, (left ^ ((words[0] as number) & (half - 1))) >>> 0];
     }
     value = left * half + right;
   } while (value >= count);

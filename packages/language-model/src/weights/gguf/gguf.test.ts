@@ -210,6 +210,69 @@ describe("openGguf", () => {
     }
   });
 
+  it("stays within its bounds even where the file is as large as its header claims", async () => {
+    const start = new ByteWriter().bytes(new TextEncoder().encode("GGUF")).u32(3);
+    const claims = [
+      start
+        .u64(0)
+        .u64(1)
+        .u64(2n ** 40n)
+        .finish(),
+      new ByteWriter()
+        .bytes(new TextEncoder().encode("GGUF"))
+        .u32(3)
+        .u64(0)
+        .u64(1)
+        .string("k")
+        .u32(8)
+        .u64(2n ** 40n)
+        .finish(),
+      new ByteWriter()
+        .bytes(new TextEncoder().encode("GGUF"))
+        .u32(3)
+        .u64(0)
+        .u64(1)
+        .string("k")
+        .u32(9)
+        .u32(8)
+        .u64(2n ** 40n)
+        .finish(),
+      new ByteWriter()
+        .bytes(new TextEncoder().encode("GGUF"))
+        .u32(3)
+        .u64(2n ** 40n)
+        .u64(0)
+        .finish(),
+      // An array of the largest length whose strings never end: zeros are empty strings, so the header limit is what stops it.
+      new ByteWriter()
+        .bytes(new TextEncoder().encode("GGUF"))
+        .u32(3)
+        .u64(0)
+        .u64(1)
+        .string("k")
+        .u32(9)
+        .u32(8)
+        .u64(1 << 22)
+        .finish(),
+    ];
+    for (const head of claims) {
+      let total = 0;
+      const sparse: RandomAccessReader = {
+        byteLength: 2 ** 50,
+        description: "sparse",
+        async read(offset, length) {
+          total += length;
+          const bytes = new Uint8Array(length);
+          if (offset < head.length) bytes.set(head.subarray(offset, offset + length));
+          return bytes;
+        },
+        close: async () => {},
+      };
+      await expect(openGguf(sparse)).rejects.toBeInstanceOf(WeightFormatError);
+      expect(total).toBeLessThan(1 << 26);
+    }
+  });
+
   it("gives typed errors for truncated, flipped and random bytes, reading no more than one header window", async () => {
     const attempt = async (bytes: Uint8Array): Promise<void> => {
       const { reader, largest } = spied(bytes);
