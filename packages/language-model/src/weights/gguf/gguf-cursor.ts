@@ -106,12 +106,23 @@ export class GgufCursor {
 
   /** UTF-8 text of `length` available bytes. */
   text(length: number): string {
+    if (length === 0) return "";
     const at = this.#advance(length);
     try {
       return this.#utf8.decode(this.#bytes.subarray(at, at + length));
     } catch (cause) {
       throw new WeightFormatError(this.#reader.description, `GGUF header at byte ${this.#start + at}: text is not UTF-8`, { cause });
     }
+  }
+
+  /** A string that is in the window as a whole, without awaiting; otherwise undefined, and nothing is taken. */
+  stringAtHand(what: string, maximum: number): string | undefined {
+    if (!this.has(8)) return undefined;
+    const at = this.#at;
+    const length = this.count(`the length of ${what}`, Math.min(maximum, this.remaining));
+    if (this.has(length)) return this.text(length);
+    this.#at = at;
+    return undefined;
   }
 
   /** A string: uint64 length, then bytes. */

@@ -102,8 +102,11 @@ async function readArray(cursor: GgufCursor, depth: number): Promise<GgufValue[]
   const length = cursor.count("an array's length", Math.min(GGUF_LIMITS.arrayElements, Math.floor(cursor.remaining / bytes)));
   const values: GgufValue[] = [];
   for (let index = 0; index < length; index++) {
-    if (type === STRING) values.push(await cursor.string("a string", GGUF_LIMITS.stringBytes));
-    else if (type === ARRAY) values.push(await readArray(cursor, depth + 1));
+    if (type === STRING) {
+      // Vocabularies are hundreds of thousands of short strings: awaiting each would be most of the time of opening a file.
+      const text = cursor.stringAtHand("a string", GGUF_LIMITS.stringBytes);
+      values.push(text ?? (await cursor.string("a string", GGUF_LIMITS.stringBytes)));
+    } else if (type === ARRAY) values.push(await readArray(cursor, depth + 1));
     else {
       if (!cursor.has(bytes)) await cursor.need(bytes);
       values.push(readScalar(cursor, type));
