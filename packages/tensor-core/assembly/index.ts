@@ -1,4 +1,5 @@
 export * from "./gemm";
+export * from "./gemv";
 export * from "./quant";
 export * from "./unary";
 export * from "./elementwise";
