@@ -8,7 +8,7 @@ const smallLimit = 1 << 20;
 /** Size classes are carved from slabs of this size. */
 const slabSize = 1 << 20;
 /** The first page is left to the thread pool's control block (and to null pointers). */
-export const reservedBytes = pageSize;
+export const reservedBytes: number = pageSize;
 
 /** A block of the heap. */
 export interface HeapBuffer extends DeviceBuffer {
