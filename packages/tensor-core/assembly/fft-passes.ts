@@ -1,9 +1,10 @@
 /**
  * Stockham passes of radix 2, 3, 4, 5, 7 and 8 over split real and imaginary arrays.
  *
- * A pass of radix r reads legs x[j], j < r, that lie `sourceLeg` bytes apart and writes y[k] = w^k * Σ_j x[j] exp(-2πi jk / r), `targetLeg` bytes apart.
- * The vector axis is the contiguous run of `inner` bytes (a multiple of 16) at every leg; `count` such groups follow each other by `sourceStep` and
- * `targetStep` bytes. Middle passes multiply by the group's twiddles w^1 … w^(r-1), stored as (re, im) pairs; the last pass has none and multiplies by `scale`.
+ * A pass of radix r reads legs x[j], j < r, that lie `sourceLeg` bytes apart and writes y[k] = w^k * Σ_j x[j] exp(-2πi jk / r), `targetLeg`
+ * bytes apart. The vector axis is the contiguous run of `inner` bytes (a multiple of 16) at every leg; `count` such groups follow each
+ * other by `sourceStep` and `targetStep` bytes. Middle passes multiply by the group's twiddles w^1 … w^(r-1), stored as (re, im) pairs; the
+ * last pass has none and multiplies by `scale`.
  */
 import { multiplyAdd as madd, negativeMultiplyAdd as nmadd } from "./math";
 import { storeTransposed } from "./fft-real";
@@ -54,6 +55,16 @@ function twiddleImaginary(last: bool, twiddles: usize, k: i32, scale: v128): v12
   return v128.load32_splat(twiddles + (<usize>(k - 1) << 3), 4);
 }
 
+/**
+ * Constant i of the plan's table in all lanes: 1/2, sin 2π/3, then cosines and sines of 2πj / 5 (j = 1, 2), cosines and sines of 2πj / 7 (j
+ * = 1, 2, 3), √½. A literal would be made anew in every round of the loops: neither compiler moves vector constants out of loops.
+ */
+// @ts-ignore: decorator
+@inline
+function constant(constants: usize, i: usize): v128 {
+  return v128.load32_splat(constants + (i << 2));
+}
+
 /** The whole transform of length 1. */
 function scaleCopy(sourceReal: usize, sourceImaginary: usize, targetReal: usize, targetImaginary: usize, inner: usize, scale: f32): void {
   const scales = f32x4.splat(scale);
@@ -64,11 +75,23 @@ function scaleCopy(sourceReal: usize, sourceImaginary: usize, targetReal: usize,
   }
 }
 
+/** Output k of a butterfly, its twiddle loaded here rather than ahead of the loop: larger radices have no registers to keep them in. */
+// @ts-ignore: decorator
+@inline
+function storeOutput(
+  last: bool, k: i32, targetReal: usize, targetImaginary: usize, targetLeg: usize, re: v128, im: v128, twiddles: usize, scales: v128,
+): void {
+  store(
+    last, targetReal, targetImaginary, <usize>k * targetLeg, re, im,
+    twiddleReal(last, twiddles, k, scales), twiddleImaginary(last, twiddles, k, scales),
+  );
+}
+
 // @ts-ignore: decorator
 @inline
 function radix2(
   last: bool, sourceReal: usize, sourceImaginary: usize, targetReal: usize, targetImaginary: usize, count: i32, inner: usize,
-  sourceStep: usize, sourceLeg: usize, targetStep: usize, targetLeg: usize, twiddles: usize, scale: f32,
+  sourceStep: usize, sourceLeg: usize, targetStep: usize, targetLeg: usize, twiddles: usize, scale: f32, constants: usize,
 ): void {
   const scales = f32x4.splat(scale);
   for (let group = 0; group < count; group++) {
@@ -88,10 +111,10 @@ function radix2(
 @inline
 function radix3(
   last: bool, sourceReal: usize, sourceImaginary: usize, targetReal: usize, targetImaginary: usize, count: i32, inner: usize,
-  sourceStep: usize, sourceLeg: usize, targetStep: usize, targetLeg: usize, twiddles: usize, scale: f32,
+  sourceStep: usize, sourceLeg: usize, targetStep: usize, targetLeg: usize, twiddles: usize, scale: f32, constants: usize,
 ): void {
   const scales = f32x4.splat(scale);
-  const half = f32x4.splat(0.5), sine = f32x4.splat(0.8660254037844386);
+  const half = constant(constants, 0), sine = constant(constants, 1);
   for (let group = 0; group < count; group++) {
     const w1r = twiddleReal(last, twiddles, 1, scales), w1i = twiddleImaginary(last, twiddles, 1, scales);
     const w2r = twiddleReal(last, twiddles, 2, scales), w2i = twiddleImaginary(last, twiddles, 2, scales);
@@ -116,7 +139,7 @@ function radix3(
 @inline
 function radix4(
   last: bool, sourceReal: usize, sourceImaginary: usize, targetReal: usize, targetImaginary: usize, count: i32, inner: usize,
-  sourceStep: usize, sourceLeg: usize, targetStep: usize, targetLeg: usize, twiddles: usize, scale: f32,
+  sourceStep: usize, sourceLeg: usize, targetStep: usize, targetLeg: usize, twiddles: usize, scale: f32, constants: usize,
 ): void {
   const scales = f32x4.splat(scale);
   for (let group = 0; group < count; group++) {
@@ -145,11 +168,10 @@ function radix4(
 @inline
 function radix5(
   last: bool, sourceReal: usize, sourceImaginary: usize, targetReal: usize, targetImaginary: usize, count: i32, inner: usize,
-  sourceStep: usize, sourceLeg: usize, targetStep: usize, targetLeg: usize, twiddles: usize, scale: f32,
+  sourceStep: usize, sourceLeg: usize, targetStep: usize, targetLeg: usize, twiddles: usize, scale: f32, constants: usize,
 ): void {
   const scales = f32x4.splat(scale);
-  const c1 = f32x4.splat(0.30901699437494745), c2 = f32x4.splat(-0.8090169943749475);
-  const s1 = f32x4.splat(0.9510565162951535), s2 = f32x4.splat(0.5877852522924731);
+  const c1 = constant(constants, 2), c2 = constant(constants, 3), s1 = constant(constants, 4), s2 = constant(constants, 5);
   for (let group = 0; group < count; group++) {
     for (let q: usize = 0; q < inner; q += 16) {
       const sr = sourceReal + q, si = sourceImaginary + q, tr = targetReal + q, ti = targetImaginary + q;
@@ -163,12 +185,12 @@ function radix5(
       storeFirst(last, tr, ti, add(x0r, add(p1r, p2r)), add(x0i, add(p1i, p2i)), scales);
       const a1r = madd(p2r, c2, madd(p1r, c1, x0r)), a1i = madd(p2i, c2, madd(p1i, c1, x0i));
       const b1r = madd(m2r, s2, mul(m1r, s1)), b1i = madd(m2i, s2, mul(m1i, s1));
-      store(last, tr, ti, targetLeg, add(a1r, b1i), sub(a1i, b1r), twiddleReal(last, twiddles, 1, scales), twiddleImaginary(last, twiddles, 1, scales));
-      store(last, tr, ti, 4 * targetLeg, sub(a1r, b1i), add(a1i, b1r), twiddleReal(last, twiddles, 4, scales), twiddleImaginary(last, twiddles, 4, scales));
+      storeOutput(last, 1, tr, ti, targetLeg, add(a1r, b1i), sub(a1i, b1r), twiddles, scales);
+      storeOutput(last, 4, tr, ti, targetLeg, sub(a1r, b1i), add(a1i, b1r), twiddles, scales);
       const a2r = madd(p2r, c1, madd(p1r, c2, x0r)), a2i = madd(p2i, c1, madd(p1i, c2, x0i));
       const b2r = nmadd(m2r, s1, mul(m1r, s2)), b2i = nmadd(m2i, s1, mul(m1i, s2));
-      store(last, tr, ti, 2 * targetLeg, add(a2r, b2i), sub(a2i, b2r), twiddleReal(last, twiddles, 2, scales), twiddleImaginary(last, twiddles, 2, scales));
-      store(last, tr, ti, 3 * targetLeg, sub(a2r, b2i), add(a2i, b2r), twiddleReal(last, twiddles, 3, scales), twiddleImaginary(last, twiddles, 3, scales));
+      storeOutput(last, 2, tr, ti, targetLeg, add(a2r, b2i), sub(a2i, b2r), twiddles, scales);
+      storeOutput(last, 3, tr, ti, targetLeg, sub(a2r, b2i), add(a2i, b2r), twiddles, scales);
     }
     sourceReal += sourceStep; sourceImaginary += sourceStep; targetReal += targetStep; targetImaginary += targetStep;
     twiddles += 32;
@@ -181,31 +203,26 @@ function radix5(
 function radix7Pair(
   last: bool, k: i32, targetReal: usize, targetImaginary: usize, targetLeg: usize, twiddles: usize, scales: v128,
   x0r: v128, x0i: v128, p1r: v128, p1i: v128, p2r: v128, p2i: v128, p3r: v128, p3i: v128,
-  m1r: v128, m1i: v128, m2r: v128, m2i: v128, m3r: v128, m3i: v128, c1: f32, c2: f32, c3: f32, s1: f32, s2: f32, s3: f32,
+  m1r: v128, m1i: v128, m2r: v128, m2i: v128, m3r: v128, m3i: v128, c1: v128, c2: v128, c3: v128, s1: v128, s2: v128, s3: v128,
 ): void {
-  const ar = madd(p3r, f32x4.splat(c3), madd(p2r, f32x4.splat(c2), madd(p1r, f32x4.splat(c1), x0r)));
-  const bi = madd(m3i, f32x4.splat(s3), madd(m2i, f32x4.splat(s2), mul(m1i, f32x4.splat(s1))));
-  const ai = madd(p3i, f32x4.splat(c3), madd(p2i, f32x4.splat(c2), madd(p1i, f32x4.splat(c1), x0i)));
-  const br = madd(m3r, f32x4.splat(s3), madd(m2r, f32x4.splat(s2), mul(m1r, f32x4.splat(s1))));
-  store(
-    last, targetReal, targetImaginary, <usize>k * targetLeg, add(ar, bi), sub(ai, br),
-    twiddleReal(last, twiddles, k, scales), twiddleImaginary(last, twiddles, k, scales),
-  );
-  store(
-    last, targetReal, targetImaginary, <usize>(7 - k) * targetLeg, sub(ar, bi), add(ai, br),
-    twiddleReal(last, twiddles, 7 - k, scales), twiddleImaginary(last, twiddles, 7 - k, scales),
-  );
+  const ar = madd(p3r, c3, madd(p2r, c2, madd(p1r, c1, x0r)));
+  const bi = madd(m3i, s3, madd(m2i, s2, mul(m1i, s1)));
+  const ai = madd(p3i, c3, madd(p2i, c2, madd(p1i, c1, x0i)));
+  const br = madd(m3r, s3, madd(m2r, s2, mul(m1r, s1)));
+  storeOutput(last, k, targetReal, targetImaginary, targetLeg, add(ar, bi), sub(ai, br), twiddles, scales);
+  storeOutput(last, 7 - k, targetReal, targetImaginary, targetLeg, sub(ar, bi), add(ai, br), twiddles, scales);
 }
 
 // @ts-ignore: decorator
 @inline
 function radix7(
   last: bool, sourceReal: usize, sourceImaginary: usize, targetReal: usize, targetImaginary: usize, count: i32, inner: usize,
-  sourceStep: usize, sourceLeg: usize, targetStep: usize, targetLeg: usize, twiddles: usize, scale: f32,
+  sourceStep: usize, sourceLeg: usize, targetStep: usize, targetLeg: usize, twiddles: usize, scale: f32, constants: usize,
 ): void {
   const scales = f32x4.splat(scale);
-  const c1: f32 = 0.6234898018587336, c2: f32 = -0.22252093395631434, c3: f32 = -0.9009688679024191;
-  const s1: f32 = 0.7818314824680298, s2: f32 = 0.9749279121818236, s3: f32 = 0.4338837391175582;
+  const c1 = constant(constants, 6), c2 = constant(constants, 7), c3 = constant(constants, 8);
+  const s1 = constant(constants, 9), s2 = constant(constants, 10), s3 = constant(constants, 11);
+  const n1 = f32x4.neg(s1), n3 = f32x4.neg(s3);
   for (let group = 0; group < count; group++) {
     for (let q: usize = 0; q < inner; q += 16) {
       const sr = sourceReal + q, si = sourceImaginary + q, tr = targetReal + q, ti = targetImaginary + q;
@@ -221,13 +238,16 @@ function radix7(
       const p3r = add(x3r, x4r), m3r = sub(x3r, x4r), p3i = add(x3i, x4i), m3i = sub(x3i, x4i);
       storeFirst(last, tr, ti, add(add(x0r, p1r), add(p2r, p3r)), add(add(x0i, p1i), add(p2i, p3i)), scales);
       radix7Pair(
-        last, 1, tr, ti, targetLeg, twiddles, scales, x0r, x0i, p1r, p1i, p2r, p2i, p3r, p3i, m1r, m1i, m2r, m2i, m3r, m3i, c1, c2, c3, s1, s2, s3,
+        last, 1, tr, ti, targetLeg, twiddles, scales, x0r, x0i, p1r, p1i, p2r, p2i, p3r, p3i, m1r, m1i, m2r, m2i, m3r, m3i, c1, c2, c3, s1,
+        s2, s3,
       );
       radix7Pair(
-        last, 2, tr, ti, targetLeg, twiddles, scales, x0r, x0i, p1r, p1i, p2r, p2i, p3r, p3i, m1r, m1i, m2r, m2i, m3r, m3i, c2, c3, c1, s2, -s3, -s1,
+        last, 2, tr, ti, targetLeg, twiddles, scales, x0r, x0i, p1r, p1i, p2r, p2i, p3r, p3i, m1r, m1i, m2r, m2i, m3r, m3i, c2, c3, c1, s2,
+        n3, n1,
       );
       radix7Pair(
-        last, 3, tr, ti, targetLeg, twiddles, scales, x0r, x0i, p1r, p1i, p2r, p2i, p3r, p3i, m1r, m1i, m2r, m2i, m3r, m3i, c3, c1, c2, s3, -s1, s2,
+        last, 3, tr, ti, targetLeg, twiddles, scales, x0r, x0i, p1r, p1i, p2r, p2i, p3r, p3i, m1r, m1i, m2r, m2i, m3r, m3i, c3, c1, c2, s3,
+        n1, s2,
       );
     }
     sourceReal += sourceStep; sourceImaginary += sourceStep; targetReal += targetStep; targetImaginary += targetStep;
@@ -239,9 +259,9 @@ function radix7(
 @inline
 function radix8(
   last: bool, sourceReal: usize, sourceImaginary: usize, targetReal: usize, targetImaginary: usize, count: i32, inner: usize,
-  sourceStep: usize, sourceLeg: usize, targetStep: usize, targetLeg: usize, twiddles: usize, scale: f32,
+  sourceStep: usize, sourceLeg: usize, targetStep: usize, targetLeg: usize, twiddles: usize, scale: f32, constants: usize,
 ): void {
-  const scales = f32x4.splat(scale), root = f32x4.splat(0.7071067811865476);
+  const scales = f32x4.splat(scale), root = constant(constants, 12);
   for (let group = 0; group < count; group++) {
     for (let q: usize = 0; q < inner; q += 16) {
       const sr = sourceReal + q, si = sourceImaginary + q, tr = targetReal + q, ti = targetImaginary + q;
@@ -253,25 +273,27 @@ function radix8(
       const e0r = add(t0r, t2r), e0i = add(t0i, t2i), e2r = sub(t0r, t2r), e2i = sub(t0i, t2i);
       const e1r = add(t1r, t3i), e1i = sub(t1i, t3r), e3r = sub(t1r, t3i), e3i = add(t1i, t3r);
       // odd legs: x1, x3, x5, x7
-      ar = v128.load(sr + sourceLeg); br = v128.load(sr + 5 * sourceLeg); cr = v128.load(sr + 3 * sourceLeg); dr = v128.load(sr + 7 * sourceLeg);
-      ai = v128.load(si + sourceLeg); bi = v128.load(si + 5 * sourceLeg); ci = v128.load(si + 3 * sourceLeg); di = v128.load(si + 7 * sourceLeg);
+      ar = v128.load(sr + sourceLeg); br = v128.load(sr + 5 * sourceLeg); cr = v128.load(sr + 3 * sourceLeg);
+      dr = v128.load(sr + 7 * sourceLeg);
+      ai = v128.load(si + sourceLeg); bi = v128.load(si + 5 * sourceLeg); ci = v128.load(si + 3 * sourceLeg);
+      di = v128.load(si + 7 * sourceLeg);
       t0r = add(ar, br); t1r = sub(ar, br); t2r = add(cr, dr); t3r = sub(cr, dr);
       t0i = add(ai, bi); t1i = sub(ai, bi); t2i = add(ci, di); t3i = sub(ci, di);
       const o0r = add(t0r, t2r), o0i = add(t0i, t2i), o2r = sub(t0r, t2r), o2i = sub(t0i, t2i);
       const u1r = add(t1r, t3i), u1i = sub(t1i, t3r), u3r = sub(t1r, t3i), u3i = add(t1i, t3r);
       storeFirst(last, tr, ti, add(e0r, o0r), add(e0i, o0i), scales);
-      store(last, tr, ti, 4 * targetLeg, sub(e0r, o0r), sub(e0i, o0i), twiddleReal(last, twiddles, 4, scales), twiddleImaginary(last, twiddles, 4, scales));
+      storeOutput(last, 4, tr, ti, targetLeg, sub(e0r, o0r), sub(e0i, o0i), twiddles, scales);
       // exp(-iπ/4) u1
       const o1r = mul(add(u1r, u1i), root), o1i = mul(sub(u1i, u1r), root);
-      store(last, tr, ti, targetLeg, add(e1r, o1r), add(e1i, o1i), twiddleReal(last, twiddles, 1, scales), twiddleImaginary(last, twiddles, 1, scales));
-      store(last, tr, ti, 5 * targetLeg, sub(e1r, o1r), sub(e1i, o1i), twiddleReal(last, twiddles, 5, scales), twiddleImaginary(last, twiddles, 5, scales));
+      storeOutput(last, 1, tr, ti, targetLeg, add(e1r, o1r), add(e1i, o1i), twiddles, scales);
+      storeOutput(last, 5, tr, ti, targetLeg, sub(e1r, o1r), sub(e1i, o1i), twiddles, scales);
       // -i o2
-      store(last, tr, ti, 2 * targetLeg, add(e2r, o2i), sub(e2i, o2r), twiddleReal(last, twiddles, 2, scales), twiddleImaginary(last, twiddles, 2, scales));
-      store(last, tr, ti, 6 * targetLeg, sub(e2r, o2i), add(e2i, o2r), twiddleReal(last, twiddles, 6, scales), twiddleImaginary(last, twiddles, 6, scales));
+      storeOutput(last, 2, tr, ti, targetLeg, add(e2r, o2i), sub(e2i, o2r), twiddles, scales);
+      storeOutput(last, 6, tr, ti, targetLeg, sub(e2r, o2i), add(e2i, o2r), twiddles, scales);
       // exp(-3iπ/4) u3 = (o3r, -o3i)
       const o3r = mul(sub(u3i, u3r), root), o3i = mul(add(u3r, u3i), root);
-      store(last, tr, ti, 3 * targetLeg, add(e3r, o3r), sub(e3i, o3i), twiddleReal(last, twiddles, 3, scales), twiddleImaginary(last, twiddles, 3, scales));
-      store(last, tr, ti, 7 * targetLeg, sub(e3r, o3r), add(e3i, o3i), twiddleReal(last, twiddles, 7, scales), twiddleImaginary(last, twiddles, 7, scales));
+      storeOutput(last, 3, tr, ti, targetLeg, add(e3r, o3r), sub(e3i, o3i), twiddles, scales);
+      storeOutput(last, 7, tr, ti, targetLeg, sub(e3r, o3r), add(e3i, o3i), twiddles, scales);
     }
     sourceReal += sourceStep; sourceImaginary += sourceStep; targetReal += targetStep; targetImaginary += targetStep;
     twiddles += 56;
@@ -281,28 +303,28 @@ function radix8(
 /** A pass of any supported radix with twiddles. */
 export function middlePass(
   radix: i32, sr: usize, si: usize, tr: usize, ti: usize, count: i32, inner: usize,
-  sourceStep: usize, sourceLeg: usize, targetStep: usize, targetLeg: usize, twiddles: usize,
+  sourceStep: usize, sourceLeg: usize, targetStep: usize, targetLeg: usize, twiddles: usize, constants: usize,
 ): void {
-  if (radix == 4) radix4(false, sr, si, tr, ti, count, inner, sourceStep, sourceLeg, targetStep, targetLeg, twiddles, 1);
-  else if (radix == 8) radix8(false, sr, si, tr, ti, count, inner, sourceStep, sourceLeg, targetStep, targetLeg, twiddles, 1);
-  else if (radix == 3) radix3(false, sr, si, tr, ti, count, inner, sourceStep, sourceLeg, targetStep, targetLeg, twiddles, 1);
-  else if (radix == 2) radix2(false, sr, si, tr, ti, count, inner, sourceStep, sourceLeg, targetStep, targetLeg, twiddles, 1);
-  else if (radix == 5) radix5(false, sr, si, tr, ti, count, inner, sourceStep, sourceLeg, targetStep, targetLeg, twiddles, 1);
-  else if (radix == 7) radix7(false, sr, si, tr, ti, count, inner, sourceStep, sourceLeg, targetStep, targetLeg, twiddles, 1);
+  if (radix == 4) radix4(false, sr, si, tr, ti, count, inner, sourceStep, sourceLeg, targetStep, targetLeg, twiddles, 1, constants);
+  else if (radix == 8) radix8(false, sr, si, tr, ti, count, inner, sourceStep, sourceLeg, targetStep, targetLeg, twiddles, 1, constants);
+  else if (radix == 3) radix3(false, sr, si, tr, ti, count, inner, sourceStep, sourceLeg, targetStep, targetLeg, twiddles, 1, constants);
+  else if (radix == 2) radix2(false, sr, si, tr, ti, count, inner, sourceStep, sourceLeg, targetStep, targetLeg, twiddles, 1, constants);
+  else if (radix == 5) radix5(false, sr, si, tr, ti, count, inner, sourceStep, sourceLeg, targetStep, targetLeg, twiddles, 1, constants);
+  else if (radix == 7) radix7(false, sr, si, tr, ti, count, inner, sourceStep, sourceLeg, targetStep, targetLeg, twiddles, 1, constants);
   else unreachable();
 }
 
 /** The last pass: no twiddles, everything times `scale`. */
 export function lastPass(
   radix: i32, sr: usize, si: usize, tr: usize, ti: usize, count: i32, inner: usize,
-  sourceStep: usize, sourceLeg: usize, targetStep: usize, targetLeg: usize, scale: f32,
+  sourceStep: usize, sourceLeg: usize, targetStep: usize, targetLeg: usize, scale: f32, constants: usize,
 ): void {
-  if (radix == 4) radix4(true, sr, si, tr, ti, count, inner, sourceStep, sourceLeg, targetStep, targetLeg, 0, scale);
-  else if (radix == 8) radix8(true, sr, si, tr, ti, count, inner, sourceStep, sourceLeg, targetStep, targetLeg, 0, scale);
-  else if (radix == 3) radix3(true, sr, si, tr, ti, count, inner, sourceStep, sourceLeg, targetStep, targetLeg, 0, scale);
-  else if (radix == 2) radix2(true, sr, si, tr, ti, count, inner, sourceStep, sourceLeg, targetStep, targetLeg, 0, scale);
-  else if (radix == 5) radix5(true, sr, si, tr, ti, count, inner, sourceStep, sourceLeg, targetStep, targetLeg, 0, scale);
-  else if (radix == 7) radix7(true, sr, si, tr, ti, count, inner, sourceStep, sourceLeg, targetStep, targetLeg, 0, scale);
+  if (radix == 4) radix4(true, sr, si, tr, ti, count, inner, sourceStep, sourceLeg, targetStep, targetLeg, 0, scale, constants);
+  else if (radix == 8) radix8(true, sr, si, tr, ti, count, inner, sourceStep, sourceLeg, targetStep, targetLeg, 0, scale, constants);
+  else if (radix == 3) radix3(true, sr, si, tr, ti, count, inner, sourceStep, sourceLeg, targetStep, targetLeg, 0, scale, constants);
+  else if (radix == 2) radix2(true, sr, si, tr, ti, count, inner, sourceStep, sourceLeg, targetStep, targetLeg, 0, scale, constants);
+  else if (radix == 5) radix5(true, sr, si, tr, ti, count, inner, sourceStep, sourceLeg, targetStep, targetLeg, 0, scale, constants);
+  else if (radix == 7) radix7(true, sr, si, tr, ti, count, inner, sourceStep, sourceLeg, targetStep, targetLeg, 0, scale, constants);
   else if (radix == 1) scaleCopy(sr, si, tr, ti, inner, scale);
   else unreachable();
 }
@@ -310,11 +332,14 @@ export function lastPass(
 /**
  * The first pass along a contiguous row: radix 4, four groups at a time, the results transposed so that later passes find runs of four.
  * `legs` = length / 4 >= 4 groups; when it is no multiple of four, the last vector overlaps the one before and rewrites the same bits.
- * `twiddles`: six arrays of `legs` values (re, im of w^1, w^2, w^3). With `interleaved` the source holds (re, im) pairs (a real row read as complex).
+ * `twiddles`: six arrays of `legs` values (re, im of w^1, w^2, w^3). With `interleaved` the source holds (re, im) pairs (a real row read as
+ * complex).
  */
 // @ts-ignore: decorator
 @inline
-function firstRowPass(interleaved: bool, sourceReal: usize, sourceImaginary: usize, targetReal: usize, targetImaginary: usize, legs: i32, twiddles: usize): void {
+function firstRowPass(
+  interleaved: bool, sourceReal: usize, sourceImaginary: usize, targetReal: usize, targetImaginary: usize, legs: i32, twiddles: usize,
+): void {
   const legBytes = <usize>legs << 2;
   const step: usize = interleaved ? legBytes << 1 : legBytes;
   const end = legBytes - 16;

@@ -1,16 +1,23 @@
-/** Around the transforms of real lines: packing, unpacking, and moving lines to and from scratch. `width` is bytes across a block, a multiple of 16. */
+/**
+ * Around the transforms of real lines: packing, unpacking, and moving lines to and from scratch. `width` is bytes across a block, a
+ * multiple of 16.
+ */
 
-/** Header of a real plan: length, offset of the inner complex plan, offsets of cos and sin of -2πk / length, k = 0 … floor(length / 4) and some more. */
+/**
+ * Header of a real plan: length, offset of the inner complex plan, offsets of cos and sin of -2πk / length, k = 0 … floor(length / 4) and
+ * some more.
+ */
 export const realTwiddleReal: usize = 8;
 export const realTwiddleImaginary: usize = 12;
 
 /**
- * Z, the transform of x[2j] + i x[2j + 1] over half the length h and already halved, becomes the non-negative frequencies of x, in place over rows 0 … h:
- * X[k] = E + w^k O and X[h - k] = conj(E - w^k O), E = Z[k] + conj Z[h - k], O = -i (Z[k] - conj Z[h - k]).
+ * Z, the transform of x[2j] + i x[2j + 1] over half the length h and already halved, becomes the non-negative frequencies of x, in place
+ * over rows 0 … h: X[k] = E + w^k O and X[h - k] = conj(E - w^k O), E = Z[k] + conj Z[h - k], O = -i (Z[k] - conj Z[h - k]).
  */
 export function blockRealUnpack(plan: usize, real: usize, imaginary: usize, row: usize, width: usize): void {
   const half = load<i32>(plan) >> 1;
-  const twiddleReal = plan + <usize>load<i32>(plan, realTwiddleReal), twiddleImaginary = plan + <usize>load<i32>(plan, realTwiddleImaginary);
+  const twiddleReal = plan + <usize>load<i32>(plan, realTwiddleReal),
+    twiddleImaginary = plan + <usize>load<i32>(plan, realTwiddleImaginary);
   const zero = f32x4.splat(0), endReal = real + <usize>half * row, endImaginary = imaginary + <usize>half * row;
   for (let q: usize = 0; q < width; q += 16) {
     let re = v128.load(real + q), im = v128.load(imaginary + q);
@@ -38,14 +45,15 @@ export function blockRealUnpack(plan: usize, real: usize, imaginary: usize, row:
 }
 
 /**
- * The way back, not in place: Z[k] = S + iU and Z[h - k] = conj(S) + i conj(U), S = X[k] + conj X[h - k], U = conj(w^k) (X[k] - conj X[h - k]).
- * Imaginary parts of X[0] and X[h] are ignored. The target has h rows of `width` bytes.
+ * The way back, not in place: Z[k] = S + iU and Z[h - k] = conj(S) + i conj(U), S = X[k] + conj X[h - k], U = conj(w^k) (X[k] - conj X[h -
+ * k]). Imaginary parts of X[0] and X[h] are ignored. The target has h rows of `width` bytes.
  */
 export function blockHermitianPack(
   plan: usize, sourceReal: usize, sourceImaginary: usize, row: usize, targetReal: usize, targetImaginary: usize, width: usize,
 ): void {
   const half = load<i32>(plan) >> 1;
-  const twiddleReal = plan + <usize>load<i32>(plan, realTwiddleReal), twiddleImaginary = plan + <usize>load<i32>(plan, realTwiddleImaginary);
+  const twiddleReal = plan + <usize>load<i32>(plan, realTwiddleReal),
+    twiddleImaginary = plan + <usize>load<i32>(plan, realTwiddleImaginary);
   const end = sourceReal + <usize>half * row;
   for (let q: usize = 0; q < width; q += 16) {
     const first = v128.load(sourceReal + q), last = v128.load(end + q);
@@ -140,7 +148,9 @@ function transposeIn(source: usize, target: usize, length: i32): void {
   const line = <usize>length << 2, end = line - 16;
   for (let p: usize = 0; p < line; p += 16) {
     const at = p < end ? p : end, from = source + at;
-    storeTransposed(target + (at << 2), 16, v128.load(from), v128.load(from + line), v128.load(from + 2 * line), v128.load(from + 3 * line));
+    storeTransposed(
+      target + (at << 2), 16, v128.load(from), v128.load(from + line), v128.load(from + 2 * line), v128.load(from + 3 * line),
+    );
   }
 }
 

@@ -6,7 +6,10 @@ import { realTwiddleImaginary, realTwiddleReal } from "./fft-real";
 /** Offset of a plan's vector twiddles of the first row pass. */
 const rowTable: usize = 12;
 
-/** One complex row. The target serves as the second buffer: passes write to it and to scratch (8 bytes a point) in turn, the last one to the target. */
+/**
+ * One complex row. The target serves as the second buffer: passes write to it and to scratch (8 bytes a point) in turn, the last one to the
+ * target.
+ */
 export function complexRow(
   plan: usize, sourceReal: usize, sourceImaginary: usize, targetReal: usize, targetImaginary: usize, scale: f32, scratch: usize,
 ): void {
@@ -15,7 +18,9 @@ export function complexRow(
   const aReal = toTarget ? targetReal : scratch, aImaginary = toTarget ? targetImaginary : scratch + size;
   const bReal = toTarget ? scratch : targetReal, bImaginary = toTarget ? scratch + size : targetImaginary;
   firstRowPassComplex(sourceReal, sourceImaginary, aReal, aImaginary, length >> 2, plan + <usize>load<i32>(plan, rowTable));
-  runPasses(plan, 1, length >> 2, 16, aReal, aImaginary, 16, targetReal, targetImaginary, 16, 16, scale, bReal, bImaginary, aReal, aImaginary);
+  runPasses(
+    plan, 1, length >> 2, 16, aReal, aImaginary, 16, targetReal, targetImaginary, 16, 16, scale, bReal, bImaginary, aReal, aImaginary,
+  );
 }
 
 /** One real row of 2h numbers to h + 1 frequencies, as a complex row of h. Scratch: 8 h bytes. */
@@ -26,7 +31,10 @@ export function realRow(plan: usize, source: usize, targetReal: usize, targetIma
   const aReal = toTarget ? targetReal : scratch, aImaginary = toTarget ? targetImaginary : scratch + size;
   const bReal = toTarget ? scratch : targetReal, bImaginary = toTarget ? scratch + size : targetImaginary;
   firstRowPassInterleaved(source, aReal, aImaginary, half >> 2, inside + <usize>load<i32>(inside, rowTable));
-  runPasses(inside, 1, half >> 2, 16, aReal, aImaginary, 16, targetReal, targetImaginary, 16, 16, scale * 0.5, bReal, bImaginary, aReal, aImaginary);
+  runPasses(
+    inside, 1, half >> 2, 16, aReal, aImaginary, 16, targetReal, targetImaginary, 16, 16, scale * 0.5, bReal, bImaginary, aReal,
+    aImaginary,
+  );
   rowRealUnpack(plan, half, targetReal, targetImaginary);
 }
 
@@ -44,7 +52,8 @@ export function inverseRealRow(plan: usize, sourceReal: usize, sourceImaginary: 
   // Real and imaginary parts change places for the inverse.
   firstRowPassComplex(packedImaginary, packedReal, firstImaginary, firstReal, half >> 2, inside + <usize>load<i32>(inside, rowTable));
   runPasses(
-    inside, 1, half >> 2, 16, firstImaginary, firstReal, 16, aImaginary, aReal, 16, 16, scale, secondImaginary, secondReal, firstImaginary, firstReal,
+    inside, 1, half >> 2, 16, firstImaginary, firstReal, 16, aImaginary, aReal, 16, 16, scale, secondImaginary, secondReal, firstImaginary,
+    firstReal,
   );
   for (let p: usize = 0; p < size; p += 16) {
     const re = v128.load(aReal + p), im = v128.load(aImaginary + p), to = target + (p << 1);
@@ -61,7 +70,8 @@ function reverse(v: v128): v128 {
 
 /** `blockRealUnpack` along a row: four frequencies and their four mirror images at a time, what is left in the middle one by one. */
 function rowRealUnpack(plan: usize, half: i32, real: usize, imaginary: usize): void {
-  const twiddleReal = plan + <usize>load<i32>(plan, realTwiddleReal), twiddleImaginary = plan + <usize>load<i32>(plan, realTwiddleImaginary);
+  const twiddleReal = plan + <usize>load<i32>(plan, realTwiddleReal),
+    twiddleImaginary = plan + <usize>load<i32>(plan, realTwiddleImaginary);
   const re0 = load<f32>(real) * 2, im0 = load<f32>(imaginary) * 2;
   const end = <usize>half << 2;
   store<f32>(real, re0 + im0);
@@ -95,8 +105,11 @@ function rowRealUnpack(plan: usize, half: i32, real: usize, imaginary: usize): v
 }
 
 /** `blockHermitianPack` along a row. */
-function rowHermitianPack(plan: usize, half: i32, sourceReal: usize, sourceImaginary: usize, targetReal: usize, targetImaginary: usize): void {
-  const twiddleReal = plan + <usize>load<i32>(plan, realTwiddleReal), twiddleImaginary = plan + <usize>load<i32>(plan, realTwiddleImaginary);
+function rowHermitianPack(
+  plan: usize, half: i32, sourceReal: usize, sourceImaginary: usize, targetReal: usize, targetImaginary: usize,
+): void {
+  const twiddleReal = plan + <usize>load<i32>(plan, realTwiddleReal),
+    twiddleImaginary = plan + <usize>load<i32>(plan, realTwiddleImaginary);
   const end = <usize>half << 2;
   const first = load<f32>(sourceReal), last = load<f32>(sourceReal + end);
   store<f32>(targetReal, first + last);
@@ -116,7 +129,8 @@ function rowHermitianPack(plan: usize, half: i32, sourceReal: usize, sourceImagi
   }
   for (; near <= end - near; near += 4) {
     const far = end - near;
-    const ar = load<f32>(sourceReal + near), ai = load<f32>(sourceImaginary + near), br = load<f32>(sourceReal + far), bi = load<f32>(sourceImaginary + far);
+    const ar = load<f32>(sourceReal + near), ai = load<f32>(sourceImaginary + near), br = load<f32>(sourceReal + far),
+      bi = load<f32>(sourceImaginary + far);
     const wr = load<f32>(twiddleReal + near), wi = load<f32>(twiddleImaginary + near);
     const sr = ar + br, si = ai - bi, dr = ar - br, di = ai + bi;
     const ur = dr * wr + di * wi, ui = di * wr - dr * wi;

@@ -1,10 +1,12 @@
 /**
- * Fourier transforms of any length. `src/fft/plan.ts` makes the plans and says what they hold; `src/backend/wasm/fft.ts` writes them to memory.
+ * Fourier transforms of any length. `src/fft/plan.ts` makes the plans and says what they hold; `src/backend/wasm/fft.ts` writes them to
+ * memory.
  *
  * Two ways to put the transform on vectors:
  *  - rows: one contiguous row at a time, length divisible by 4 (first pass radix 4 with a transpose), see `fft-rows.ts`;
- *  - blocks: several lines side by side, the vector axis runs across the lines. Columns of a matrix are read where they lie, with no transpose;
- *    lines that do not come in fours are gathered to scratch first. Every other length takes this way, by Bluestein where a prime exceeds 7.
+ *  - blocks: several lines side by side, the vector axis runs across the lines. Columns of a matrix are read where they lie, with no
+ *    transpose; lines that do not come in fours are gathered to scratch first. Every other length takes this way, by Bluestein where a
+ *    prime exceeds 7.
  * Each line's result is computed by itself, so neither neighbours nor the split between threads change a bit of it.
  */
 import { transformBlock } from "./fft-block";
@@ -15,7 +17,8 @@ import { realRow, complexRow, inverseRealRow } from "./fft-rows";
 
 /** Complex rows: [rows, length] to [rows, length], length divisible by 4 and at least 16. Scratch: 8 * length bytes. */
 export function fftRows(
-  plan: usize, sourceReal: usize, sourceImaginary: usize, targetReal: usize, targetImaginary: usize, scale: f32, scratch: usize, begin: i32, end: i32,
+  plan: usize, sourceReal: usize, sourceImaginary: usize, targetReal: usize, targetImaginary: usize, scale: f32, scratch: usize,
+  begin: i32, end: i32,
 ): void {
   const rowBytes = <usize>load<i32>(plan) << 2;
   for (let row = begin; row < end; row++) {
@@ -24,8 +27,13 @@ export function fftRows(
   }
 }
 
-/** Real rows [rows, 2h] to [rows, h + 1] complex; `plan` is a real plan whose half length h is divisible by 4 and at least 16. Scratch: 8 * h bytes. */
-export function realFftRows(plan: usize, source: usize, targetReal: usize, targetImaginary: usize, scale: f32, scratch: usize, begin: i32, end: i32): void {
+/**
+ * Real rows [rows, 2h] to [rows, h + 1] complex; `plan` is a real plan whose half length h is divisible by 4 and at least 16. Scratch: 8 *
+ * h bytes.
+ */
+export function realFftRows(
+  plan: usize, source: usize, targetReal: usize, targetImaginary: usize, scale: f32, scratch: usize, begin: i32, end: i32,
+): void {
   const length = <usize>load<i32>(plan), bins = (length >> 1) + 1;
   for (let row = begin; row < end; row++) {
     const at = (<usize>row * bins) << 2;
@@ -45,9 +53,10 @@ export function inverseRealFftRows(
 }
 
 /**
- * Complex transforms along the middle axis of [outer, length, inner] in blocks of lines. With inner >= 4 a block is up to `lanes` (a multiple of 4)
- * neighbouring columns of one matrix; with inner < 4 it is `lanes` = 4 consecutive lines. begin and end count blocks. For the inverse the caller swaps
- * real and imaginary pointers. Scratch: lanes * (4 * length + 4 * work) floats, work = the plan's convolution length, or length.
+ * Complex transforms along the middle axis of [outer, length, inner] in blocks of lines. With inner >= 4 a block is up to `lanes` (a
+ * multiple of 4) neighbouring columns of one matrix; with inner < 4 it is `lanes` = 4 consecutive lines. begin and end count blocks. For
+ * the inverse the caller swaps real and imaginary pointers. Scratch: lanes * (4 * length + 4 * work) floats, work = the plan's convolution
+ * length, or length.
  */
 export function fftBlocks(
   plan: usize, sourceReal: usize, sourceImaginary: usize, targetReal: usize, targetImaginary: usize,
@@ -60,7 +69,8 @@ export function fftBlocks(
     if (inner >= 4 && (count & 3) == 0) {
       const at = (<usize>(first / inner) * matrix + <usize>(first % inner)) << 2;
       transformBlock(
-        plan, sourceReal + at, sourceImaginary + at, rowBytes, targetReal + at, targetImaginary + at, rowBytes, <usize>count << 2, scale, scratch,
+        plan, sourceReal + at, sourceImaginary + at, rowBytes, targetReal + at, targetImaginary + at, rowBytes, <usize>count << 2, scale,
+        scratch,
       );
     } else {
       const width = (<usize>count + 3 & ~3) << 2, size = <usize>length * width;

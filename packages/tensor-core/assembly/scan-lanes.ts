@@ -1,6 +1,6 @@
 /**
- * Blocks of 16 channels (one cache line) in scratch, the common ground of the sequence kernels: rows of 64 bytes, lanes past the last channel zero, so that
- * the loops have no tails.
+ * Blocks of 16 channels (one cache line) in scratch, the common ground of the sequence kernels: rows of 64 bytes, lanes past the last
+ * channel zero, so that the loops have no tails.
  */
 import { loadPartial, storePartial } from "./math";
 

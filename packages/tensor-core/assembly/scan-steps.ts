@@ -2,29 +2,52 @@
 import { multiplyAdd, sigmoidF32x4, softplusF32x4, sumLanes } from "./math";
 import { LANES, ROW, stageRows } from "./scan-lanes";
 
+/** Bytes of the table that `storeConstants` writes. */
+export const CONSTANT_BYTES: usize = 192;
+
 /**
- * 2^x to 1 ulp of its own, Cephes' polynomial; under 2^-126.5 it is 0. The scan multiplies A by log2 e once, which saves the exponential a product:
- * the product with delta that follows is rounded in any case.
+ * What `exp2F32x4` needs, as vectors in memory. Loops load them into variables first: a literal would be made anew in every round, since
+ * neither compiler moves vector constants out of loops, and that is a third of the scan's time.
+ */
+export function storeConstants(target: usize): void {
+  v128.store(target, f32x4.splat(128.0));
+  v128.store(target, f32x4.splat(-127.0), 16);
+  v128.store(target, f32x4.splat(12583039.0), 32);
+  v128.store(target, f32x4.splat(1.0), 48);
+  v128.store(target, f32x4.splat(6.931472028550421e-1), 64);
+  v128.store(target, f32x4.splat(2.402264791363012e-1), 80);
+  v128.store(target, f32x4.splat(5.550332471162809e-2), 96);
+  v128.store(target, f32x4.splat(9.618437357674640e-3), 112);
+  v128.store(target, f32x4.splat(1.339887440266574e-3), 128);
+  v128.store(target, f32x4.splat(1.535336188319500e-4), 144);
+}
+
+/**
+ * 2^x to 1 ulp of its own, Cephes' polynomial; under 2^-126.5 it is 0. The scan multiplies A by log2 e once, which saves the exponential a
+ * product: the product with delta that follows is rounded in any case.
  */
 // @ts-ignore: decorator
 @inline
-function exp2F32x4(x: v128): v128 {
-  const clamped = f32x4.pmax(f32x4.pmin(x, f32x4.splat(128.0)), f32x4.splat(-127.0));
+function exp2F32x4(
+  x: v128, top: v128, bottom: v128, magic: v128, c6: v128, c5: v128, c4: v128, c3: v128, c2: v128, c1: v128, one: v128,
+): v128 {
+  const clamped = f32x4.pmax(f32x4.pmin(x, top), bottom);
   // n + 127 in the low bits of the sum: shifted left they are the bits of 2^n
-  const shifted = f32x4.add(clamped, f32x4.splat(12583039.0));
-  const r = f32x4.sub(clamped, f32x4.sub(shifted, f32x4.splat(12583039.0)));
-  let p = multiplyAdd(f32x4.splat(1.535336188319500e-4), r, f32x4.splat(1.339887440266574e-3));
-  p = multiplyAdd(p, r, f32x4.splat(9.618437357674640e-3));
-  p = multiplyAdd(p, r, f32x4.splat(5.550332471162809e-2));
-  p = multiplyAdd(p, r, f32x4.splat(2.402264791363012e-1));
-  p = multiplyAdd(p, r, f32x4.splat(6.931472028550421e-1));
-  p = multiplyAdd(p, r, f32x4.splat(1.0));
+  const shifted = f32x4.add(clamped, magic);
+  const r = f32x4.sub(clamped, f32x4.sub(shifted, magic));
+  let p = multiplyAdd(c6, r, c5);
+  p = multiplyAdd(p, r, c4);
+  p = multiplyAdd(p, r, c3);
+  p = multiplyAdd(p, r, c2);
+  p = multiplyAdd(p, r, c1);
+  p = multiplyAdd(p, r, one);
   return f32x4.mul(p, i32x4.shl(shifted, 23));
 }
 
 /** target = source * log2 e over `rows` block rows. */
 export function scaleByLog2E(source: usize, target: usize, rows: i32): void {
-  for (let q: usize = 0; q < <usize>rows * ROW; q += 16) v128.store(target + q, f32x4.mul(v128.load(source + q), f32x4.splat(1.4426950408889634)));
+  const log2E = f32x4.splat(1.4426950408889634);
+  for (let q: usize = 0; q < <usize>rows * ROW; q += 16) v128.store(target + q, f32x4.mul(v128.load(source + q), log2E));
 }
 
 /** Stages delta (through softplus, lanes past the last channel staying 0) and delta * x. */
@@ -47,12 +70,19 @@ export function stageDelta(
   for (let q: usize = 0; q < end; q += 16) v128.store(product + q, f32x4.mul(v128.load(step + q), v128.load(input + q)));
 }
 
-/** `rows` steps of h = exp(d A) h + d x B and, with `output`, y += C h. Blocks: rate (A log2 e) and state [stateSize], step, product, y [rows]. */
+/**
+ * `rows` steps of h = exp(d A) h + d x B and, with `output`, y += C h. Blocks: rate (A log2 e) and state [stateSize], step, product, y
+ * [rows].
+ */
 // @ts-ignore: decorator
 @inline
 function advance(
-  output: bool, rate: usize, state: usize, stateSize: i32, step: usize, product: usize, inputMatrix: usize, outputMatrix: usize, y: usize, rows: i32,
+  output: bool, constants: usize, rate: usize, state: usize, stateSize: i32, step: usize, product: usize, inputMatrix: usize,
+  outputMatrix: usize, y: usize, rows: i32,
 ): void {
+  const top = v128.load(constants), bottom = v128.load(constants, 16), magic = v128.load(constants, 32), one = v128.load(constants, 48);
+  const c1 = v128.load(constants, 64), c2 = v128.load(constants, 80), c3 = v128.load(constants, 96), c4 = v128.load(constants, 112);
+  const c5 = v128.load(constants, 128), c6 = v128.load(constants, 144);
   const columns = <usize>stateSize << 2;
   for (let t = 0; t < rows; t++) {
     for (let half: usize = 0; half < ROW; half += 32) {
@@ -62,8 +92,10 @@ function advance(
       let at = half;
       for (let n: usize = 0; n < columns; n += 4) {
         const b = v128.load32_splat(inputMatrix + n);
-        const h0 = multiplyAdd(exp2F32x4(f32x4.mul(d0, v128.load(rate + at))), v128.load(state + at), f32x4.mul(p0, b));
-        const h1 = multiplyAdd(exp2F32x4(f32x4.mul(d1, v128.load(rate + at, 16))), v128.load(state + at, 16), f32x4.mul(p1, b));
+        const a0 = exp2F32x4(f32x4.mul(d0, v128.load(rate + at)), top, bottom, magic, c6, c5, c4, c3, c2, c1, one);
+        const a1 = exp2F32x4(f32x4.mul(d1, v128.load(rate + at, 16)), top, bottom, magic, c6, c5, c4, c3, c2, c1, one);
+        const h0 = multiplyAdd(a0, v128.load(state + at), f32x4.mul(p0, b));
+        const h1 = multiplyAdd(a1, v128.load(state + at, 16), f32x4.mul(p1, b));
         v128.store(state + at, h0);
         v128.store(state + at, h1, 16);
         if (output) {
@@ -84,20 +116,26 @@ function advance(
 
 /** Advances the state and adds the outputs to y. */
 export function advanceWithOutput(
-  rate: usize, state: usize, stateSize: i32, step: usize, product: usize, inputMatrix: usize, outputMatrix: usize, y: usize, rows: i32,
+  constants: usize, rate: usize, state: usize, stateSize: i32, step: usize, product: usize, inputMatrix: usize, outputMatrix: usize,
+  y: usize, rows: i32,
 ): void {
-  advance(true, rate, state, stateSize, step, product, inputMatrix, outputMatrix, y, rows);
+  advance(true, constants, rate, state, stateSize, step, product, inputMatrix, outputMatrix, y, rows);
 }
 
 /** Advances the state only. */
-export function advanceState(rate: usize, state: usize, stateSize: i32, step: usize, product: usize, inputMatrix: usize, rows: i32): void {
-  advance(false, rate, state, stateSize, step, product, inputMatrix, 0, 0, rows);
+export function advanceState(
+  constants: usize, rate: usize, state: usize, stateSize: i32, step: usize, product: usize, inputMatrix: usize, rows: i32,
+): void {
+  advance(false, constants, rate, state, stateSize, step, product, inputMatrix, 0, 0, rows);
 }
 
 /** As `advanceState`, keeping every decay exp(d A) and every state: history [rows + 1, stateSize], its first entry given. */
 export function recordStates(
-  rate: usize, history: usize, decays: usize, stateSize: i32, step: usize, product: usize, inputMatrix: usize, rows: i32,
+  constants: usize, rate: usize, history: usize, decays: usize, stateSize: i32, step: usize, product: usize, inputMatrix: usize, rows: i32,
 ): void {
+  const top = v128.load(constants), bottom = v128.load(constants, 16), magic = v128.load(constants, 32), one = v128.load(constants, 48);
+  const c1 = v128.load(constants, 64), c2 = v128.load(constants, 80), c3 = v128.load(constants, 96), c4 = v128.load(constants, 112);
+  const c5 = v128.load(constants, 128), c6 = v128.load(constants, 144);
   const columns = <usize>stateSize << 2, size = <usize>stateSize * ROW;
   for (let t = 0; t < rows; t++) {
     for (let half: usize = 0; half < ROW; half += 32) {
@@ -106,7 +144,8 @@ export function recordStates(
       let at = half;
       for (let n: usize = 0; n < columns; n += 4) {
         const b = v128.load32_splat(inputMatrix + n);
-        const a0 = exp2F32x4(f32x4.mul(d0, v128.load(rate + at))), a1 = exp2F32x4(f32x4.mul(d1, v128.load(rate + at, 16)));
+        const a0 = exp2F32x4(f32x4.mul(d0, v128.load(rate + at)), top, bottom, magic, c6, c5, c4, c3, c2, c1, one);
+        const a1 = exp2F32x4(f32x4.mul(d1, v128.load(rate + at, 16)), top, bottom, magic, c6, c5, c4, c3, c2, c1, one);
         v128.store(decays + at, a0);
         v128.store(decays + at, a1, 16);
         v128.store(history + size + at, multiplyAdd(a0, v128.load(history + at), f32x4.mul(p0, b)));
@@ -119,12 +158,13 @@ export function recordStates(
 }
 
 /**
- * One step backward. `future` [stateSize] holds ∂/∂h[t] from later steps and leaves with that of h[t - 1]. Adds to matrixGradient (∂A) and skipGradient, adds
- * the channels' share to inputMatrixGradient and outputMatrixGradient [stateSize], and overwrites the rows inputGradient and stepGradient (∂/∂d).
- * sums: room for 2 * stateSize vectors.
+ * One step backward. `future` [stateSize] holds ∂/∂h[t] from later steps and leaves with that of h[t - 1]. Adds to matrixGradient (∂A) and
+ * skipGradient, adds the channels' share to inputMatrixGradient and outputMatrixGradient [stateSize], and overwrites the rows inputGradient
+ * and stepGradient (∂/∂d). sums: room for 2 * stateSize vectors.
  */
 export function stepBack(
-  stateSize: i32, matrix: usize, decay: usize, before: usize, after: usize, gradient: usize, input: usize, step: usize, product: usize, skip: usize,
+  stateSize: i32, matrix: usize, decay: usize, before: usize, after: usize, gradient: usize, input: usize, step: usize, product: usize,
+  skip: usize,
   inputMatrix: usize, outputMatrix: usize, future: usize, matrixGradient: usize, skipGradient: usize, inputMatrixGradient: usize,
   outputMatrixGradient: usize, inputGradient: usize, stepGradient: usize, sums: usize,
 ): void {

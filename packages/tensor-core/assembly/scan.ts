@@ -1,11 +1,11 @@
 /**
- * Sequence kernels, channels last: causal convolution and the selective scan, with their gradients. All work on blocks of 16 channels in scratch
- * (`scan-lanes.ts`); a channel's numbers never meet another's except in ∂B and ∂C, whose order of summation is fixed.
+ * Sequence kernels, channels last: causal convolution and the selective scan, with their gradients. All work on blocks of 16 channels in
+ * scratch (`scan-lanes.ts`); a channel's numbers never meet another's except in ∂B and ∂C, whose order of summation is fixed.
  */
 import { multiplyAdd, siluDerivativeF32x4, siluF32x4 } from "./math";
 import { LANES, ROW, stageRows, stageTransposed, unstageRows, unstageTransposed } from "./scan-lanes";
 import {
-  advanceState, advanceWithOutput, multiplyBySigmoid, recordStates, scaleByLog2E, stageDelta, stepBack,
+  advanceState, advanceWithOutput, CONSTANT_BYTES, multiplyBySigmoid, recordStates, scaleByLog2E, stageDelta, stepBack, storeConstants,
 } from "./scan-steps";
 
 /** Rows of one round trip through scratch in the forward kernels. */
@@ -25,7 +25,8 @@ function convolve(window: usize, weight: usize, width: i32, bias: usize, target:
     const start = v128.load(bias + lane);
     let from = window + lane, to = target + lane;
     if (width == 4) {
-      const w0 = v128.load(weight + lane), w1 = v128.load(weight + lane, ROW), w2 = v128.load(weight + lane, 2 * ROW), w3 = v128.load(weight + lane, 3 * ROW);
+      const w0 = v128.load(weight + lane), w1 = v128.load(weight + lane, ROW), w2 = v128.load(weight + lane, 2 * ROW),
+        w3 = v128.load(weight + lane, 3 * ROW);
       for (let t = 0; t < rows; t++) {
         let sum = multiplyAdd(w0, v128.load(from), start);
         sum = multiplyAdd(w1, v128.load(from, ROW), sum);
@@ -79,11 +80,12 @@ export function causalConv1d(
 }
 
 /**
- * Backward of `causalConv1d`; biasGradient and initialStateGradient may be 0. begin and end count blocks of 16 channels; sums over batch and time are made
- * in order within a block. Scratch: 64 * (2 * sequence + 6 * width) bytes.
+ * Backward of `causalConv1d`; biasGradient and initialStateGradient may be 0. begin and end count blocks of 16 channels; sums over batch
+ * and time are made in order within a block. Scratch: 64 * (2 * sequence + 6 * width) bytes.
  */
 export function causalConv1dGradient(
-  gradient: usize, input: usize, weight: usize, bias: usize, initialState: usize, silu: i32, batches: i32, sequence: i32, channels: i32, width: i32,
+  gradient: usize, input: usize, weight: usize, bias: usize, initialState: usize, silu: i32, batches: i32, sequence: i32, channels: i32,
+  width: i32,
   inputGradient: usize, weightGradient: usize, biasGradient: usize, initialStateGradient: usize, scratch: usize, begin: i32, end: i32,
 ): void {
   const history = width - 1, rowBytes = <usize>channels << 2;
@@ -117,14 +119,18 @@ export function causalConv1dGradient(
         stageRows(gradient + place, rowBytes, start, sequence, lanes);
       }
       for (let lane: usize = 0; lane < ROW; lane += 16) {
+        const from = start + lane;
         let total = v128.load(offsetGradient + lane);
-        for (let t = 0; t < sequence; t += CHUNK) total = f32x4.add(total, sumRows(start + <usize>t * ROW + lane, min(CHUNK, sequence - t)));
+        for (let t = 0; t < sequence; t += CHUNK) {
+          total = f32x4.add(total, sumRows(from + <usize>t * ROW, min(CHUNK, sequence - t)));
+        }
         v128.store(offsetGradient + lane, total);
         for (let j = 0; j < width; j++) {
-          const tap = tapGradients + <usize>j * ROW + lane;
+          const tap = tapGradients + <usize>j * ROW + lane, shifted = window + <usize>j * ROW + lane;
           total = v128.load(tap);
           for (let t = 0; t < sequence; t += CHUNK) {
-            total = f32x4.add(total, multiplySumRows(start + <usize>t * ROW + lane, window + <usize>(t + j) * ROW + lane, min(CHUNK, sequence - t)));
+            const at = <usize>t * ROW;
+            total = f32x4.add(total, multiplySumRows(from + at, shifted + at, min(CHUNK, sequence - t)));
           }
           v128.store(tap, total);
         }
@@ -175,15 +181,16 @@ function multiplySumRows(a: usize, b: usize, rows: i32): v128 {
 
 /**
  * See `Kernels.selectiveScan`; skip and initialState may be 0. begin and end count (batch, block of 16 channels), channels fastest.
- * Scratch: 64 * (2 * stateSize + 257) bytes.
+ * Scratch: 64 * (2 * stateSize + 260) bytes.
  */
 export function selectiveScan(
   input: usize, delta: usize, stateMatrix: usize, inputMatrix: usize, outputMatrix: usize, skip: usize, initialState: usize, softplus: i32,
   output: usize, finalState: usize, sequence: i32, channels: i32, stateSize: i32, scratch: usize, begin: i32, end: i32,
 ): void {
   const blocks = (channels + LANES - 1) / LANES, rowBytes = <usize>channels << 2, size = <usize>stateSize * ROW;
-  const rate = scratch, state = rate + size, skips = state + size;
+  const constants = scratch, rate = constants + CONSTANT_BYTES, state = rate + size, skips = state + size;
   const x = skips + ROW, step = x + <usize>CHUNK * ROW, product = step + <usize>CHUNK * ROW, y = product + <usize>CHUNK * ROW;
+  storeConstants(constants);
   for (let unit = begin; unit < end; unit++) {
     const batch = unit / blocks, first = (unit % blocks) * LANES, lanes = min(LANES, channels - first), at = <usize>first << 2;
     const statePlace = <usize>(batch * channels + first) * (<usize>stateSize << 2);
@@ -201,7 +208,7 @@ export function selectiveScan(
         for (let q: usize = 0; q < ROW; q += 16) v128.store(y + r + q, f32x4.mul(v128.load(x + r + q), v128.load(skips + q)));
       }
       const matrices = row * (<usize>stateSize << 2);
-      advanceWithOutput(rate, state, stateSize, step, product, inputMatrix + matrices, outputMatrix + matrices, y, rows);
+      advanceWithOutput(constants, rate, state, stateSize, step, product, inputMatrix + matrices, outputMatrix + matrices, y, rows);
       unstageRows(y, output + place, rowBytes, rows, lanes);
     }
     unstageTransposed(state, finalState + statePlace, stateSize, lanes);
@@ -209,23 +216,27 @@ export function selectiveScan(
 }
 
 /**
- * Backward of `selectiveScan`. begin and end count (batch, group of `groupBlocks` neighbouring blocks of 16 channels), groups fastest; `groups` of them a batch.
- * skip, initialState, finalStateGradient, initialStateGradient may be 0. What is summed over several units comes out as one slice a unit, to be added by `sumSlices`:
- * ∂A [batch][channels, stateSize], ∂D [batch][channels], ∂B and ∂C [groups][batch, sequence, stateSize].
- * Scratch: 64 * (stateSize * (72 + max(1, ceil(sequence / 32))) + 196) bytes.
+ * Backward of `selectiveScan`. begin and end count (batch, group of `groupBlocks` neighbouring blocks of 16 channels), groups fastest;
+ * `groups` of them a batch. skip, initialState, finalStateGradient, initialStateGradient may be 0. What is summed over several units comes
+ * out as one slice a unit, to be added by `sumSlices`: ∂A [batch][channels, stateSize], ∂D [batch][channels], ∂B and ∂C [groups][batch,
+ * sequence, stateSize]. Scratch: 64 * (stateSize * (72 + max(1, ceil(sequence / 32))) + 200) bytes.
  */
 export function selectiveScanGradient(
-  gradient: usize, finalStateGradient: usize, input: usize, delta: usize, stateMatrix: usize, inputMatrix: usize, outputMatrix: usize, skip: usize,
+  gradient: usize, finalStateGradient: usize, input: usize, delta: usize, stateMatrix: usize, inputMatrix: usize, outputMatrix: usize,
+  skip: usize,
   initialState: usize, softplus: i32, batches: i32, sequence: i32, channels: i32, stateSize: i32, groups: i32, groupBlocks: i32,
-  inputGradient: usize, deltaGradient: usize, stateMatrixSlices: usize, inputMatrixSlices: usize, outputMatrixSlices: usize, skipSlices: usize,
+  inputGradient: usize, deltaGradient: usize, stateMatrixSlices: usize, inputMatrixSlices: usize, outputMatrixSlices: usize,
+  skipSlices: usize,
   initialStateGradient: usize, scratch: usize, begin: i32, end: i32,
 ): void {
   const rowBytes = <usize>channels << 2, size = <usize>stateSize * ROW, columns = <usize>stateSize << 2, span = <usize>STRIDE * ROW;
   const blocks = (channels + LANES - 1) / LANES, checkpoints = (sequence + STRIDE - 1) / STRIDE;
-  const matrix = scratch, rate = matrix + size, future = rate + size, matrixGradient = future + size, sums = matrixGradient + size;
+  const constants = scratch, matrix = constants + CONSTANT_BYTES, rate = matrix + size, future = rate + size,
+    matrixGradient = future + size, sums = matrixGradient + size;
   const history = sums + 2 * size, decays = history + <usize>(STRIDE + 1) * size, saved = decays + <usize>STRIDE * size;
   const skips = saved + <usize>max(1, checkpoints) * size, skipGradient = skips + ROW;
   const x = skipGradient + ROW, step = x + span, product = step + span, g = product + span, dx = g + span, dStep = dx + span;
+  storeConstants(constants);
   for (let unit = begin; unit < end; unit++) {
     const batch = unit / groups, group = unit % groups;
     const slice = <usize>(group * batches + batch) * <usize>sequence * columns;
@@ -249,23 +260,25 @@ export function selectiveScanGradient(
         memory.copy(state, state - size, size);
         stageRows(input + place, rowBytes, x, STRIDE, lanes);
         stageDelta(delta + place, rowBytes, softplus, x, step, product, STRIDE, lanes);
-        advanceState(rate, state, stateSize, step, product, inputMatrix + row * columns, STRIDE);
+        advanceState(constants, rate, state, stateSize, step, product, inputMatrix + row * columns, STRIDE);
       }
       if (finalStateGradient) stageTransposed(finalStateGradient + statePlace, stateSize, future, lanes);
       else memory.fill(future, 0, size);
       for (let chunk = checkpoints - 1; chunk >= 0; chunk--) {
-        const start = chunk * STRIDE, rows = min(STRIDE, sequence - start), row = <usize>(batch * sequence + start), place = row * rowBytes + at;
+        const start = chunk * STRIDE, rows = min(STRIDE, sequence - start), row = <usize>(batch * sequence + start),
+          place = row * rowBytes + at;
         stageRows(gradient + place, rowBytes, g, rows, lanes);
         stageRows(input + place, rowBytes, x, rows, lanes);
         stageDelta(delta + place, rowBytes, softplus, x, step, product, rows, lanes);
         memory.copy(history, saved + <usize>chunk * size, size);
-        recordStates(rate, history, decays, stateSize, step, product, inputMatrix + row * columns, rows);
+        recordStates(constants, rate, history, decays, stateSize, step, product, inputMatrix + row * columns, rows);
         for (let t = rows - 1; t >= 0; t--) {
           const r = <usize>t * ROW, matrices = (row + <usize>t) * columns, sliceRow = <usize>(start + t) * columns;
           const before = history + <usize>t * size;
           stepBack(
             stateSize, matrix, decays + <usize>t * size, before, before + size, g + r, x + r, step + r, product + r, skips,
-            inputMatrix + matrices, outputMatrix + matrices, future, matrixGradient, skipGradient, inputMatrixSlice + sliceRow, outputMatrixSlice + sliceRow,
+            inputMatrix + matrices, outputMatrix + matrices, future, matrixGradient, skipGradient, inputMatrixSlice + sliceRow,
+            outputMatrixSlice + sliceRow,
             dx + r, dStep + r, sums,
           );
         }

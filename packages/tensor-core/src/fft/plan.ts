@@ -1,15 +1,16 @@
 /**
  * What a transform of a given length needs, for every backend: its factors, and its twiddles computed in double precision.
  *
- * A smooth length (no prime above 7) is a chain of Stockham passes. Pass i of radix r works on groups of `legs` rows and multiplies output k of group p by
- * exp(-2πi p k / (legs * r)). Any other length n goes by Bluestein: a circular convolution with exp(πi j² / n) of a smooth length of at least 2n - 1.
+ * A smooth length (no prime above 7) is a chain of Stockham passes. Pass i of radix r works on groups of `legs` rows and multiplies output
+ * k of group p by exp(-2πi p k / (legs * r)). Any other length n goes by Bluestein: a circular convolution with exp(πi j² / n) of a smooth
+ * length of at least 2n - 1.
  */
 import { TensorError } from "../errors.ts";
 import { referenceFft } from "./reference-fft.ts";
 import { isSmooth, paddedLengthFor, unitRoot } from "./roots.ts";
 
-/** Lengths above this are refused: the transforms count elements in 32-bit integers. */
-export const maximumFftLength: number = 2 ** 28;
+/** Lengths above this are refused: tables and scratch would take a large part of a 4 GiB heap. */
+export const maximumFftLength: number = 2 ** 24;
 
 /** A chain of passes. */
 export interface SmoothPlan {
@@ -32,8 +33,8 @@ export interface BluesteinPlan {
 export type FftPlan = SmoothPlan | BluesteinPlan;
 
 /**
- * Radices of the passes of a smooth length. 4 comes first when it divides the length, as row kernels want it; then large ones, since early passes have the
- * shortest vector runs. Length 1 is one pass of radix 1, a copy.
+ * Radices of the passes of a smooth length. 4 comes first when it divides the length, as row kernels want it; then large ones, since early
+ * passes have the shortest vector runs. Length 1 is one pass of radix 1, a copy.
  */
 export function factorize(length: number): number[] {
   const radices: number[] = [];
@@ -46,6 +47,11 @@ export function factorize(length: number): number[] {
   if (twos >= 2) {
     radices.push(4);
     twos -= 2;
+  }
+  // One 8 saves a pass where the power of two is odd; more of them gain nothing, and lose when their 16 streams share cache sets.
+  if (twos >= 3 && twos % 2 === 1) {
+    radices.push(8);
+    twos -= 3;
   }
   for (const prime of [7, 5, 3]) {
     while (rest % prime === 0) {
@@ -85,7 +91,10 @@ export function passTwiddles(legs: number, radix: number): Float32Array<ArrayBuf
   return table;
 }
 
-/** The transform over `paddedLength` of the conjugate chirp laid around both ends, divided by `paddedLength`: what the convolution multiplies by. */
+/**
+ * The transform over `paddedLength` of the conjugate chirp laid around both ends, divided by `paddedLength`: what the convolution
+ * multiplies by.
+ */
 export function chirpSpectrum(
   chirpReal: Float64Array, chirpImaginary: Float64Array, paddedLength: number,
 ): { readonly real: Float64Array; readonly imaginary: Float64Array } {

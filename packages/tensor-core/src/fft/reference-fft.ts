@@ -20,8 +20,13 @@ function smallestFactor(length: number): number {
   return length;
 }
 
-/** Decimation in time: the transforms of every radix-th element, joined by short sums. `table` holds the roots of the whole length, `step` apart for this one. */
-function smoothFft(source: ComplexArrays, offset: number, stride: number, target: ComplexArrays, begin: number, length: number, table: ComplexArrays): void {
+/**
+ * Decimation in time: the transforms of every radix-th element, joined by short sums. `table` holds the roots of the whole length, `step`
+ * apart for this one.
+ */
+function smoothFft(
+  source: ComplexArrays, offset: number, stride: number, target: ComplexArrays, begin: number, length: number, table: ComplexArrays,
+): void {
   if (length === 1) {
     target.real[begin] = source.real[offset]!;
     target.imaginary[begin] = source.imaginary[offset]!;
@@ -93,7 +98,8 @@ function forward(real: Float64Array, imaginary: Float64Array): ComplexArrays {
 }
 
 /**
- * Σ x[j] exp(∓2πi jk / n) in double precision, any length, not normalised in either direction. Smooth lengths by mixed radix, others by Bluestein.
+ * Σ x[j] exp(∓2πi jk / n) in double precision, any length, not normalised in either direction. Smooth lengths by mixed radix, others by
+ * Bluestein.
  */
 export function referenceFft(real: ArrayLike<number>, imaginary: ArrayLike<number>, inverse: boolean): ComplexArrays {
   const re = Float64Array.from(real);

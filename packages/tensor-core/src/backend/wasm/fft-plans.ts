@@ -4,8 +4,16 @@ import {
 import { chirp, unitRoot } from "../../fft/roots.ts";
 import type { Heap, HeapBuffer } from "./heap.ts";
 
-/** Header bytes of every plan: enough for the 28 passes of the longest transform. */
+/** Header bytes of every plan: 16, then 8 for every pass (at most 18), then the constants. */
 const headerBytes = 256;
+const constantsWord = 48;
+/** What the butterflies multiply by, in the order of `assembly/fft-passes.ts`. */
+const butterflyConstants: readonly number[] = [
+  0.5, Math.sqrt(0.75),
+  ...[1, 2].map((j) => unitRoot(j, 5)[0]), ...[1, 2].map((j) => -unitRoot(j, 5)[1]),
+  ...[1, 2, 3].map((j) => unitRoot(j, 7)[0]), ...[1, 2, 3].map((j) => -unitRoot(j, 7)[1]),
+  Math.SQRT1_2,
+];
 /** Tables kept for later transforms; the least recently used go first. */
 const cacheLimitBytes = 16 * 2 ** 20;
 const cacheLimitPlans = 64;
@@ -23,6 +31,10 @@ class BlockWriter {
 
   set(word: number, value: number): void {
     this.#header[word] = value;
+  }
+
+  setFloat(word: number, value: number): void {
+    new Float32Array(this.#header.buffer)[word] = value;
   }
 
   append(section: Float32Array | Uint8Array): number {
@@ -51,6 +63,7 @@ function encodeSmooth(plan: SmoothPlan, rows: boolean): Block {
   writer.set(0, plan.length);
   writer.set(1, 0);
   writer.set(2, plan.radices.length);
+  butterflyConstants.forEach((value, i) => writer.setFloat(constantsWord + i, value));
   let legs = plan.length;
   plan.radices.forEach((radix, pass) => {
     legs /= radix;

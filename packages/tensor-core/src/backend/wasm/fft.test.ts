@@ -19,7 +19,10 @@ function noise(count: number, seed: number): Float32Array<ArrayBuffer> {
   });
 }
 
-/** Runs `use` with device copies of the inputs and room for the outputs (filled with NaN, so that what is not written shows); gives the outputs. */
+/**
+ * Runs `use` with device copies of the inputs and room for the outputs (filled with NaN, so that what is not written shows); gives the
+ * outputs.
+ */
 function onDevice(inputs: readonly Float32Array[], outputCounts: readonly number[], use: (views: TensorView[]) => void): Float32Array[] {
   const { heap } = runtime;
   const counts = [...inputs.map((input) => input.length), ...outputCounts];
@@ -27,7 +30,8 @@ function onDevice(inputs: readonly Float32Array[], outputCounts: readonly number
   // An odd element offset: views may start anywhere.
   const views = buffers.map((buffer, i): TensorView => ({ buffer, dtype: "float32", shape: [counts[i]!], strides: [1], offset: 1 }));
   inputs.forEach((input, i) => heap.float32.set(input, buffers[i]!.pointer / 4 + 1));
-  for (let i = inputs.length; i < buffers.length; i++) heap.float32.fill(NaN, buffers[i]!.pointer / 4, buffers[i]!.pointer / 4 + counts[i]! + 1);
+  for (let i = inputs.length; i < buffers.length;
+  i++) heap.float32.fill(NaN, buffers[i]!.pointer / 4, buffers[i]!.pointer / 4 + counts[i]! + 1);
   use(views);
   const outputs = outputCounts.map((count, i) => {
     const start = buffers[inputs.length + i]!.pointer / 4 + 1;
@@ -42,7 +46,8 @@ interface Layout { readonly outer: number; readonly length: number; readonly inn
 function complex(re: Float32Array, im: Float32Array, layout: Layout, inverse = false, scale = 1): Float32Array[] {
   return onDevice([re, im], [re.length, im.length], ([inputReal, inputImaginary, outputReal, outputImaginary]) =>
     kernels.fft({
-      inputReal: inputReal!, inputImaginary: inputImaginary!, outputReal: outputReal!, outputImaginary: outputImaginary!, ...layout, inverse, scale,
+      inputReal: inputReal!, inputImaginary: inputImaginary!, outputReal: outputReal!, outputImaginary: outputImaginary!, ...layout,
+      inverse, scale,
     }));
 }
 
@@ -125,7 +130,8 @@ describe("fft, realFft and inverseRealFft on the CPU device", () => {
   });
 
   it.each([
-    96, 100, 127, 128, 144, 210, 211, 256, 288, 343, 360, 480, 512, 625, 729, 896, 1000, 1001, 1021, 1024, 1152, 1536, 2048, 2053, 2187, 2560, 3072, 3584, 4096,
+    96, 100, 127, 128, 144, 210, 211, 256, 288, 343, 360, 480, 512, 625, 729, 896, 1000, 1001, 1021, 1024, 1152, 1536, 2048, 2053, 2187,
+    2560, 3072, 3584, 4096,
   ])("agree with double precision at length %i", (length) => {
     for (const [outer, inner] of [[3, 1], [1, 2], [1, 17]] as const) {
       expect(worstError({ outer, length, inner }, length), `[${outer}, ${length}, ${inner}]`).toBeLessThan(tolerance);
@@ -150,7 +156,8 @@ describe("fft, realFft and inverseRealFft on the CPU device", () => {
   });
 
   it("is linear, preserves energy and is undone by its inverse, for any layout", () => {
-    const layouts = fc.record({ outer: fc.integer({ min: 1, max: 6 }), length: fc.integer({ min: 1, max: 130 }), inner: fc.integer({ min: 1, max: 37 }) });
+    const layouts = fc.record({ outer: fc.integer({ min: 1, max: 6 }), length: fc.integer({ min: 1, max: 130 }),
+      inner: fc.integer({ min: 1, max: 37 }) });
     fc.assert(
       fc.property(layouts, fc.integer({ min: 0, max: 1000 }), fc.float({ min: -4, max: 4, noNaN: true }), (layout, seed, factor) => {
         const count = layout.outer * layout.length * layout.inner;
@@ -160,17 +167,18 @@ describe("fft, realFft and inverseRealFft on the CPU device", () => {
         const b = complex(br, bi, layout);
         const sum = complex(ar.map((v, i) => v + factor * br[i]!), ai.map((v, i) => v + factor * bi[i]!), layout);
         const limit = 4e-5 * Math.sqrt(layout.length);
-        for (const part of [0, 1]) {
-          for (let i = 0; i < count; i++) expect(Math.abs(sum[part]![i]! - a[part]![i]! - factor * b[part]![i]!)).toBeLessThan(limit);
-        }
+        const largest = (error: (i: number) => number): number => {
+          let worst = 0;
+          for (let i = 0; i < count; i++) worst = Math.abs(error(i)) <= worst ? worst : (Math.abs(error(i)) || Infinity);
+          return worst;
+        };
+        for (const part of [0, 1]) expect(largest((i) => sum[part]![i]! - a[part]![i]! - factor * b[part]![i]!)).toBeLessThan(limit);
         const energy = (re: Float32Array, im: Float32Array): number => re.reduce((total, v, i) => total + v * v + im[i]! ** 2, 0);
         const before = energy(ar, ai);
         expect(Math.abs(energy(a[0]!, a[1]!) / layout.length - before)).toBeLessThan(1e-5 * before);
         const back = complex(a[0]!, a[1]!, layout, true, 1 / layout.length);
-        for (let i = 0; i < count; i++) {
-          expect(Math.abs(back[0]![i]! - ar[i]!)).toBeLessThan(1e-5);
-          expect(Math.abs(back[1]![i]! - ai[i]!)).toBeLessThan(1e-5);
-        }
+        expect(largest((i) => back[0]![i]! - ar[i]!)).toBeLessThan(1e-5);
+        expect(largest((i) => back[1]![i]! - ai[i]!)).toBeLessThan(1e-5);
       }),
       { numRuns: 60 },
     );
@@ -200,12 +208,15 @@ describe("fft, realFft and inverseRealFft on the CPU device", () => {
       disturbed[length * inner] = NaN;
       disturbed[length * inner + inner] = 1e30;
       const zeros = new Float32Array(input.length);
-      for (const [clean, dirty] of [[real(input, layout), real(disturbed, layout)], [complex(input, zeros, layout), complex(disturbed, zeros, layout)]] as const) {
+      for (const [clean, dirty] of [[real(input, layout), real(disturbed, layout)],
+        [complex(input, zeros, layout), complex(disturbed, zeros, layout)]] as const) {
         const rows = clean[0]!.length / 3;
         for (const part of [0, 1]) {
           // Column 0 of matrix 1 is the disturbed line.
           for (const outer of [0, 2]) {
-            expect(dirty[part]!.subarray(outer * rows, (outer + 1) * rows)).toEqual(clean[part]!.subarray(outer * rows, (outer + 1) * rows));
+            expect(
+              dirty[part]!.subarray(outer * rows, (outer + 1) * rows)).toEqual(clean[part]!.subarray(outer * rows, (outer + 1) * rows),
+            );
           }
           for (let i = 0; i < rows; i++) if (i % inner !== 0) expect(dirty[part]![rows + i]).toBe(clean[part]![rows + i]);
         }

@@ -1,4 +1,5 @@
 import { isSmooth } from "../../fft/roots.ts";
+import { OutOfMemoryError } from "../../errors.ts";
 import type { Kernels } from "../backend.ts";
 import { FftPlanCache } from "./fft-plans.ts";
 import type { WasmRuntime } from "./runtime.ts";
@@ -19,6 +20,20 @@ function lanesFor(workLength: number, inner: number): number {
 
 function blockCount(outer: number, inner: number, lanes: number): number {
   return inner < 4 ? Math.ceil((outer * inner) / lanes) : outer * Math.ceil(inner / lanes);
+}
+
+/** Above this a thread is refused its scratch memory; only long lengths with large prime factors come near. */
+const maximumScratchBytes = 2 ** 29;
+
+/** Scratch of a block kernel. @throws OutOfMemoryError */
+function blockScratch(floats: number, length: number): number {
+  if (floats * 4 > maximumScratchBytes) {
+    throw new OutOfMemoryError(
+      `fft: length ${length} needs ${Math.round(floats / 2 ** 18)} MiB of scratch memory a thread; ` +
+        "pad to a multiple of 4 without prime factors above 7",
+    );
+  }
+  return floats * 4;
 }
 
 /** Scalar operations of `lines` transforms, for the decision whether threads pay. */
@@ -45,7 +60,7 @@ export function createFft(runtime: WasmRuntime): Pick<Kernels, "fft" | "realFft"
     }
     const lanes = lanesFor(workLength, inner);
     runtime.parallel(blockKernel, [pointer, ...pointers, outer, inner, lanes, scale], blockCount(outer, inner, lanes), {
-      work, scratchBytes: 4 * lanes * (5 * length + 4 + 4 * workLength),
+      work, scratchBytes: blockScratch(lanes * (5 * length + 4 + 4 * workLength), length),
     });
   }
 
@@ -57,7 +72,8 @@ export function createFft(runtime: WasmRuntime): Pick<Kernels, "fft" | "realFft"
       // The inverse transform is the forward one with real and imaginary parts in each other's place.
       const [fromReal, fromImaginary] = inverse ? [inputImaginary, inputReal] : [inputReal, inputImaginary];
       const [toReal, toImaginary] = inverse ? [outputImaginary, outputReal] : [outputReal, outputImaginary];
-      const parameters = [pointer, runtime.pointer(fromReal), runtime.pointer(fromImaginary), runtime.pointer(toReal), runtime.pointer(toImaginary)];
+      const parameters = [pointer, runtime.pointer(fromReal), runtime.pointer(fromImaginary), runtime.pointer(toReal),
+        runtime.pointer(toImaginary)];
       const work = workOf(outer * inner, length);
       if (rows) {
         parameters.push(scale);
@@ -66,7 +82,9 @@ export function createFft(runtime: WasmRuntime): Pick<Kernels, "fft" | "realFft"
       }
       const lanes = lanesFor(workLength, inner);
       parameters.push(outer, inner, lanes, scale);
-      runtime.parallel("fftBlocks", parameters, blockCount(outer, inner, lanes), { work, scratchBytes: 16 * lanes * (length + workLength) });
+      runtime.parallel("fftBlocks", parameters, blockCount(outer, inner, lanes), {
+        work, scratchBytes: blockScratch(4 * lanes * (length + workLength), length),
+      });
     },
 
     realFft({ input, outputReal, outputImaginary, outer, length, inner, scale }) {

@@ -20,7 +20,8 @@ function noise(count: number, seed: number, scale = 1): Float32Array<ArrayBuffer
 }
 
 /** Runs `use` with views of the inputs and of NaN-filled outputs, at odd element offsets; gives the outputs. */
-function onDevice(inputs: Arrays, outputCounts: Record<string, number>, use: (views: Record<string, TensorView>) => void): Record<string, Float32Array> {
+function onDevice(inputs: Arrays, outputCounts: Record<string, number>, use: (views: Record<string, TensorView>) => void): Record<string,
+  Float32Array> {
   const { heap } = runtime;
   const views: Record<string, TensorView> = {};
   const place = (name: string, count: number): void => {
@@ -74,7 +75,8 @@ function exactConv(a: F64, silu: boolean, { batch, sequence, channels, width }: 
         let sum = a.bias?.[c] ?? 0;
         for (let j = 0; j < width; j++) {
           const s = t - width + 1 + j;
-          const x = s >= 0 ? a.input![(b * sequence + s) * channels + c]! : (a.initialState?.[(b * (width - 1) + s + width - 1) * channels + c] ?? 0);
+          const before = (b * (width - 1) + s + width - 1) * channels + c;
+          const x = s >= 0 ? a.input![(b * sequence + s) * channels + c]! : (a.initialState?.[before] ?? 0);
           sum += a.weight![c * width + j]! * x;
         }
         output[(b * sequence + t) * channels + c] = silu ? sum * sigmoid(sum) : sum;
@@ -119,7 +121,8 @@ function dot(a: ArrayLike<number>, b: ArrayLike<number>): number {
 
 function runConv(inputs: Arrays, silu: boolean, shape: ConvShape): Float32Array {
   return onDevice(inputs, { output: inputs.input!.length }, (v) =>
-    kernels.causalConv1d({ input: v.input!, weight: v.weight!, bias: v.bias, initialState: v.initialState, silu, output: v.output!, ...shape })).output!;
+    kernels.causalConv1d({ input: v.input!, weight: v.weight!, bias: v.bias, initialState: v.initialState, silu, output: v.output!,
+      ...shape })).output!;
 }
 
 function runConvGradient(inputs: Arrays, gradient: Float32Array, silu: boolean, shape: ConvShape): Record<string, Float32Array> {
@@ -128,14 +131,17 @@ function runConvGradient(inputs: Arrays, gradient: Float32Array, silu: boolean, 
   return onDevice({ ...inputs, gradient }, counts, (v) =>
     kernels.causalConv1dGradient({
       gradient: v.gradient!, input: v.input!, weight: v.weight!, bias: v.bias, initialState: v.initialState, silu, ...shape,
-      inputGradient: v.inputGradient!, weightGradient: v.weightGradient!, biasGradient: v.biasGradient, initialStateGradient: v.initialStateGradient,
+      inputGradient: v.inputGradient!, weightGradient: v.weightGradient!, biasGradient: v.biasGradient,
+      initialStateGradient: v.initialStateGradient,
     }));
 }
 
 describe("causalConv1d", () => {
   const shapes: ConvShape[] = [
-    { batch: 2, sequence: 7, channels: 5, width: 4 }, { batch: 1, sequence: 130, channels: 33, width: 4 }, { batch: 3, sequence: 3, channels: 16, width: 4 },
-    { batch: 2, sequence: 65, channels: 20, width: 2 }, { batch: 1, sequence: 9, channels: 3, width: 1 }, { batch: 2, sequence: 4, channels: 17, width: 7 },
+    { batch: 2, sequence: 7, channels: 5, width: 4 }, { batch: 1, sequence: 130, channels: 33, width: 4 },
+    { batch: 3, sequence: 3, channels: 16, width: 4 },
+    { batch: 2, sequence: 65, channels: 20, width: 2 }, { batch: 1, sequence: 9, channels: 3, width: 1 },
+    { batch: 2, sequence: 4, channels: 17, width: 7 },
     { batch: 1, sequence: 70, channels: 4, width: 80 },
   ];
   it.each(shapes)("agrees with double precision: %o", (shape) => {
@@ -157,7 +163,8 @@ describe("causalConv1d", () => {
         const gradient = noise(inputs.input!.length, 9);
         const actual = runConvGradient(inputs, gradient, silu, shape);
         const exact = finiteDifferences(inputs, (a) => dot(exactConv(a, silu, shape), gradient));
-        for (const [name, values] of Object.entries(exact)) expect(relativeError(actual[`${name}Gradient`]!, values), name).toBeLessThan(3e-6);
+        for (const [name, values] of Object.entries(exact)) expect(relativeError(actual[`${name}Gradient`]!, values),
+          name).toBeLessThan(3e-6);
       }
     }
   });
@@ -168,7 +175,8 @@ describe("causalConv1d", () => {
 interface ScanShape { readonly batch: number; readonly sequence: number; readonly channels: number; readonly stateSize: number }
 
 /** The scan in double precision: outputs and final states. */
-function exactScan(a: F64, softplus: boolean, { batch, sequence, channels, stateSize }: ScanShape): { output: Float64Array; finalState: Float64Array } {
+function exactScan(a: F64, softplus: boolean, { batch, sequence, channels, stateSize }: ScanShape): { output: Float64Array;
+finalState: Float64Array } {
   const output = new Float64Array(batch * sequence * channels);
   const finalState = new Float64Array(batch * channels * stateSize);
   for (let b = 0; b < batch; b++) {
@@ -194,7 +202,8 @@ function exactScan(a: F64, softplus: boolean, { batch, sequence, channels, state
 function scanInputs({ batch, sequence, channels, stateSize }: ScanShape, everything: boolean, softplus: boolean): Arrays {
   const rows = batch * sequence;
   return {
-    input: noise(rows * channels, 1, 2), delta: softplus ? noise(rows * channels, 2, 3) : noise(rows * channels, 2, 0.5).map((v) => v + 0.6),
+    input: noise(rows * channels, 1, 2),
+    delta: softplus ? noise(rows * channels, 2, 3) : noise(rows * channels, 2, 0.5).map((v) => v + 0.6),
     stateMatrix: noise(channels * stateSize, 3).map((v) => -0.05 - 2 * Math.abs(v)),
     inputMatrix: noise(rows * stateSize, 4), outputMatrix: noise(rows * stateSize, 5),
     skip: everything ? noise(channels, 6) : undefined, initialState: everything ? noise(batch * channels * stateSize, 7) : undefined,
@@ -205,7 +214,8 @@ function runScan(inputs: Arrays, deltaSoftplus: boolean, shape: ScanShape): Reco
   const counts = { output: inputs.input!.length, finalState: shape.batch * shape.channels * shape.stateSize };
   return onDevice(inputs, counts, (v) =>
     kernels.selectiveScan({
-      input: v.input!, delta: v.delta!, stateMatrix: v.stateMatrix!, inputMatrix: v.inputMatrix!, outputMatrix: v.outputMatrix!, skip: v.skip,
+      input: v.input!, delta: v.delta!, stateMatrix: v.stateMatrix!, inputMatrix: v.inputMatrix!, outputMatrix: v.outputMatrix!,
+      skip: v.skip,
       initialState: v.initialState, deltaSoftplus, output: v.output!, finalState: v.finalState!, ...shape,
     }));
 }
@@ -226,7 +236,8 @@ function runScanGradient(inputs: Arrays, gradients: Arrays, deltaSoftplus: boole
 describe("selectiveScan", () => {
   const shapes: ScanShape[] = [
     { batch: 2, sequence: 9, channels: 5, stateSize: 4 }, { batch: 1, sequence: 200, channels: 33, stateSize: 16 },
-    { batch: 3, sequence: 64, channels: 16, stateSize: 3 }, { batch: 2, sequence: 65, channels: 18, stateSize: 1 }, { batch: 1, sequence: 1, channels: 40, stateSize: 7 },
+    { batch: 3, sequence: 64, channels: 16, stateSize: 3 }, { batch: 2, sequence: 65, channels: 18, stateSize: 1 },
+    { batch: 1, sequence: 1, channels: 40, stateSize: 7 },
   ];
   it.each(shapes)("agrees with double precision: %o", (shape) => {
     for (const everything of [false, true]) {
@@ -256,7 +267,8 @@ describe("selectiveScan", () => {
           const { output, finalState } = exactScan(a, softplus, shape);
           return dot(output, gradients.gradient!) + (gradients.finalStateGradient ? dot(finalState, gradients.finalStateGradient) : 0);
         });
-        for (const [name, values] of Object.entries(exact)) expect(relativeError(actual[`${name}Gradient`]!, values), name).toBeLessThan(5e-6);
+        for (const [name, values] of Object.entries(exact)) expect(relativeError(actual[`${name}Gradient`]!, values),
+          name).toBeLessThan(5e-6);
       }
     }
   });
@@ -367,7 +379,8 @@ describe.skipIf(!hasGolden)("Mamba-1 block golden", () => {
     }
     return result;
   };
-  const columns = (x: Float32Array, width: number, from: number, to: number): Float32Array => x.filter((_, i) => i % width >= from && i % width < to);
+  const columns = (x: Float32Array, width: number, from: number,
+    to: number): Float32Array => x.filter((_, i) => i % width >= from && i % width < to);
   const float = (stored: Stored): Float32Array => Float32Array.from(stored.data);
 
   it("reproduces the block's output and last state, and the gradients of D, conv bias and conv weight", () => {
@@ -394,7 +407,8 @@ describe.skipIf(!hasGolden)("Mamba-1 block golden", () => {
     expect(relativeError(linear(output!.map((v, i) => v * silu[i]!), params.out_proj!), golden.y.data)).toBeLessThan(3e-6);
     expect(relativeError(finalState!, golden.last_state.data)).toBeLessThan(3e-6);
 
-    // Backward: seed through out_proj and the gate to the scan, from the scan through its three projections to x, then through the convolution.
+    // Backward: seed through out_proj and the gate to the scan, from the scan through its three projections to x, then through the
+    // convolution.
     const transpose = (w: Stored): Stored => {
       const [r, c] = w.shape as [number, number];
       return { shape: [c, r], data: Array.from({ length: r * c }, (_, i) => w.data[(i % r) * c + Math.floor(i / r)]!) };
@@ -403,7 +417,9 @@ describe.skipIf(!hasGolden)("Mamba-1 block golden", () => {
     const gradients = runScanGradient(arrays, { gradient: beforeOut.map((v, i) => v * silu[i]!) }, true, shape);
     const expected = golden.grads_of_sum_y_times_seed;
     expect(relativeError(gradients.skipGradient!, expected.D!.data)).toBeLessThan(1e-5);
-    expect(relativeError(gradients.stateMatrixGradient!.map((v, i) => v * arrays.stateMatrix![i]!), expected.A_log!.data)).toBeLessThan(1e-5);
+    expect(
+      relativeError(gradients.stateMatrixGradient!.map((v, i) => v * arrays.stateMatrix![i]!), expected.A_log!.data)).toBeLessThan(1e-5,
+    );
     const lowRank = linear(gradients.deltaGradient!, transpose(params.dt_proj_w!));
     const joined = new Float32Array(batch * sequence * total);
     for (let r = 0; r < batch * sequence; r++) {

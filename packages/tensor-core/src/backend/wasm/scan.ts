@@ -4,8 +4,8 @@ import type { WasmRuntime } from "./runtime.ts";
 /** Channels that the kernels take at a time: one cache line. */
 const blockChannels = 16;
 /**
- * Groups of channel blocks that a batch is cut into by the backward scan. Each group sums its share of ∂B and ∂C into a slice of its own; the number depends on
- * the shape alone, so that neither does the order of summation depend on threads.
+ * Groups of channel blocks that a batch is cut into by the backward scan. Each group sums its share of ∂B and ∂C into a slice of its own;
+ * the number depends on the shape alone, so that neither does the order of summation depend on threads.
  */
 const maximumGroups = 8;
 
@@ -39,7 +39,8 @@ export function createScan(
     },
 
     causalConv1dGradient({
-      gradient, input, weight, bias, initialState, silu, batch, sequence, channels, width, inputGradient, weightGradient, biasGradient, initialStateGradient,
+      gradient, input, weight, bias, initialState, silu, batch, sequence, channels, width, inputGradient, weightGradient, biasGradient,
+      initialStateGradient,
     }) {
       const parameters = [
         runtime.pointer(gradient), runtime.pointer(input), runtime.pointer(weight), optional(bias), optional(initialState), silu ? 1 : 0,
@@ -52,20 +53,25 @@ export function createScan(
     },
 
     selectiveScan({
-      input, delta, stateMatrix, inputMatrix, outputMatrix, skip, initialState, deltaSoftplus, output, finalState, batch, sequence, channels, stateSize,
+      input, delta, stateMatrix, inputMatrix, outputMatrix, skip, initialState, deltaSoftplus, output, finalState, batch, sequence,
+      channels, stateSize,
     }) {
       const parameters = [
-        runtime.pointer(input), runtime.pointer(delta), runtime.pointer(stateMatrix), runtime.pointer(inputMatrix), runtime.pointer(outputMatrix),
-        optional(skip), optional(initialState), deltaSoftplus ? 1 : 0, runtime.pointer(output), runtime.pointer(finalState), sequence, channels, stateSize,
+        runtime.pointer(input), runtime.pointer(delta), runtime.pointer(stateMatrix), runtime.pointer(inputMatrix),
+        runtime.pointer(outputMatrix),
+        optional(skip), optional(initialState), deltaSoftplus ? 1 : 0, runtime.pointer(output), runtime.pointer(finalState), sequence,
+        channels, stateSize,
       ];
       runtime.parallel("selectiveScan", parameters, batch * Math.ceil(channels / blockChannels), {
-        work: batch * sequence * channels * stateSize * exponentialWork, scratchBytes: 64 * (2 * stateSize + 257),
+        work: batch * sequence * channels * stateSize * exponentialWork, scratchBytes: 64 * (2 * stateSize + 260),
       });
     },
 
     selectiveScanGradient({
-      gradient, finalStateGradient, input, delta, stateMatrix, inputMatrix, outputMatrix, skip, initialState, deltaSoftplus, batch, sequence, channels,
-      stateSize, inputGradient, deltaGradient, stateMatrixGradient, inputMatrixGradient, outputMatrixGradient, skipGradient, initialStateGradient,
+      gradient, finalStateGradient, input, delta, stateMatrix, inputMatrix, outputMatrix, skip, initialState, deltaSoftplus, batch,
+      sequence, channels,
+      stateSize, inputGradient, deltaGradient, stateMatrixGradient, inputMatrixGradient, outputMatrixGradient, skipGradient,
+      initialStateGradient,
     }) {
       const blocks = Math.ceil(channels / blockChannels);
       const groupBlocks = Math.max(1, Math.ceil(blocks / maximumGroups));
@@ -77,7 +83,8 @@ export function createScan(
         const inputMatrixSlices = skipSlices + 4 * batch * channels;
         const outputMatrixSlices = inputMatrixSlices + 4 * groups * matrixLength;
         const parameters = [
-          runtime.pointer(gradient), optional(finalStateGradient), runtime.pointer(input), runtime.pointer(delta), runtime.pointer(stateMatrix),
+          runtime.pointer(gradient), optional(finalStateGradient), runtime.pointer(input), runtime.pointer(delta),
+          runtime.pointer(stateMatrix),
           runtime.pointer(inputMatrix), runtime.pointer(outputMatrix), optional(skip), optional(initialState), deltaSoftplus ? 1 : 0,
           batch, sequence, channels, stateSize, groups, groupBlocks,
           runtime.pointer(inputGradient), runtime.pointer(deltaGradient), slices, inputMatrixSlices, outputMatrixSlices, skipSlices,
@@ -85,7 +92,7 @@ export function createScan(
         ];
         runtime.parallel("selectiveScanGradient", parameters, batch * groups, {
           work: batch * sequence * channels * stateSize * 3 * exponentialWork,
-          scratchBytes: 64 * (stateSize * (72 + Math.max(1, Math.ceil(sequence / 32))) + 196),
+          scratchBytes: 64 * (stateSize * (72 + Math.max(1, Math.ceil(sequence / 32))) + 200),
         });
         sumSlices(slices, runtime.pointer(stateMatrixGradient), batch, stateMatrixLength);
         if (skipGradient) sumSlices(skipSlices, runtime.pointer(skipGradient), batch, channels);
