@@ -23,7 +23,7 @@ export interface KernelExports {
   fill(output: number, pattern: number, begin: number, end: number): void;
   arange(integer: number, output: number, start: number, step: number, begin: number, end: number): void;
   copyStrided(from: number, to: number, input: number, output: number, n1: number, n2: number, n3: number, i0: number, i1: number, i2: number, i3: number, o0: number, o1: number, o2: number, o3: number, scratch: number, begin: number, end: number): void;
-  transposeWords(input: number, output: number, n1: number, rows: number, columns: number, i0: number, i1: number, inputStride: number, o0: number, o1: number, outputStride: number, begin: number, end: number): void;
+  transposeWords(input: number, output: number, n1: number, rows: number, columns: number, i0: number, i1: number, inputStride: number, o0: number, o1: number, outputStride: number, scratch: number, begin: number, end: number): void;
   gatherRows(shift: number, input: number, indices: number, output: number, size: number, count: number, inner: number, begin: number, end: number): void;
   scatterAdd(integer: number, output: number, indices: number, updates: number, size: number, count: number, inner: number, begin: number, end: number): void;
   gatherElements(input: number, indices: number, output: number, size: number, count: number, inner: number, begin: number, end: number): void;
