@@ -1,0 +1,7 @@
+import type { Section } from "../section.ts";
+import { generationSection } from "./generation.ts";
+import { tensorSection } from "./tensors.ts";
+import { trainingSection } from "./training.ts";
+
+/** The main job, in order. */
+export const sections: readonly Section[] = [tensorSection, generationSection, trainingSection];
