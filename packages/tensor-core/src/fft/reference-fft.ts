@@ -2,7 +2,7 @@
 import { chirp, isSmooth, paddedLengthFor, unitRoot } from "./roots.ts";
 
 /** A complex vector. */
-export interface ComplexArrays {
+interface ComplexArrays {
   readonly real: Float64Array;
   readonly imaginary: Float64Array;
 }

@@ -126,7 +126,7 @@ function encodeReal(length: number, inside: FftPlan, rows: boolean): Block {
 }
 
 /** A plan in the heap. */
-export interface StoredPlan {
+interface StoredPlan {
   /** Address, valid until the next plan is made. */
   readonly pointer: number;
   /** Points of the complex transform inside, Bluestein's padding included. */
