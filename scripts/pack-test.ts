@@ -3,7 +3,7 @@
  * repository, imports every entry from ESM and requires it from CommonJS there, and type-checks a consumer under both module
  * resolutions with library checks on. Entries other than the main one are tried after their optional peers were installed.
  */
-import { execFileSync, execSync } from "node:child_process";
+import { execFileSync, execSync, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -34,7 +34,11 @@ function load(specifiers: readonly string[]): void {
   const report = "(name, module) => console.log(JSON.stringify([name, Object.keys(module).filter((key) => key !== '__esModule' && key !== 'module.exports').sort()]))";
   write("load.mjs", `const report = ${report};\nfor (const name of process.argv.slice(2)) report(name, await import(name));\n`);
   write("load.cjs", `const report = ${report};\nfor (const name of process.argv.slice(2)) report(name, require(name));\n`);
-  const run = (file: string): string => execFileSync(process.execPath, [file, ...specifiers], { cwd: project, encoding: "utf8", timeout: 60_000 });
+  const run = (file: string): string => {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [file, ...specifiers], { cwd: project, encoding: "utf8", timeout: 60_000 });
+    if (status !== 0) throw new Error(`${file} ${specifiers.join(" ")} failed:\n${stderr}`);
+    return stdout;
+  };
   const imported = run("load.mjs");
   if (imported !== run("load.cjs")) throw new Error("import and require give different names");
   for (const line of imported.trim().split("\n")) {
@@ -79,6 +83,9 @@ try {
   load(specifiers);
   typeCheck(specifiers);
   console.log(`pack-test: ${packages.length} packages work from their tarballs`);
+} catch (error) {
+  console.error(`pack-test failed: ${error instanceof Error ? error.message : String(error)}`);
+  process.exitCode = 1;
 } finally {
   rmSync(project, { recursive: true, force: true });
 }

@@ -1,0 +1,21 @@
+// The sources are ESM for Node and browsers; size-limit's default output format has no import.meta.
+const modifyEsbuildConfig = (config) => ({ ...config, format: "esm" });
+
+export default [
+  {
+    name: "@frugal/tensor-core with its kernels",
+    path: "packages/tensor-core/dist/index.js",
+    gzip: true,
+    limit: "60 kB",
+    ignore: ["node:*", "koffi"],
+    modifyEsbuildConfig,
+  },
+  {
+    name: "@frugal/language-model with zod, without tensor-core and tokenizer data",
+    path: "packages/language-model/dist/index.js",
+    gzip: true,
+    limit: "150 kB",
+    ignore: ["node:*", "@frugal/tensor-core", "llama-tokenizer-js"],
+    modifyEsbuildConfig,
+  },
+];
