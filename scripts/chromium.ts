@@ -1,12 +1,13 @@
 /**
  * Finds a Chromium for the browser tests: `CHROMIUM_PATH`, an installed one, or the one in `@sparticuz/chromium`, which is
- * unpacked with the libraries a bare machine lacks and needs neither root nor apt.
+ * installed into `scripts/browser` and unpacked with the libraries a bare machine lacks; it needs neither root nor apt.
  */
+import { execSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { pathToFileURL } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 
 /** An executable and what must be in the environment of the process that starts it. */
 export interface Chromium {
@@ -44,7 +45,12 @@ export async function findChromium(): Promise<Chromium> {
  * system libraries only on the hosts it was made for, so the archive is unpacked here.
  */
 async function unpackFromNpm(): Promise<Chromium> {
-  const require = createRequire(import.meta.url);
+  const project = fileURLToPath(new URL("browser/", import.meta.url));
+  const require = createRequire(`${project}package.json`);
+  if (!existsSync(`${project}node_modules/@sparticuz/chromium/package.json`)) {
+    console.error("no Chromium found: installing @sparticuz/chromium into scripts/browser (67 MB, once)");
+    execSync("npm ci --no-audit --no-fund", { cwd: project, stdio: ["ignore", 2, 2] });
+  }
   const entry = require.resolve("@sparticuz/chromium");
   const { version } = require(join(dirname(entry), "../package.json")) as { version: string };
   const folder = join(tmpdir(), `frugal-chromium-${version}`);
