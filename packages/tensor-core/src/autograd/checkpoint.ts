@@ -1,8 +1,8 @@
 import { isFloating } from "../tensor/dtype.ts";
-import { tidy } from "../tensor/scope.ts";
+import { Scope } from "../tensor/scope.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { vjp } from "./gradients.ts";
-import { isRecorded, record, recording, Tape } from "./tape.ts";
+import { detach, record, recording, Tape } from "./tape.ts";
 
 /**
  * Runs `run(...inputs)` without keeping its intermediate tensors; the backward pass runs it again to get them (Chen et al. 2016, "Training Deep Nets with
@@ -16,18 +16,18 @@ export function checkpoint<Inputs extends readonly Tensor[], Output extends Tens
   const tape = recording.tape;
   if (tape === undefined) return run(...inputs);
   const captured = new CaptureTape(tape, inputs);
+  using inner = new Scope();
   let value: Output;
   recording.tape = captured;
   try {
-    value = tidy(() => run(...inputs));
+    const result = run(...inputs);
+    value = (result instanceof Tensor ? detach(result, inner) : result.map((output) => detach(output, inner))) as Output;
   } finally {
     recording.tape = tape;
+    captured.close();
   }
-  const outputs: readonly Tensor[] = value instanceof Tensor ? [value] : value;
-  for (const output of outputs) output.node = undefined;
   const closure = [...captured.tensors];
-  if (!isRecorded([...inputs, ...closure])) return value;
-  record("checkpoint", [...inputs, ...closure], outputs, inputs, (gradients, saved) => {
+  record("checkpoint", [...inputs, ...closure], value, inputs, (gradients, saved) => {
     // The kept inputs stand in for the originals, whose handles may be gone; captured tensors are their own handles.
     const replayed = saved as unknown as Inputs;
     const floating = replayed.filter((input) => isFloating(input.dtype));
@@ -36,10 +36,13 @@ export function checkpoint<Inputs extends readonly Tensor[], Output extends Tens
     let next = 0;
     return [...replayed.map((input) => (isFloating(input.dtype) ? results[next++] : undefined)), ...results.slice(floating.length)];
   });
-  return value;
+  return inner.keep(value);
 }
 
-/** Notes which tensors of the outer graph a function reads, without recording its operations. */
+/**
+ * Notes which tensors of the outer graph a function reads, and keeps nothing for a backward pass. Operations see the same answers from it as they will from the tape
+ * of the second run, so both runs take the same paths and give the same bits.
+ */
 class CaptureTape extends Tape {
   readonly tensors = new Set<Tensor>();
   readonly outer: Tape;
@@ -52,10 +55,21 @@ class CaptureTape extends Tape {
   }
 
   override sees(inputs: readonly (Tensor | undefined)[]): boolean {
+    let seen = false;
     for (const input of inputs) {
-      if (input?.node?.tape === this.outer && !this.known.has(input)) this.tensors.add(input);
+      if (input?.node === undefined) continue;
+      if (input.node.tape === this) seen = true;
+      // Asking the outer tape lets a checkpoint around this one note the tensor too.
+      else if (this.outer.sees([input])) {
+        seen = true;
+        if (!this.known.has(input)) this.tensors.add(input);
+      }
     }
-    return false;
+    return seen;
+  }
+
+  override add(_operation: string, _inputs: readonly (Tensor | undefined)[], outputs: readonly Tensor[]): void {
+    for (const output of outputs) this.watch(output);
   }
 }
 

@@ -1,13 +1,15 @@
 import { GradientError } from "../errors.ts";
+import { cast } from "../ops/materialize.ts";
+import { isFloating } from "../tensor/dtype.ts";
+import { Scope } from "../tensor/scope.ts";
 import { formatShape, sameShape } from "../tensor/shape.ts";
 import { Tensor } from "../tensor/tensor.ts";
-import { noGrad } from "./gradients.ts";
-import { adopt, alias, record } from "./tape.ts";
+import { adopt, alias, detach, noGrad, record } from "./tape.ts";
 
 /** What the forward function of `customGradient` returns. */
 export interface CustomGradientResult<Output extends Tensor | readonly Tensor[]> {
   readonly value: Output;
-  /** Tensors `gradient` needs, kept alive for it. Inputs that it needs belong here too. */
+  /** Tensors `gradient` needs, kept alive for it. Inputs that it needs belong here too. Whatever else the forward function makes is freed at its end. */
   readonly saved?: readonly Tensor[];
   /** One gradient per input (`undefined` where none flows) from those of the outputs (`undefined` = zero). */
   gradient(outputGradients: readonly (Tensor | undefined)[], saved: readonly Tensor[]): readonly (Tensor | undefined)[];
@@ -25,24 +27,25 @@ export function customGradient<Inputs extends readonly Tensor[], Output extends 
   forward: (...inputs: Inputs) => CustomGradientResult<Output>,
 ): (...inputs: Inputs) => Output {
   return (...inputs) => {
+    using inner = new Scope();
     const { value, saved = [], gradient } = noGrad(() => forward(...inputs));
-    const shapes = inputs.map((input) => input.shape);
-    // A forward function may return an input as it is; the result needs a handle of its own to have a place in the graph.
-    const own = <T extends Tensor>(output: T): T => ((inputs as readonly Tensor[]).includes(output) ? (adopt(alias(output)) as T) : output);
-    const outputs = (value instanceof Tensor ? own(value) : value.map(own)) as Output;
+    const likeInputs = inputs.map((input) => ({ shape: input.shape, dtype: input.dtype }));
+    const outputs = (value instanceof Tensor ? detach(value, inner) : value.map((output) => detach(output, inner))) as Output;
     record("customGradient", inputs, outputs, saved, (outputGradients, kept) => {
       const gradients = gradient(outputGradients, kept);
-      if (gradients.length !== shapes.length) {
-        throw new GradientError(`customGradient: ${shapes.length} inputs but the gradient function returned ${gradients.length} gradients`);
+      if (gradients.length !== likeInputs.length) {
+        throw new GradientError(`customGradient: ${likeInputs.length} inputs but the gradient function returned ${gradients.length} gradients`);
       }
-      gradients.forEach((result, i) => {
-        if (result && !sameShape(result.shape, shapes[i]!)) {
-          throw new GradientError(`customGradient: input ${i} has shape ${formatShape(shapes[i]!)}, the returned gradient ${formatShape(result.shape)}`);
+      return gradients.map((result, i) => {
+        const { shape, dtype } = likeInputs[i]!;
+        if (result === undefined || !isFloating(dtype)) return undefined;
+        if (!sameShape(result.shape, shape)) {
+          throw new GradientError(`customGradient: input ${i} has shape ${formatShape(shape)}, the returned gradient ${formatShape(result.shape)}`);
         }
+        return cast(result, dtype);
       });
-      return gradients;
     });
-    return outputs;
+    return inner.keep(outputs);
   };
 }
 

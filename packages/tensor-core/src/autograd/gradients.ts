@@ -1,12 +1,16 @@
 import type { DeviceName } from "../backend/backend.ts";
-import { GradientError } from "../errors.ts";
-import { isFloating } from "../tensor/dtype.ts";
+import type { Backend } from "../backend/backend.ts";
+import { DeviceError, GradientError } from "../errors.ts";
+import { release } from "../ops/dispatch.ts";
+import { cast, clone, fillLike } from "../ops/materialize.ts";
+import { isFloating, type Dtype } from "../tensor/dtype.ts";
 import { forEachTensor, Scope } from "../tensor/scope.ts";
-import { formatShape, sameShape } from "../tensor/shape.ts";
+import { formatShape, sameShape, type Shape } from "../tensor/shape.ts";
 import { Tensor } from "../tensor/tensor.ts";
-import { contiguous, fillLike } from "../ops/materialize.ts";
 import type { GraphNode } from "./graph.ts";
-import { adopt, recording, Tape } from "./tape.ts";
+import { adopt, alias, detach, noGrad, recording, Tape } from "./tape.ts";
+
+export { noGrad } from "./tape.ts";
 
 /** A tensor, or nested arrays and plain objects of tensors (JAX's pytree). */
 export type TensorTree = Tensor | readonly TensorTree[] | { readonly [key: string]: TensorTree };
@@ -39,20 +43,25 @@ export function vjp<Output extends Tensor | readonly Tensor[]>(run: () => Output
   for (const input of inputs) {
     if (!isFloating(input.dtype)) throw new GradientError(`vjp: input ${formatShape(input.shape)} is ${input.dtype}; only floating tensors have gradients`);
   }
+  if (recording.tape?.sees(inputs)) {
+    throw new GradientError(
+      "vjp: an input is being differentiated by an outer grad() already; gradients of gradients are not supported, pass stopGradient(input) or use noGrad()",
+    );
+  }
   const previous = inputs.map((input) => ({ node: input.node, output: input.nodeOutput }));
   const outerTape = recording.tape;
   const forward = new Scope();
   let value: Output;
-  let outputs: readonly Tensor[];
   let sources: readonly ({ node: GraphNode; output: number } | undefined)[];
-  let leaves: readonly GraphNode[];
+  // A tensor given twice has one place in the graph.
+  const leaves = new Map<Tensor, GraphNode>();
   try {
-    leaves = inputs.map((input) => tape.watch(input));
+    for (const input of inputs) if (!leaves.has(input)) leaves.set(input, tape.watch(input));
     recording.tape = tape;
-    value = run();
-    outputs = value instanceof Tensor ? [value] : value;
-    sources = outputs.map((output) => (output.node?.tape === tape ? { node: output.node, output: output.nodeOutput } : undefined));
-    for (const output of outputs) output.node = undefined;
+    const result = run();
+    const list: readonly Tensor[] = result instanceof Tensor ? [result] : result;
+    sources = list.map((output) => (output.node?.tape === tape ? { node: output.node, output: output.nodeOutput } : undefined));
+    value = (result instanceof Tensor ? detach(result, forward) : list.map((output) => detach(output, forward))) as Output;
     forward.keep(value);
   } catch (error) {
     tape.free();
@@ -66,33 +75,56 @@ export function vjp<Output extends Tensor | readonly Tensor[]>(run: () => Output
     });
     forward[Symbol.dispose]();
   }
-  const shapes = outputs.map((output) => output.shape);
-  const likeInputs = inputs.map((input) => ({ shape: input.shape, dtype: input.dtype, backend: input.storage.backend }));
+  const outputs: readonly Tensor[] = value instanceof Tensor ? [value] : value;
+  const likeOutputs = outputs.map((output) => ({ shape: output.shape, dtype: output.dtype, backend: output.storage.backend }));
+  const likeInputs = inputs.map((input) => ({ shape: input.shape, dtype: input.dtype, backend: input.storage.backend, leaf: leaves.get(input)! }));
   return {
     value,
     free: () => tape.free(),
     backward(outputGradients) {
-      if (outputGradients.length !== shapes.length) {
-        throw new GradientError(`backward: ${shapes.length} outputs but ${outputGradients.length} gradients`);
-      }
-      outputGradients.forEach((gradient, i) => {
-        if (gradient === undefined) return;
-        if (!sameShape(gradient.shape, shapes[i]!)) {
-          throw new GradientError(`backward: output ${i} has shape ${formatShape(shapes[i]!)}, its gradient ${formatShape(gradient.shape)}`);
+      checkOutputGradients(outputGradients, likeOutputs);
+      tape.assertUsable();
+      return noGrad(() => {
+        try {
+          outputGradients.forEach((gradient, i) => {
+            const source = sources[i];
+            if (gradient === undefined || source === undefined) return;
+            const converted = cast(gradient, likeOutputs[i]!.dtype);
+            tape.accumulate(source.node, source.output, converted);
+            release(converted, gradient);
+          });
+          tape.backward();
+          return likeInputs.map(({ leaf, ...like }) => ownGradient(leaf.gradients[0], like));
+        } finally {
+          for (const leaf of leaves.values()) leaf.gradients[0]?.dispose();
         }
-        const source = sources[i];
-        if (source) tape.accumulate(source.node, source.output, gradient);
-      });
-      tape.backward();
-      return leaves.map((leaf, i) => {
-        const gradient = leaf.gradients[0];
-        leaf.gradients[0] = undefined;
-        if (gradient === undefined) return fillLike(likeInputs[i]!, 0);
-        adopt(gradient);
-        return contiguous(gradient);
       });
     },
   };
+}
+
+type Like = { readonly shape: Shape; readonly dtype: Dtype; readonly backend: Backend };
+
+function checkOutputGradients(gradients: readonly (Tensor | undefined)[], outputs: readonly Like[]): void {
+  if (gradients.length !== outputs.length) throw new GradientError(`backward: ${outputs.length} outputs but ${gradients.length} gradients`);
+  gradients.forEach((gradient, i) => {
+    const { shape, backend } = outputs[i]!;
+    if (gradient === undefined) return;
+    if (!sameShape(gradient.shape, shape)) {
+      throw new GradientError(`backward: output ${i} has shape ${formatShape(shape)}, its gradient ${formatShape(gradient.shape)}`);
+    }
+    if (gradient.storage.backend !== backend) {
+      throw new DeviceError(`backward: output ${i} is on device "${backend.name}", its gradient on "${gradient.device}"; move it with to()`);
+    }
+  });
+}
+
+/** The gradient of one input, contiguous, of the input's dtype and in memory that no other tensor sees; zeros where none arrived. */
+function ownGradient(gradient: Tensor | undefined, like: Like): Tensor {
+  if (gradient === undefined) return fillLike(like, 0);
+  if (gradient.dtype !== like.dtype) return cast(gradient, like.dtype);
+  if (!gradient.isContiguous || gradient.storage.shared) return clone(gradient);
+  return adopt(alias(gradient));
 }
 
 /** A function of tensors whose first argument is differentiated. */
@@ -107,19 +139,27 @@ function differentiate<Tree extends TensorTree, Rest extends unknown[]>(
   const inputs: Tensor[] = [];
   forEachTensor(first, (input) => inputs.push(input));
   const { value, backward, free } = vjp(() => run(first, ...rest), inputs);
-  if (value.size !== 1) {
+  try {
+    if (value.size !== 1) {
+      throw new GradientError(`${operation}: the function must return one number, it returned shape ${formatShape(value.shape)}; take its sum or mean`);
+    }
+    const one = fillLike({ shape: value.shape, dtype: value.dtype, backend: value.storage.backend }, 1);
+    try {
+      return { value, gradient: rebuild(first, backward([one])[Symbol.iterator]()) };
+    } finally {
+      one.dispose();
+    }
+  } catch (error) {
     free();
-    throw new GradientError(`${operation}: the function must return one number, it returned shape ${formatShape(value.shape)}; take its sum or mean`);
+    value.dispose();
+    throw error;
   }
-  const one = fillLike({ shape: value.shape, dtype: value.dtype, backend: value.storage.backend }, 1);
-  const gradients = backward([one]);
-  one.dispose();
-  return { value, gradient: rebuild(first, gradients[Symbol.iterator]()) };
 }
 
 function rebuild(tree: TensorTree, gradients: Iterator<Tensor>): unknown {
   if (tree instanceof Tensor) return gradients.next().value;
   if (Array.isArray(tree)) return tree.map((item: TensorTree) => rebuild(item, gradients));
+  if (tree === null || typeof tree !== "object") return undefined;
   return Object.fromEntries(Object.entries(tree).map(([key, item]) => [key, rebuild(item as TensorTree, gradients)]));
 }
 
@@ -154,15 +194,4 @@ export function grad<Tree extends TensorTree, Rest extends unknown[]>(
     value.dispose();
     return gradient as GradientOf<Tree>;
   };
-}
-
-/** Runs `run` without recording: nothing inside is differentiated. */
-export function noGrad<Result>(run: () => Result): Result {
-  const outerTape = recording.tape;
-  recording.tape = undefined;
-  try {
-    return run();
-  } finally {
-    recording.tape = outerTape;
-  }
 }

@@ -1,3 +1,4 @@
+import type { Dtype } from "../tensor/dtype.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { Tape } from "./tape.ts";
 
@@ -18,6 +19,8 @@ export interface GraphNode {
   readonly gradients: (Tensor | undefined)[];
   /** Whether `gradients[i]` was made by accumulation, so that more can be added in place. */
   readonly ownsGradient: boolean[];
+  /** Dtype of each output, which its gradient has in `backward`. */
+  readonly dtypes: readonly Dtype[];
   /** Values the backward function reads, freed once it has run. */
   saved: Tensor[];
 }

@@ -4,24 +4,47 @@ import { scopeStack } from "../tensor/ownership.ts";
 import { contiguousStrides, formatShape, sameShape } from "../tensor/shape.ts";
 import { Storage } from "../tensor/storage.ts";
 import { Tensor } from "../tensor/tensor.ts";
-import { itemSize } from "../tensor/dtype.ts";
+import { itemSize, type Dtype } from "../tensor/dtype.ts";
 import type { GraphNode, InputGradients } from "./graph.ts";
 
 /** The tape that operations record on, `undefined` while nothing is differentiated. */
 export const recording: { tape: Tape | undefined } = { tape: undefined };
 
+/** Runs `run` without recording: nothing inside is differentiated. */
+export function noGrad<Result>(run: () => Result): Result {
+  const outerTape = recording.tape;
+  recording.tape = undefined;
+  try {
+    return run();
+  } finally {
+    recording.tape = outerTape;
+  }
+}
+
 /** A second handle on the same memory that no scope owns. */
 export function alias(tensor: Tensor): Tensor {
   void tensor.buffer; // a freed tensor has nothing to share
-  const handle = new Tensor(tensor.storage.retain(), tensor.dtype, tensor.shape, tensor.strides, tensor.offset);
-  handle.owner = undefined;
-  return handle;
+  return new Tensor(tensor.storage.retain(), tensor.dtype, tensor.shape, tensor.strides, tensor.offset, false);
 }
 
 /** Gives a handle without owner to the innermost scope. */
 export function adopt(tensor: Tensor): Tensor {
   scopeStack.at(-1)?.track(tensor);
   return tensor;
+}
+
+/**
+ * What a differentiated function returned, as a handle that `scope` owns and that no graph knows. Functions may return their inputs or tensors of a closure: those
+ * keep their place in the graph and their owner, and a second handle takes their part.
+ */
+export function detach<Output extends Tensor>(output: Output, scope: Scope): Output {
+  if (output.owner === scope) {
+    output.node = undefined;
+    return output;
+  }
+  const handle = alias(output);
+  scope.track(handle);
+  return handle as Output;
 }
 
 /** Whether an operation on these inputs has to be recorded. @throws GradientError where an outer differentiation would be lost */
@@ -53,6 +76,8 @@ export function record(
 /** The graph of one differentiated function, in the order its operations ran. */
 export class Tape {
   readonly #nodes: GraphNode[] = [];
+  /** Whether an outer differentiation was recording when this one began. */
+  readonly #nested = recording.tape !== undefined;
   #state: "recording" | "recorded" | "freed" = "recording";
 
   /** Whether operations are still being recorded. */
@@ -62,7 +87,7 @@ export class Tape {
 
   /** Marks `tensor` as something gradients are wanted for. */
   watch(tensor: Tensor): GraphNode {
-    const node: GraphNode = { tape: this, operation: "input", inputs: [], backward: undefined, gradients: [undefined], ownsGradient: [false], saved: [] };
+    const node: GraphNode = { tape: this, operation: "input", inputs: [], backward: undefined, gradients: [undefined], ownsGradient: [false], dtypes: [tensor.dtype], saved: [] };
     tensor.node = node;
     tensor.nodeOutput = 0;
     return node;
@@ -75,10 +100,10 @@ export class Tape {
       const node = inputs[i]?.node;
       if (node === undefined) continue;
       if (node.tape === this) seen = true;
-      else if (node.tape.open) {
+      else if (this.#nested && node.tape.open) {
         throw new GradientError(
           `${node.operation}: its result is differentiated by an outer grad() but used inside an inner one; gradients of gradients are not supported, ` +
-            "pass it as an argument of the inner function or wrap it in stopGradient()",
+            "wrap it in stopGradient(), or the inner grad() in noGrad()",
         );
       }
     }
@@ -106,6 +131,7 @@ export class Tape {
       },
       gradients: outputs.map(() => undefined),
       ownsGradient: outputs.map(() => false),
+      dtypes: outputs.map((output) => output.dtype),
       saved: kept,
     };
     this.#nodes.push(node);
@@ -132,17 +158,24 @@ export class Tape {
         `${node.operation}: gradients of shapes ${formatShape(present.shape)} and ${formatShape(gradient.shape)} meet; a custom gradient returned the wrong shape`,
       );
     }
-    const { kernels } = present.storage.backend;
-    let target = present;
+    // Sums are float32 and contiguous; the first gradient may belong to others too, so the second makes a copy.
+    let total = present;
     if (!node.ownsGradient[output]) {
-      target = uninitialized(present);
-      kernels.copy({ input: present, output: target });
-      present.dispose();
-      node.gradients[output] = target;
+      total = copyAs(present, "float32");
+      node.gradients[output] = total;
       node.ownsGradient[output] = true;
+      present.dispose();
     }
-    if (gradient.isContiguous) kernels.addScaled({ output: target, input: gradient, scale: 1 });
-    else kernels.binary({ operation: "add", a: target, b: gradient, output: swapTarget(node, output, target) });
+    const addend = gradient.isContiguous && gradient.dtype === "float32" ? gradient : copyAs(gradient, "float32");
+    total.storage.backend.kernels.addScaled({ output: total, input: addend, scale: 1 });
+    if (addend !== gradient) addend.dispose();
+  }
+
+  /** @throws GradientError once the graph was freed */
+  assertUsable(): void {
+    if (this.#state === "freed") {
+      throw new GradientError("this graph was already used or freed: its saved tensors are gone; run the forward function again");
+    }
   }
 
   /**
@@ -150,9 +183,7 @@ export class Tape {
    * @throws GradientError on a second use
    */
   backward(): void {
-    if (this.#state === "freed") {
-      throw new GradientError("this graph was already used: its saved tensors were freed as the backward pass went through; run the forward function again");
-    }
+    this.assertUsable();
     this.close();
     const outerTape = recording.tape;
     recording.tape = undefined;
@@ -178,7 +209,9 @@ export class Tape {
   #backwardThrough(node: GraphNode): void {
     const step = new Scope();
     try {
-      const gradients = node.backward!(node.gradients, (input) => node.inputs[input] !== undefined);
+      // A sum may be float32 where the tensor is float16: each backward function sees the dtype its output had.
+      const arrived = node.gradients.map((gradient, i) => (gradient && gradient.dtype !== node.dtypes[i] ? adopt(copyAs(gradient, node.dtypes[i]!)) : gradient));
+      const gradients = node.backward!(arrived, (input) => node.inputs[input] !== undefined);
       node.inputs.forEach((source, i) => {
         const gradient = gradients[i];
         if (source !== undefined && gradient !== undefined) this.accumulate(source.node, source.output, gradient);
@@ -189,20 +222,12 @@ export class Tape {
   }
 }
 
-function uninitialized(like: Tensor): Tensor {
-  const tensor = new Tensor(
-    new Storage(like.storage.backend, like.size * itemSize(like.dtype)), like.dtype, like.shape, contiguousStrides(like.shape), 0,
-  );
-  tensor.owner = undefined;
-  return tensor;
-}
-
-function swapTarget(node: GraphNode, output: number, previous: Tensor): Tensor {
-  const target = uninitialized(previous);
-  node.gradients[output] = target;
-  // The old sum is read by the kernel call this target is made for; the scope of the backward step frees it afterwards.
-  adopt(previous);
-  return target;
+/** A contiguous copy that no scope owns. */
+function copyAs(input: Tensor, dtype: Dtype): Tensor {
+  const { backend } = input.storage;
+  const output = new Tensor(new Storage(backend, input.size * itemSize(dtype)), dtype, input.shape, contiguousStrides(input.shape), 0, false);
+  backend.kernels.copy({ input, output });
+  return output;
 }
 
 function release(node: GraphNode): void {

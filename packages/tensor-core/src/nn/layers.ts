@@ -8,6 +8,7 @@ import { linear } from "../ops/matmul.ts";
 import { layerNorm, rmsNorm } from "../ops/normalization.ts";
 import type { Generator } from "../random/random.ts";
 import type { QuantizedTensor } from "../tensor/quantized.ts";
+import { tidy } from "../tensor/scope.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { kaimingUniform } from "./initialization.ts";
 import { Module } from "./module.ts";
@@ -123,7 +124,10 @@ export class LayerNorm extends Module {
   }
 }
 
-/** While training, zeroes each element with probability `probability` and scales the rest by 1 / (1 - probability). */
+/**
+ * While training, zeroes each element with probability `probability` and scales the rest by 1 / (1 - probability). Every call draws anew, so it does not belong
+ * inside `checkpoint`.
+ */
 export class Dropout extends Module {
   readonly probability: number;
   readonly #generator: Generator;
@@ -137,8 +141,10 @@ export class Dropout extends Module {
 
   forward(input: Tensor): Tensor {
     if (!this.training || this.probability === 0) return input;
-    const kept = less(this.#generator.uniform(input.shape, 0, 1, { device: input.device }), 1 - this.probability);
-    return multiply(input, multiply(cast(kept, "float32"), 1 / (1 - this.probability)));
+    return tidy(() => {
+      const kept = less(this.#generator.uniform(input.shape, 0, 1, { device: input.device }), 1 - this.probability);
+      return multiply(input, multiply(cast(kept, input.dtype), 1 / (1 - this.probability)));
+    });
   }
 }
 

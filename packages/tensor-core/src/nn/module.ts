@@ -5,7 +5,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { Parameter } from "./parameter.ts";
 
 /**
- * A part of a model: parameters and smaller modules as plain properties (or arrays of modules), found by their property names, and a `forward` of its own.
+ * A part of a model: parameters and smaller modules as plain properties (or arrays of them), found by their property names, and a `forward` of its own.
  */
 export abstract class Module {
   /** Whether layers that behave differently in training (dropout) do so. */
@@ -17,7 +17,10 @@ export abstract class Module {
       if (value instanceof Parameter) yield [prefix + name, value];
       else if (value instanceof Module) yield* value.namedParameters(`${prefix}${name}.`);
       else if (Array.isArray(value)) {
-        for (const [i, item] of value.entries()) if (item instanceof Module) yield* item.namedParameters(`${prefix}${name}.${i}.`);
+        for (const [i, item] of value.entries()) {
+          if (item instanceof Parameter) yield [`${prefix}${name}.${i}`, item];
+          else if (item instanceof Module) yield* item.namedParameters(`${prefix}${name}.${i}.`);
+        }
       }
     }
   }

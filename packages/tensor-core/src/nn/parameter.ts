@@ -1,5 +1,4 @@
-import { contiguous } from "../ops/materialize.ts";
-import { keep } from "../tensor/scope.ts";
+import { clone, contiguous } from "../ops/materialize.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { contiguousStrides } from "../tensor/shape.ts";
 import { noGrad } from "../autograd/gradients.ts";
@@ -8,9 +7,9 @@ import { noGrad } from "../autograd/gradients.ts";
 export class Parameter extends Tensor {
   /** Takes over the value of `initial`, whose handle is freed. */
   constructor(initial: Tensor) {
-    const source = noGrad(() => contiguous(initial));
-    super(source.storage.retain(), source.dtype, source.shape, contiguousStrides(source.shape), source.offset);
-    keep(this);
+    // Memory that other tensors see too would change under them at the first optimizer step.
+    const source = noGrad(() => (initial.storage.shared ? clone(initial) : contiguous(initial)));
+    super(source.storage.retain(), source.dtype, source.shape, contiguousStrides(source.shape), source.offset, false);
     source.dispose();
     initial.dispose();
   }

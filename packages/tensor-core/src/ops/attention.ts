@@ -3,8 +3,8 @@ import { ShapeError } from "../errors.ts";
 import { record, recording } from "../autograd/tape.ts";
 import { broadcastShapes, formatShape, sameShape } from "../tensor/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { allocateLike, broadcastView, checkDevices } from "./dispatch.ts";
-import { cast, clone, contiguous } from "./materialize.ts";
+import { allocateLike, broadcastView, checkDevices, release, shareView } from "./dispatch.ts";
+import { cast, clone, contiguous, prepare } from "./materialize.ts";
 import { permute } from "./views.ts";
 
 /** Options of `scaledDotProductAttention`. */
@@ -19,8 +19,9 @@ export interface AttentionOptions<Device extends DeviceName> {
   readonly scale?: number;
 }
 
-/** The kernels want the last axis without gaps; other axes may be strided. */
-function rowsContiguous<Device extends DeviceName>(input: Tensor<Device>): Tensor<Device> {
+/** float32 with a last axis without gaps, as the kernels want it; other axes may be strided. To be released. */
+function prepareRows<Device extends DeviceName>(input: Tensor<Device>): Tensor<Device> {
+  if (input.dtype !== "float32") return cast(input, "float32");
   return input.strides.at(-1) === 1 || input.shape.at(-1) === 1 ? input : clone(input);
 }
 
@@ -48,13 +49,14 @@ export function scaledDotProductAttention<Device extends DeviceName>(
   if (mask !== undefined && !sameShape(broadcastShapes("scaledDotProductAttention", scores, mask.shape), scores)) {
     throw new ShapeError(`scaledDotProductAttention: mask ${formatShape(mask.shape)} does not broadcast to the scores ${formatShape(scores)}`);
   }
-  const q = rowsContiguous(cast(query, "float32"));
-  const k = rowsContiguous(cast(key, "float32"));
-  const v = rowsContiguous(cast(value, "float32"));
+  const q = prepareRows(query);
+  const k = prepareRows(key);
+  const v = prepareRows(value);
   const addend = mask && cast(mask, "float32");
   // The merged layout is what comes out; the kernel sees it through the transposed view.
   const merged = allocateLike(q, [batch, queries, heads, headDim]);
-  const output = permute(merged, [0, 2, 1, 3]);
+  const output = shareView(merged, [batch, heads, queries, headDim], [0, 2, 1, 3].map((axis) => merged.strides[axis]!));
+  merged.dispose();
   const logSumExp = allocateLike(q, [batch, heads, queries]);
   const { kernels } = q.storage.backend;
   kernels.attention({ query: q, key: k, value: v, output, logSumExp, mask: addend && broadcastView(addend, scores), scale, causal, queryOffset });
@@ -69,12 +71,17 @@ export function scaledDotProductAttention<Device extends DeviceName>(
       const keyGradient = likeMerged(savedK!);
       const valueGradient = likeMerged(savedV!);
       kernels.attentionGradient({
-        gradient: rowsContiguous(gradient!), query: savedQ!, key: savedK!, value: savedV!, output: savedOutput!, logSumExp: savedLogSumExp!,
+        gradient: prepareRows(gradient!), query: savedQ!, key: savedK!, value: savedV!, output: savedOutput!, logSumExp: savedLogSumExp!,
         mask: savedMask && broadcastView(savedMask, scores), scale, causal, queryOffset, queryGradient, keyGradient, valueGradient,
       });
       return [queryGradient, keyGradient, valueGradient];
     });
   }
+  logSumExp.dispose();
+  release(q, query);
+  release(k, key);
+  release(v, value);
+  release(addend, mask);
   return output;
 }
 
@@ -103,27 +110,32 @@ export function rotaryEmbedding<Device extends DeviceName>(
     );
   }
   const sequence = input.shape[1]!;
-  if (positions !== undefined ? positions.rank !== 1 || positions.shape[0] !== sequence : positionOffset < 0 || positionOffset + sequence > cosine.shape[0]!) {
+  const offsetFits = Number.isInteger(positionOffset) && positionOffset >= 0 && positionOffset + sequence <= cosine.shape[0]!;
+  if (positions !== undefined ? positions.rank !== 1 || positions.shape[0] !== sequence : !offsetFits) {
     throw new ShapeError(
       `rotaryEmbedding: ${positions ? `positions ${formatShape(positions.shape)}` : `positions ${positionOffset} to ${positionOffset + sequence - 1}`} do not fit ` +
         `a sequence of ${sequence} and tables of ${cosine.shape[0]} positions`,
     );
   }
   checkDevices("rotaryEmbedding", input, cosine, sine, positions);
-  const tables = [contiguous(cosine), contiguous(sine)];
-  const places = positions && contiguous(cast(positions, "int32"));
-  const source = contiguous(cast(input, "float32"));
+  const [cosines, sines] = [prepare(cosine), prepare(sine)];
+  const places = positions && prepare(positions, "int32");
+  const source = prepare(input);
   const { kernels } = source.storage.backend;
   const rotate = (from: Tensor, [cosines, sines, at]: readonly Tensor[], inverse: boolean): Tensor => {
     const output = allocateLike(from);
     kernels.rotaryEmbedding({ input: from, output, cosine: cosines!, sine: sines!, positions: at, positionOffset, layout, inverse });
     return output;
   };
-  const saved: Tensor[] = places ? [...tables, places] : tables;
+  const saved: Tensor[] = places ? [cosines, sines, places] : [cosines, sines];
   const output = rotate(source, saved, false) as Tensor<Device>;
   if (recording.tape !== undefined) {
     record("rotaryEmbedding", [source], output, saved, ([gradient], kept) => [rotate(contiguous(gradient!), kept, true)]);
   }
+  release(cosines, cosine);
+  release(sines, sine);
+  release(places, positions);
+  release(source, input);
   return output;
 }
 
@@ -131,8 +143,8 @@ export function rotaryEmbedding<Device extends DeviceName>(
 export function swiglu<Device extends DeviceName>(gate: Tensor<Device>, up: Tensor<Device>): Tensor<Device> {
   if (!sameShape(gate.shape, up.shape)) throw new ShapeError(`swiglu: gate ${formatShape(gate.shape)} and up ${formatShape(up.shape)} differ`);
   checkDevices("swiglu", gate, up);
-  const a = contiguous(cast(gate, "float32"));
-  const b = contiguous(cast(up, "float32"));
+  const a = prepare(gate);
+  const b = prepare(up);
   const output = allocateLike(a);
   const { kernels } = a.storage.backend;
   kernels.swiglu({ gate: a, up: b, output });
@@ -144,5 +156,7 @@ export function swiglu<Device extends DeviceName>(gate: Tensor<Device>, up: Tens
       return [gateGradient, upGradient];
     });
   }
+  release(a, gate);
+  release(b, up);
   return output;
 }

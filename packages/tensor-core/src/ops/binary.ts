@@ -1,13 +1,13 @@
 import type { BinaryOperation, DeviceName } from "../backend/backend.ts";
 import { record, recording } from "../autograd/tape.ts";
-import { isFloating, promoteDtypes, type Dtype } from "../tensor/dtype.ts";
+import { isFloating, isInt32, promoteDtypes, type Dtype } from "../tensor/dtype.ts";
 import { broadcastShapes, sameShape } from "../tensor/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { allocateLike, broadcastView, checkDevices } from "./dispatch.ts";
+import { allocateLike, broadcastView, checkDevices, release } from "./dispatch.ts";
 import { cast, fillLike } from "./materialize.ts";
 import { binaryRaw, compareRaw, scalarRaw, selectRaw, sumToShape, unaryRaw } from "./raw.ts";
 
-/** An operand: a tensor, or a number that takes the other operand's dtype (float32 when it is fractional and the other is an integer tensor). */
+/** An operand: a tensor, or a number that takes the other operand's dtype (float32 when that is an integer and the number no int32). */
 export type Operand<Device extends DeviceName> = Tensor<Device> | number;
 
 type Gradient = (gradient: Tensor, a: Tensor, b: Tensor, output: Tensor) => Tensor;
@@ -36,8 +36,12 @@ const rules = {
   },
   power: {
     operation: "power",
-    // b * a^(b-1): written so, zero bases and negative bases with integer exponents stay finite.
-    gradientA: (g, a, b) => binaryRaw("multiply", g, binaryRaw("multiply", b, binaryRaw("power", a, scalarRaw("subtract", b, 1)))),
+    // b * a^(b-1), 0 where b = 0: written so, zero bases and negative bases with integer exponents stay finite.
+    gradientA: (g, a, b) => {
+      const zero = fillLike({ shape: [], dtype: "float32", backend: a.storage.backend }, 0);
+      const term = binaryRaw("multiply", b, binaryRaw("power", a, scalarRaw("subtract", b, 1)));
+      return binaryRaw("multiply", g, selectRaw(compareRaw("equal", b, zero), zero, term));
+    },
     // a^b * log(a), 0 where a = 0 (as PyTorch for b >= 0).
     gradientB: (g, a, _, output) => {
       const zero = fillLike({ shape: [], dtype: "float32", backend: a.storage.backend }, 0);
@@ -83,10 +87,21 @@ function binary<Device extends DeviceName>(name: BinaryOperation, left: Operand<
   // The common case first: same dtype, same shape, no recording.
   if (left.dtype === "float32" && right.dtype === "float32" && left.storage.backend === right.storage.backend) return compute(name, left, right);
   checkDevices(name, left, right);
+  broadcastShapes(name, left.shape, right.shape);
   const dtype = promoteDtypes(left.dtype, right.dtype);
   const working = workingDtype(dtype, (rules[name] as BinaryRule).floats === true);
-  const output = compute(name, cast(left, working), cast(right, working));
-  return dtype === "float16" ? cast(output, "float16") : output;
+  const [a, b] = [cast(left, working), cast(right, working)];
+  const output = compute(name, a, b);
+  release(a, left);
+  release(b, right);
+  return dtype === "float16" ? narrowed(output) : output;
+}
+
+/** The result as float16; the float32 one is freed. */
+function narrowed<Device extends DeviceName>(output: Tensor<Device>): Tensor<Device> {
+  const result = cast(output, "float16");
+  output.dispose();
+  return result;
 }
 
 /** Kernels compute in float32 or int32: smaller types are widened first, floats of 16 bits narrowed afterwards. */
@@ -112,7 +127,7 @@ function compute<Device extends DeviceName>(name: BinaryOperation, a: Tensor<Dev
 }
 
 function withScalar<Device extends DeviceName>(name: BinaryOperation, input: Tensor<Device>, scalar: number, reversed: boolean): Tensor<Device> {
-  const floats = isFloating(input.dtype) || (rules[name] as BinaryRule).floats === true || !Number.isInteger(scalar);
+  const floats = isFloating(input.dtype) || (rules[name] as BinaryRule).floats === true || !isInt32(scalar);
   const a = cast(input, floats ? "float32" : "int32");
   const output = allocateLike(a);
   a.storage.backend.kernels.binaryScalar({ operation: name, a, scalar, reversed, output });
@@ -130,7 +145,8 @@ function withScalar<Device extends DeviceName>(name: BinaryOperation, input: Ten
       return [result];
     });
   }
-  return input.dtype === "float16" ? cast(output, "float16") : output;
+  release(a, input);
+  return input.dtype === "float16" ? narrowed(output) : output;
 }
 
 /** a + b, broadcasting. */
@@ -180,6 +196,9 @@ export function atan2<Device extends DeviceName>(a: Operand<Device>, b: Operand<
 
 /** Limits values to [low, high]. */
 export function clamp<Device extends DeviceName>(input: Tensor<Device>, low: number, high: number): Tensor<Device> {
-  return minimum(maximum(input, low), high);
+  const raised = maximum(input, low);
+  const output = minimum(raised, high);
+  raised.dispose();
+  return output;
 }
 

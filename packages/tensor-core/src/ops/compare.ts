@@ -1,38 +1,46 @@
 import type { CompareOperation, DeviceName } from "../backend/backend.ts";
 import { record, recording } from "../autograd/tape.ts";
-import { isFloating, promoteDtypes, type Dtype } from "../tensor/dtype.ts";
-import { broadcastShapes } from "../tensor/shape.ts";
-import { Tensor } from "../tensor/tensor.ts";
+import { isFloating, isInt32, promoteDtypes, type Dtype } from "../tensor/dtype.ts";
+import { broadcastShapes, type Shape } from "../tensor/shape.ts";
+import type { Tensor } from "../tensor/tensor.ts";
 import type { Operand } from "./binary.ts";
 import { allocateLike, broadcastView, checkDevices, checkDtype } from "./dispatch.ts";
 import { cast, fillLike } from "./materialize.ts";
-import { sumToShape } from "./raw.ts";
+import { selectRaw, sumToShape } from "./raw.ts";
 
 /** A number as a scalar tensor on the device of `like`. */
-function lift<Device extends DeviceName>(like: Tensor<Device>, value: number, dtype: Dtype = "float32"): Tensor<Device> {
+function lift<Device extends DeviceName>(like: Tensor<Device>, value: number, dtype: Dtype): Tensor<Device> {
   return fillLike({ shape: [], dtype, backend: like.storage.backend }, value) as unknown as Tensor<Device>;
 }
 
-/** Both operands as tensors of one dtype that kernels take. */
-function operands<Device extends DeviceName>(operation: string, a: Operand<Device>, b: Operand<Device>): [Tensor<Device>, Tensor<Device>, Dtype] {
-  const tensor = a instanceof Tensor ? a : b instanceof Tensor ? b : undefined;
-  if (tensor === undefined) throw new TypeError(`${operation}: two numbers; one operand has to be a tensor`);
-  const asTensor = (operand: Operand<Device>): Tensor<Device> => {
-    if (operand instanceof Tensor) return operand;
-    return lift(tensor, operand, isFloating(tensor.dtype) || !Number.isInteger(operand) ? "float32" : "int32");
-  };
-  const [left, right] = [asTensor(a), asTensor(b)];
-  checkDevices(operation, left, right);
-  const dtype = promoteDtypes(left.dtype, right.dtype);
-  const working: Dtype = isFloating(dtype) ? "float32" : dtype === "bool" ? "bool" : "int32";
-  return [cast(left, working), cast(right, working), dtype];
+/** Checks the operands of one operation and names the dtype they meet in. Numbers take the tensor's; `place` says where two numbers are computed, as float32. */
+function meetingDtype<Device extends DeviceName>(operation: string, a: Operand<Device>, b: Operand<Device>, place?: Tensor<Device>): Dtype {
+  if (typeof a !== "number" && typeof b !== "number") {
+    checkDevices(operation, a, b);
+    return promoteDtypes(a.dtype, b.dtype);
+  }
+  if (typeof a === "number" && typeof b === "number") {
+    if (place === undefined) throw new TypeError(`${operation}: two numbers; one operand has to be a tensor`);
+    return "float32";
+  }
+  const [tensor, value] = typeof a === "number" ? [b as Tensor<Device>, a] : [a, b as number];
+  return isFloating(tensor.dtype) ? tensor.dtype : isInt32(value) ? "int32" : "float32";
+}
+
+function shapeOf<Device extends DeviceName>(operand: Operand<Device>): Shape {
+  return typeof operand === "number" ? [] : operand.shape;
 }
 
 function compare<Device extends DeviceName>(operation: CompareOperation, a: Operand<Device>, b: Operand<Device>): Tensor<Device> {
-  const [left, right] = operands(operation, a, b);
-  const shape = broadcastShapes(operation, left.shape, right.shape);
+  const dtype = meetingDtype(operation, a, b);
+  const working: Dtype = isFloating(dtype) ? "float32" : dtype === "bool" ? "bool" : "int32";
+  const shape = broadcastShapes(operation, shapeOf(a), shapeOf(b));
+  const left = typeof a === "number" ? lift(b as Tensor<Device>, a, working) : cast(a, working);
+  const right = typeof b === "number" ? lift(left, b, working) : cast(b, working);
   const output = allocateLike(left, shape, "bool");
   left.storage.backend.kernels.compare({ operation, a: broadcastView(left, shape), b: broadcastView(right, shape), output });
+  if (left !== a) left.dispose();
+  if (right !== b) right.dispose();
   return output;
 }
 
@@ -42,12 +50,12 @@ function compare<Device extends DeviceName>(operation: CompareOperation, a: Oper
  */
 export function where<Device extends DeviceName>(condition: Tensor<Device>, a: Operand<Device>, b: Operand<Device>): Tensor<Device> {
   checkDtype("where", condition, "bool");
-  // Two numbers have no tensor to take a dtype from: they become float32.
-  const lifted = typeof a === "number" && typeof b === "number" ? lift(condition, b) : b;
-  let [left, right, dtype] = operands("where", a, lifted);
-  if (dtype === "bool") [left, right] = [cast(left, "int32"), cast(right, "int32")];
-  checkDevices("where", condition, left);
-  const shape = broadcastShapes("where", condition.shape, broadcastShapes("where", left.shape, right.shape));
+  const dtype = meetingDtype("where", a, b, condition);
+  checkDevices("where", condition, typeof a === "number" ? undefined : a, typeof b === "number" ? undefined : b);
+  const shape = broadcastShapes("where", condition.shape, broadcastShapes("where", shapeOf(a), shapeOf(b)));
+  const working: Dtype = isFloating(dtype) ? "float32" : "int32";
+  const left = typeof a === "number" ? lift(condition, a, working) : cast(a, working);
+  const right = typeof b === "number" ? lift(condition, b, working) : cast(b, working);
   const output = allocateLike(left, shape);
   left.storage.backend.kernels.where({
     condition: broadcastView(condition, shape), a: broadcastView(left, shape), b: broadcastView(right, shape), output,
@@ -58,12 +66,17 @@ export function where<Device extends DeviceName>(condition: Tensor<Device>, a: O
       const none = fillLike({ shape: [], dtype: "float32", backend: gradient!.storage.backend }, 0);
       return [
         undefined,
-        needs(1) ? sumToShape(where(saved!, gradient!, none), shapes[0]) : undefined,
-        needs(2) ? sumToShape(where(saved!, none, gradient!), shapes[1]) : undefined,
+        needs(1) ? sumToShape(selectRaw(saved!, gradient!, none), shapes[0]) : undefined,
+        needs(2) ? sumToShape(selectRaw(saved!, none, gradient!), shapes[1]) : undefined,
       ];
     });
   }
-  return dtype === "float16" || dtype === "bool" || dtype === "uint8" || dtype === "int8" ? cast(output, dtype) : output;
+  if (left !== a) left.dispose();
+  if (right !== b) right.dispose();
+  if (output.dtype === dtype) return output;
+  const result = cast(output, dtype);
+  output.dispose();
+  return result;
 }
 
 /** Where a = b, as bool; broadcasting. */

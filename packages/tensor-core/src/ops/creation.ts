@@ -38,15 +38,15 @@ export function tensor<Device extends DeviceName = "cpu">(
   const givenShape = Array.isArray(shapeOrOptions) ? (shapeOrOptions as Shape) : undefined;
   const options = (givenShape ? maybeOptions : (shapeOrOptions as TensorOptions<Device> | undefined)) ?? {};
   const { values, shape: ownShape, dtype: ownDtype } = flatten(data);
-  const shape = givenShape ?? ownShape;
+  const shape = givenShape ? [...givenShape] : ownShape;
   checkShape("tensor", shape);
   if (sizeOf(shape) !== values.length) {
     throw new ShapeError(`tensor: ${values.length} values do not fill shape ${formatShape(shape)} of ${sizeOf(shape)}`);
   }
   const dtype = options.dtype ?? ownDtype;
   const backend = backendOf(options.device ?? "cpu");
-  const output = allocate<Device>(backend, dtype, shape);
   const host = toHostArray(values, ownDtype, dtype);
+  const output = allocate<Device>(backend, dtype, shape);
   backend.write(output.buffer, 0, new Uint8Array(host.buffer, host.byteOffset, host.byteLength));
   return output;
 }
@@ -56,7 +56,12 @@ function flatten(data: TensorData): { values: ArrayLike<number>; shape: Shape; d
   const shape: number[] = [];
   for (let level: unknown = data; Array.isArray(level); level = level[0]) shape.push(level.length);
   const values: number[] = [];
-  let dtype: Dtype = "float32";
+  let dtype: Dtype | undefined;
+  const meet = (found: Dtype, value: number): void => {
+    if (dtype !== undefined && dtype !== found) throw new DtypeError("tensor: the data mixes numbers and booleans; write one kind");
+    dtype = found;
+    values.push(value);
+  };
   const visit = (value: unknown, axis: number): void => {
     if (axis < shape.length) {
       if (!Array.isArray(value) || value.length !== shape[axis]) {
@@ -64,16 +69,15 @@ function flatten(data: TensorData): { values: ArrayLike<number>; shape: Shape; d
       }
       for (const entry of value) visit(entry, axis + 1);
     } else if (typeof value === "number") {
-      values.push(value);
+      meet("float32", value);
     } else if (typeof value === "boolean") {
-      dtype = "bool";
-      values.push(value ? 1 : 0);
+      meet("bool", value ? 1 : 0);
     } else {
       throw new DtypeError(`tensor: expected a number at depth ${axis}, got ${Array.isArray(value) ? "an array (ragged nesting)" : typeof value}`);
     }
   };
   visit(data, 0);
-  return { values, shape, dtype };
+  return { values, shape, dtype: dtype ?? "float32" };
 }
 
 function dtypeOfArray(array: TypedArray): Dtype {
@@ -93,15 +97,26 @@ function toHostArray(values: ArrayLike<number>, from: Dtype, to: Dtype): TypedAr
   if (to === "float16") for (let i = 0; i < values.length; i++) host[i] = float32ToFloat16Bits(values[i]!);
   else if (to === "bool") for (let i = 0; i < values.length; i++) host[i] = values[i] === 0 ? 0 : 1;
   else if (from === "float16") throw new DtypeError("tensor: give float16 bits as dtype float16 and convert with cast()");
-  else for (let i = 0; i < values.length; i++) host[i] = values[i]!;
+  else if (to === "float32") for (let i = 0; i < values.length; i++) host[i] = values[i]!;
+  else {
+    // As cast(): toward zero, and to the nearest end of the range.
+    const [low, high] = integerRanges[to];
+    for (let i = 0; i < values.length; i++) host[i] = Math.min(high, Math.max(low, Math.trunc(values[i]!)));
+  }
   return host;
 }
+
+const integerRanges: Record<"int32" | "uint8" | "int8", readonly [low: number, high: number]> = {
+  int32: [-(2 ** 31), 2 ** 31 - 1],
+  uint8: [0, 255],
+  int8: [-128, 127],
+};
 
 /** A tensor of one value. */
 export function full<Device extends DeviceName = "cpu">(shape: Shape, value: number, options: TensorOptions<Device> = {}): Tensor<Device> {
   checkShape("full", shape);
   const backend = backendOf(options.device ?? "cpu");
-  return fillLike({ shape, dtype: options.dtype ?? "float32", backend }, value) as unknown as Tensor<Device>;
+  return fillLike({ shape: [...shape], dtype: options.dtype ?? "float32", backend }, value) as unknown as Tensor<Device>;
 }
 
 export function zeros<Device extends DeviceName = "cpu">(shape: Shape, options?: TensorOptions<Device>): Tensor<Device> {

@@ -5,14 +5,24 @@ import { broadcastStrides, contiguousStrides, sizeOf, type Shape } from "../tens
 import { Storage } from "../tensor/storage.ts";
 import { Tensor } from "../tensor/tensor.ts";
 
-/** A new contiguous tensor of undefined content, for a kernel to fill. */
+/** A new contiguous tensor of undefined content, for a kernel to fill. Shapes and strides are shared between tensors and never changed. */
 export function allocate<Device extends DeviceName>(backend: Backend, dtype: Dtype, shape: Shape): Tensor<Device> {
   return new Tensor<Device>(new Storage(backend, sizeOf(shape) * itemSize(dtype)), dtype, shape, contiguousStrides(shape), 0);
 }
 
 /** As `allocate`, on the device of `like`. */
 export function allocateLike<Device extends DeviceName>(like: Tensor<Device>, shape: Shape = like.shape, dtype: Dtype = like.dtype): Tensor<Device> {
-  return allocate<Device>(like.storage.backend, dtype, shape);
+  const { backend } = like.storage;
+  if (shape !== like.shape || !like.isContiguous) return allocate<Device>(backend, dtype, shape);
+  return new Tensor<Device>(new Storage(backend, like.size * itemSize(dtype)), dtype, shape, like.strides, 0);
+}
+
+/**
+ * Frees `temporary`, a conversion or copy that stood in for `original`; does nothing when it is the original itself. Operations call it for every operand they
+ * prepared, so that nothing is left behind where no scope is open. What the backward pass needs, the tape holds by handles of its own.
+ */
+export function release(temporary: Tensor | undefined, original: Tensor | undefined): void {
+  if (temporary !== original) temporary?.dispose();
 }
 
 /** A tensor that shares memory with `source`. */

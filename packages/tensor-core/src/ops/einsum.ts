@@ -1,5 +1,6 @@
 import type { DeviceName } from "../backend/backend.ts";
 import { ShapeError } from "../errors.ts";
+import { tidy } from "../tensor/scope.ts";
 import { formatShape } from "../tensor/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { matmul } from "./matmul.ts";
@@ -39,6 +40,10 @@ function parse(equation: string, operands: number): Equation {
  * @throws ShapeError
  */
 export function einsum<Device extends DeviceName>(equation: string, ...operands: readonly Tensor<Device>[]): Tensor<Device> {
+  return tidy(() => contractAll(equation, operands));
+}
+
+function contractAll<Device extends DeviceName>(equation: string, operands: readonly Tensor<Device>[]): Tensor<Device> {
   const { inputs, output } = parse(equation, operands.length);
   const sizes = new Map<string, number>();
   let terms = operands.map((tensor, i): Labelled<Device> => {

@@ -3,8 +3,9 @@ import { ShapeError } from "../errors.ts";
 import { record, recording } from "../autograd/tape.ts";
 import { formatShape, normalizeAxis, sameShape, sizeOf, type Shape } from "../tensor/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { allocateLike, checkDevices } from "./dispatch.ts";
-import { cast, contiguous } from "./materialize.ts";
+import { tidy } from "../tensor/scope.ts";
+import { allocateLike, checkDevices, release } from "./dispatch.ts";
+import { contiguous, prepare } from "./materialize.ts";
 import { binaryRaw } from "./raw.ts";
 import { tensor } from "./creation.ts";
 
@@ -31,10 +32,6 @@ function scaleOf(length: number, inverse: boolean, norm: FourierNorm): number {
 
 function around(shape: Shape, axis: number): { outer: number; inner: number } {
   return { outer: sizeOf(shape.slice(0, axis)), inner: sizeOf(shape.slice(axis + 1)) };
-}
-
-function prepare<Device extends DeviceName>(input: Tensor<Device>): Tensor<Device> {
-  return contiguous(cast(input, "float32"));
 }
 
 function checkLength(operation: string, length: number, shape: Shape): void {
@@ -69,6 +66,8 @@ function complexTransform<Device extends DeviceName>(operation: string, input: C
       return [back.real, back.imaginary];
     });
   }
+  release(real, input.real);
+  release(imaginary, input.imaginary);
   return output;
 }
 
@@ -116,6 +115,7 @@ export function rfft<Device extends DeviceName>(input: Tensor<Device>, { axis = 
       return [result];
     });
   }
+  release(source, input);
   return output;
 }
 
@@ -154,25 +154,27 @@ export function irfft<Device extends DeviceName>(
       return [binaryRaw("multiply", outputReal, weights), binaryRaw("multiply", outputImaginary, weights)];
     });
   }
+  release(real, input.real);
+  release(imaginary, input.imaginary);
   return output;
 }
 
 /** `fft` over the last two axes. */
 export function fft2<Device extends DeviceName>(input: ComplexTensor<Device>, { norm }: { readonly norm?: FourierNorm } = {}): ComplexTensor<Device> {
   const options = norm ? { norm } : {};
-  return fft(fft(input, options), { ...options, axis: -2 });
+  return tidy(() => fft(fft(input, options), { ...options, axis: -2 }));
 }
 
 /** Inverse of `fft2`. */
 export function ifft2<Device extends DeviceName>(input: ComplexTensor<Device>, { norm }: { readonly norm?: FourierNorm } = {}): ComplexTensor<Device> {
   const options = norm ? { norm } : {};
-  return ifft(ifft(input, { ...options, axis: -2 }), options);
+  return tidy(() => ifft(ifft(input, { ...options, axis: -2 }), options));
 }
 
 /** Transform of a real matrix over the last two axes: [..., rows, floor(columns / 2) + 1]. */
 export function rfft2<Device extends DeviceName>(input: Tensor<Device>, { norm }: { readonly norm?: FourierNorm } = {}): ComplexTensor<Device> {
   const options = norm ? { norm } : {};
-  return fft(rfft(input, options), { ...options, axis: -2 });
+  return tidy(() => fft(rfft(input, options), { ...options, axis: -2 }));
 }
 
 /** Inverse of `rfft2`; `length` is the number of columns (default even). */
@@ -180,5 +182,5 @@ export function irfft2<Device extends DeviceName>(
   input: ComplexTensor<Device>, { norm, length }: { readonly norm?: FourierNorm; readonly length?: number } = {},
 ): Tensor<Device> {
   const options = norm ? { norm } : {};
-  return irfft(ifft(input, { ...options, axis: -2 }), length === undefined ? options : { ...options, length });
+  return tidy(() => irfft(ifft(input, { ...options, axis: -2 }), length === undefined ? options : { ...options, length }));
 }

@@ -1,11 +1,11 @@
 import type { DeviceName } from "../backend/backend.ts";
 import { DtypeError, IndexError, ShapeError } from "../errors.ts";
-import { record, recording } from "../autograd/tape.ts";
-import { isFloating } from "../tensor/dtype.ts";
-import { formatShape, normalizeAxis, sameShape, sizeOf } from "../tensor/shape.ts";
+import { isRecorded, record, recording } from "../autograd/tape.ts";
+import { isFloating, type Dtype } from "../tensor/dtype.ts";
+import { checkShape, formatShape, normalizeAxis, sameShape, sizeOf } from "../tensor/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { allocateLike, checkDevices, checkDtype } from "./dispatch.ts";
-import { cast, contiguous, fillLike } from "./materialize.ts";
+import { allocateLike, checkDevices, checkDtype, release } from "./dispatch.ts";
+import { cast, contiguous, fillLike, prepare } from "./materialize.ts";
 import { tensor } from "./creation.ts";
 
 /** Sizes around an axis: the tensor seen as [outer, size, inner]. */
@@ -13,9 +13,22 @@ function around(shape: readonly number[], axis: number): { outer: number; size: 
   return { outer: sizeOf(shape.slice(0, axis)), size: shape[axis]!, inner: sizeOf(shape.slice(axis + 1)) };
 }
 
+/** Contiguous int32 indices, to be released. @throws DtypeError */
 function asIndices<Device extends DeviceName>(operation: string, indices: Tensor<Device>): Tensor<Device> {
   if (indices.dtype === "bool" || isFloating(indices.dtype)) throw new DtypeError(`${operation}: indices are ${indices.dtype}; they have to be integers`);
-  return contiguous(cast(indices, "int32"));
+  return prepare(indices, "int32");
+}
+
+/** float32 or int32, whichever holds the values. */
+function wideDtype(dtype: Dtype): Dtype {
+  return isFloating(dtype) ? "float32" : "int32";
+}
+
+/** The result of a kernel that moved values as float32 or int32, in the dtype they had. */
+function narrowed<Device extends DeviceName>(output: Tensor<Device>, dtype: Dtype): Tensor<Device> {
+  const result = cast(output, dtype);
+  release(output, result);
+  return result;
 }
 
 /**
@@ -26,7 +39,8 @@ export function take<Device extends DeviceName>(input: Tensor<Device>, indices: 
   const position = normalizeAxis("take", axis, input.rank);
   checkDevices("take", input as unknown as Tensor, indices as unknown as Tensor);
   const index = asIndices("take", indices);
-  const source = contiguous(input);
+  // Gradients are summed in float32.
+  const source = prepare(input, input.dtype === "float16" && isRecorded([input as unknown as Tensor]) ? "float32" : input.dtype);
   const { outer, size, inner } = around(input.shape, position);
   const output = allocateLike(source, [...input.shape.slice(0, position), ...indices.shape, ...input.shape.slice(position + 1)]);
   source.storage.backend.kernels.gather({ input: source, indices: index, output, outer, size, inner });
@@ -38,7 +52,9 @@ export function take<Device extends DeviceName>(input: Tensor<Device>, indices: 
       return [whole];
     });
   }
-  return output;
+  release(index as unknown as Tensor, indices as unknown as Tensor);
+  release(source as unknown as Tensor, input as unknown as Tensor);
+  return narrowed(output, input.dtype);
 }
 
 /** Rows of a table [count, features] by id: ids of shape [...i] give [...i, features]. */
@@ -59,7 +75,7 @@ export function scatterAdd<Device extends DeviceName>(input: Tensor<Device>, ind
   }
   checkDtype("scatterAdd", input as unknown as Tensor, "float32", "int32");
   const index = asIndices("scatterAdd", indices);
-  const added = contiguous(cast(updates, input.dtype));
+  const added = prepare(updates, input.dtype);
   const output = allocateLike(input);
   const { kernels } = input.storage.backend;
   kernels.copy({ input, output });
@@ -67,6 +83,8 @@ export function scatterAdd<Device extends DeviceName>(input: Tensor<Device>, ind
   if (recording.tape !== undefined) {
     record("scatterAdd", [input, added] as unknown as Tensor[], output, [index], ([gradient], [saved]) => [gradient, take(gradient!, saved!, position)]);
   }
+  release(index as unknown as Tensor, indices as unknown as Tensor);
+  release(added as unknown as Tensor, updates as unknown as Tensor);
   return output;
 }
 
@@ -77,8 +95,8 @@ export function takeAlongAxis<Device extends DeviceName>(input: Tensor<Device>, 
   if (indices.rank !== input.rank || indices.shape.some((length, i) => i !== position && length !== input.shape[i])) {
     throw new ShapeError(`takeAlongAxis: indices ${formatShape(indices.shape)} differ from ${formatShape(input.shape)} outside axis ${position}`);
   }
-  const source = contiguous(cast(input, isFloating(input.dtype) ? "float32" : "int32"));
   const index = asIndices("takeAlongAxis", indices);
+  const source = prepare(input, wideDtype(input.dtype));
   const output = allocateLike(source, indices.shape);
   const { outer, size, inner } = around(input.shape, position);
   source.storage.backend.kernels.gatherElements({ input: source, indices: index, output, outer, size, inner });
@@ -90,24 +108,31 @@ export function takeAlongAxis<Device extends DeviceName>(input: Tensor<Device>, 
       return [whole];
     });
   }
-  return output;
+  release(index as unknown as Tensor, indices as unknown as Tensor);
+  release(source as unknown as Tensor, input as unknown as Tensor);
+  return narrowed(output, input.dtype);
 }
 
-/** Reversed along axes (the last one by default). */
+/** Reversed along an axis, the last one by default. A copy. */
 export function flip<Device extends DeviceName>(input: Tensor<Device>, axis: number = -1): Tensor<Device> {
   const position = normalizeAxis("flip", axis, input.rank);
   const length = input.shape[position]!;
   const reversed = tensor(Int32Array.from({ length }, (_, i) => length - 1 - i), [length], { device: input.device });
-  return take(input, reversed, position);
+  const output = take(input, reversed as unknown as Tensor<Device>, position);
+  reversed.dispose();
+  return output;
 }
 
 /** 1 at the class of each id, 0 elsewhere: ids [...i] give float32 [...i, classes]. */
 export function oneHot<Device extends DeviceName>(ids: Tensor<Device>, classes: number): Tensor<Device> {
+  checkShape("oneHot", [classes]);
   const index = asIndices("oneHot", ids);
   const backend = ids.storage.backend;
   const output = fillLike({ shape: [...ids.shape, classes], dtype: "float32", backend }, 0);
   const updates = fillLike({ shape: [ids.size, 1, 1], dtype: "float32", backend }, 1);
   backend.kernels.scatterElementsAdd({ output, indices: index, updates, outer: ids.size, size: classes, inner: 1 });
+  updates.dispose();
+  release(index as unknown as Tensor, ids as unknown as Tensor);
   return output as unknown as Tensor<Device>;
 }
 
@@ -121,19 +146,22 @@ export interface Sorted<Device extends DeviceName> {
 /** Rows of the last axis sorted, stably, NaN last. Gradients flow to where values came from. */
 export function sort<Device extends DeviceName>(input: Tensor<Device>, { descending = false }: { readonly descending?: boolean } = {}): Sorted<Device> {
   if (input.rank === 0) throw new ShapeError("sort: a scalar has no axis to sort along");
-  const source = contiguous(cast(input, isFloating(input.dtype) ? "float32" : "int32"));
+  const source = prepare(input, wideDtype(input.dtype));
   const columns = input.shape.at(-1)!;
   const rows = sizeOf(input.shape.slice(0, -1));
   const values = allocateLike(source);
   const indices = allocateLike(source, source.shape, "int32");
   source.storage.backend.kernels.sort({ input: source, values, indices, rows, columns, descending });
   recordSelection("sort", source as unknown as Tensor, values as unknown as Tensor, indices as unknown as Tensor);
-  return { values, indices };
+  release(source as unknown as Tensor, input as unknown as Tensor);
+  return { values: narrowed(values, input.dtype), indices };
 }
 
 /** The indices `sort` gives. */
 export function argsort<Device extends DeviceName>(input: Tensor<Device>, options: { readonly descending?: boolean } = {}): Tensor<Device> {
-  return sort(input, options).indices;
+  const { values, indices } = sort(input, options);
+  values.dispose();
+  return indices;
 }
 
 /** The k largest (or, with `largest: false`, smallest) of each row of the last axis, in order. @throws IndexError when k exceeds the axis */
@@ -142,13 +170,14 @@ export function topK<Device extends DeviceName>(input: Tensor<Device>, k: number
   if (input.rank === 0 || !Number.isInteger(k) || k < 0 || k > columns) {
     throw new IndexError(`topK: k = ${k} for the last axis of ${formatShape(input.shape)}; use 0 to ${columns}`);
   }
-  const source = contiguous(cast(input, isFloating(input.dtype) ? "float32" : "int32"));
+  const source = prepare(input, wideDtype(input.dtype));
   const shape = [...input.shape.slice(0, -1), k];
   const values = allocateLike(source, shape);
   const indices = allocateLike(source, shape, "int32");
   source.storage.backend.kernels.topK({ input: source, values, indices, rows: sizeOf(input.shape.slice(0, -1)), columns, k, largest });
   recordSelection("topK", source as unknown as Tensor, values as unknown as Tensor, indices as unknown as Tensor);
-  return { values, indices };
+  release(source as unknown as Tensor, input as unknown as Tensor);
+  return { values: narrowed(values, input.dtype), indices };
 }
 
 function recordSelection(operation: string, input: Tensor, values: Tensor, indices: Tensor): void {

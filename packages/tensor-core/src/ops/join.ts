@@ -2,10 +2,11 @@ import type { DeviceName } from "../backend/backend.ts";
 import { ShapeError } from "../errors.ts";
 import { record, recording } from "../autograd/tape.ts";
 import { promoteDtypes } from "../tensor/dtype.ts";
-import { formatShape, normalizeAxis, type Shape } from "../tensor/shape.ts";
+import { tidy } from "../tensor/scope.ts";
+import { formatShape, normalizeAxis, sameShape, type Shape } from "../tensor/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { allocateLike, checkDevices } from "./dispatch.ts";
-import { fillLike } from "./materialize.ts";
+import { cast, fillLike } from "./materialize.ts";
 import { broadcastTo, expandDims, reshape, slice, type SliceIndex } from "./views.ts";
 
 /** Tensors one after another along an existing axis; dtypes meet as in arithmetic. @throws ShapeError when other axes differ */
@@ -21,6 +22,7 @@ export function concatenate<Device extends DeviceName>(inputs: readonly Tensor<D
   }
   const lengths = inputs.map((input) => input.shape[position]!);
   const dtype = inputs.map((input) => input.dtype).reduce(promoteDtypes);
+  const dtypes = inputs.map((input) => input.dtype);
   const output = allocateLike(first, first.shape.with(position, lengths.reduce((total, length) => total + length, 0)), dtype);
   let start = 0;
   inputs.forEach((input) => {
@@ -33,7 +35,7 @@ export function concatenate<Device extends DeviceName>(inputs: readonly Tensor<D
       let from = 0;
       return lengths.map((length, i) => {
         const index: SliceIndex[] = Array.from({ length: position }, () => null);
-        const part = needs(i) ? slice(gradient!, ...index, [from, from + length]) : undefined;
+        const part = needs(i) ? cast(slice(gradient!, ...index, [from, from + length]), dtypes[i]!) : undefined;
         from += length;
         return part;
       });
@@ -44,7 +46,12 @@ export function concatenate<Device extends DeviceName>(inputs: readonly Tensor<D
 
 /** Tensors of one shape along a new axis. @throws ShapeError */
 export function stack<Device extends DeviceName>(inputs: readonly Tensor<Device>[], axis: number = 0): Tensor<Device> {
-  return concatenate(inputs.map((input) => expandDims(input, axis)), axis);
+  const first = inputs[0];
+  if (first === undefined) throw new ShapeError("stack: give at least one tensor");
+  for (const input of inputs) {
+    if (!sameShape(input.shape, first.shape)) throw new ShapeError(`stack: ${formatShape(first.shape)} and ${formatShape(input.shape)} differ`);
+  }
+  return tidy(() => concatenate(inputs.map((input) => expandDims(input, axis)), axis));
 }
 
 /** The tensors along an axis, without it: the opposite of `stack`. Views. */
@@ -74,19 +81,24 @@ export function pad<Device extends DeviceName>(input: Tensor<Device>, amounts: r
 
 /** The whole tensor repeated `repetitions[axis]` times along each axis (NumPy's tile). @throws ShapeError */
 export function tile<Device extends DeviceName>(input: Tensor<Device>, repetitions: readonly number[]): Tensor<Device> {
-  if (repetitions.length !== input.rank) {
-    throw new ShapeError(`tile: ${repetitions.length} repetitions for the ${input.rank} axes of ${formatShape(input.shape)}`);
+  if (repetitions.length !== input.rank || repetitions.some((count) => !Number.isInteger(count) || count < 0)) {
+    throw new ShapeError(`tile: give one count >= 0 for each of the ${input.rank} axes of ${formatShape(input.shape)}, got [${repetitions.join(", ")}]`);
   }
   // [a, b] → [1, a, 1, b] → [r, a, s, b] → [r·a, s·b]
-  const spaced = reshape(input, input.shape.flatMap((length) => [1, length]));
-  const repeated = broadcastTo(spaced, input.shape.flatMap((length, axis) => [repetitions[axis]!, length]));
-  return reshape(repeated, input.shape.map((length, axis) => length * repetitions[axis]!));
+  return tidy(() => {
+    const spaced = reshape(input, input.shape.flatMap((length) => [1, length]));
+    const repeated = broadcastTo(spaced, input.shape.flatMap((length, axis) => [repetitions[axis]!, length]));
+    return reshape(repeated, input.shape.map((length, axis) => length * repetitions[axis]!));
+  });
 }
 
 /** Each element repeated `count` times along an axis (PyTorch's repeat_interleave). */
 export function repeat<Device extends DeviceName>(input: Tensor<Device>, count: number, axis: number = 0): Tensor<Device> {
   const position = normalizeAxis("repeat", axis, input.rank);
-  const wide = broadcastTo(expandDims(input, position + 1), input.shape.toSpliced(position + 1, 0, count));
-  return reshape(wide, input.shape.with(position, input.shape[position]! * count));
+  if (!Number.isInteger(count) || count < 0) throw new ShapeError(`repeat: count ${count} must be a whole number >= 0`);
+  return tidy(() => {
+    const wide = broadcastTo(expandDims(input, position + 1), input.shape.toSpliced(position + 1, 0, count));
+    return reshape(wide, input.shape.with(position, input.shape[position]! * count));
+  });
 }
 

@@ -6,8 +6,9 @@ import { formatShape, sameShape } from "../tensor/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { divide, maximum, subtract } from "./binary.ts";
 import { notEqual } from "./compare.ts";
-import { allocateLike, checkDevices } from "./dispatch.ts";
-import { cast, contiguous } from "./materialize.ts";
+import { tidy } from "../tensor/scope.ts";
+import { allocateLike, checkDevices, release } from "./dispatch.ts";
+import { cast, contiguous, prepare } from "./materialize.ts";
 import { mean, sum } from "./reduce.ts";
 import { square } from "./unary.ts";
 
@@ -26,6 +27,7 @@ export interface CrossEntropyOptions {
 
 /**
  * Cross-entropy of integer targets [...] under logits [..., classes], fused from logits (no probabilities are stored).
+ * A target outside the classes gives NaN: checking would mean waiting for the device.
  * @throws ShapeError @throws DtypeError when targets are not integers
  */
 export function crossEntropy<Device extends DeviceName>(
@@ -36,8 +38,8 @@ export function crossEntropy<Device extends DeviceName>(
   }
   if (isFloating(targets.dtype) || targets.dtype === "bool") throw new DtypeError(`crossEntropy: targets are ${targets.dtype}; they have to be integers`);
   checkDevices("crossEntropy", logits, targets);
-  const source = contiguous(cast(logits, "float32"));
-  const ids = contiguous(cast(targets, "int32"));
+  const source = prepare(logits);
+  const ids = prepare(targets, "int32");
   const columns = source.shape.at(-1)!;
   const rows = ids.size;
   const losses = allocateLike(source, targets.shape);
@@ -53,18 +55,29 @@ export function crossEntropy<Device extends DeviceName>(
       return [result];
     });
   }
-  if (reduction === "none") return losses;
+  logSumExp.dispose();
+  release(source, logits);
+  release(ids, targets);
+  return reduction === "none" ? losses : tidy(() => reduceLosses(losses, targets, reduction, ignoreIndex));
+}
+
+/** The sum or mean of losses, which are freed. */
+function reduceLosses<Device extends DeviceName>(losses: Tensor<Device>, targets: Tensor<Device>, reduction: "mean" | "sum", ignoreIndex: number): Tensor<Device> {
   const total = sum(losses);
+  losses.dispose();
   if (reduction === "sum") return total;
-  const counted = sum(cast(notEqual(ids, ignoreIndex), "float32"));
+  const counted = sum(cast(notEqual(targets, ignoreIndex), "float32"));
   return divide(total, maximum(counted, 1));
 }
 
-/** (prediction - target)², averaged by default; shapes broadcast. */
+/** (prediction - target)², averaged by default, in float32; shapes broadcast. */
 export function meanSquaredError<Device extends DeviceName>(
   prediction: Tensor<Device>, target: Tensor<Device>, { reduction = "mean" }: { readonly reduction?: Reduction } = {},
 ): Tensor<Device> {
-  const squares = square(subtract(prediction, target));
-  return reduction === "none" ? squares : reduction === "sum" ? sum(squares) : mean(squares);
+  return tidy(() => {
+    // float16 overflows at 256²: squares are taken in float32.
+    const squares = square(subtract(cast(prediction, "float32"), cast(target, "float32")));
+    return reduction === "none" ? squares : reduction === "sum" ? sum(squares) : mean(squares);
+  });
 }
 

@@ -1,11 +1,10 @@
 import type { Backend, DeviceName } from "../backend/backend.ts";
 import { backendOf } from "../backend/registry.ts";
-import { record } from "../autograd/tape.ts";
-import { recording } from "../autograd/tape.ts";
+import { noGrad, record, recording } from "../autograd/tape.ts";
 import { isFloating, itemSize, type Dtype } from "../tensor/dtype.ts";
 import type { Shape } from "../tensor/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { allocate, allocateLike } from "./dispatch.ts";
+import { allocate, allocateLike, release } from "./dispatch.ts";
 
 /** A tensor of one value with the shape, dtype and device of something else. */
 export function fillLike(like: { readonly shape: Shape; readonly dtype: Dtype; readonly backend: Backend }, value: number): Tensor {
@@ -17,6 +16,11 @@ export function fillLike(like: { readonly shape: Shape; readonly dtype: Dtype; r
 /** The input itself when its elements lie row-major without gaps, else a copy that does. */
 export function contiguous<Device extends DeviceName>(input: Tensor<Device>): Tensor<Device> {
   return input.isContiguous ? input : clone(input);
+}
+
+/** What kernels of contiguous fields take: the input itself when it is contiguous and of `dtype`, else one copy; `release` it afterwards. */
+export function prepare<Device extends DeviceName>(input: Tensor<Device>, dtype: Dtype = "float32"): Tensor<Device> {
+  return contiguous(cast(input, dtype));
 }
 
 /** A contiguous copy. */
@@ -44,11 +48,15 @@ export function cast<Device extends DeviceName>(input: Tensor<Device>, dtype: Dt
  */
 export async function to<Target extends DeviceName>(input: Tensor, device: Target): Promise<Tensor<Target>> {
   if (input.device === device) return input as unknown as Tensor<Target>;
-  const source = contiguous(input);
-  const size = itemSize(input.dtype);
-  const bytes = await source.storage.backend.read(source.buffer, source.offset * size, source.size * size);
-  if (source !== input) source.dispose();
   const target = backendOf(device);
+  const source = noGrad(() => contiguous(input));
+  const size = itemSize(input.dtype);
+  let bytes: Uint8Array;
+  try {
+    bytes = await source.storage.backend.read(source.buffer, source.offset * size, source.size * size);
+  } finally {
+    release(source, input);
+  }
   const output = allocate<Target>(target, input.dtype, input.shape);
   target.write(output.buffer, 0, bytes);
   return output;

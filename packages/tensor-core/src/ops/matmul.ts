@@ -5,8 +5,9 @@ import { promoteDtypes } from "../tensor/dtype.ts";
 import { QuantizedTensor } from "../tensor/quantized.ts";
 import { broadcastShapes, formatShape, sameShape, sizeOf, type Shape } from "../tensor/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { allocateLike, checkDevices, shareView } from "./dispatch.ts";
-import { cast, contiguous } from "./materialize.ts";
+import { tidy } from "../tensor/scope.ts";
+import { allocateLike, checkDevices, release, shareView } from "./dispatch.ts";
+import { cast, contiguous, prepare } from "./materialize.ts";
 import { reduceRaw, sumToShape } from "./raw.ts";
 import { gelu, geluTanh, relu, silu } from "./unary.ts";
 import { expandDims, reshape, squeeze } from "./views.ts";
@@ -57,22 +58,30 @@ function transposeView(input: Tensor): Tensor {
 }
 
 /**
- * Matrix product over the last two axes, batch axes broadcast; a one-axis operand is a row (left) or column (right) vector, as in NumPy.
+ * Matrix product over the last two axes, batch axes broadcast, computed in float32 (integers give int32, exact to 2^24); a one-axis operand is a row (left) or column (right) vector, as in NumPy.
  * Transposed operands cost nothing: transposes are views and kernels read any strides.
  * @throws ShapeError `matmul: inner dimensions differ, [4, 8] × [7, 3]`
  */
 export function matmul<Device extends DeviceName>(a: Tensor<Device>, b: Tensor<Device>): Tensor<Device> {
   if (a.rank === 0 || b.rank === 0) throw new ShapeError(`matmul: scalars have no axes to multiply over, ${formatShape(a.shape)} × ${formatShape(b.shape)}`);
-  if (a.rank === 1) return squeeze(matmul(expandDims(a, 0), b), -2);
-  if (b.rank === 1) return squeeze(matmul(a, expandDims(b, 1)), -1);
-  if (a.shape.at(-1) !== b.shape.at(-2)) throw new ShapeError(`matmul: inner dimensions differ, ${formatShape(a.shape)} × ${formatShape(b.shape)}`);
+  if (a.shape.at(-1) !== b.shape.at(b.rank === 1 ? -1 : -2)) {
+    throw new ShapeError(`matmul: inner dimensions differ, ${formatShape(a.shape)} × ${formatShape(b.shape)}`);
+  }
+  if (a.rank === 1) return tidy(() => squeeze(matmul(expandDims(a, 0), b), -2));
+  if (b.rank === 1) return tidy(() => squeeze(matmul(a, expandDims(b, 1)), -1));
+  broadcastShapes("matmul", a.shape.slice(0, -2), b.shape.slice(0, -2));
   checkDevices("matmul", a as unknown as Tensor, b as unknown as Tensor);
   const dtype = promoteDtypes(a.dtype, b.dtype);
   const left = cast(a, "float32");
   const right = b.dtype === "float16" && !isRecorded([b as unknown as Tensor]) ? b : cast(b, "float32");
   const output = matmulRaw(left, right);
   if (recording.tape !== undefined) recordMatmul(left as unknown as Tensor, right as unknown as Tensor, output as unknown as Tensor);
-  return dtype === "float32" ? output : cast(output, dtype === "float16" ? "float16" : "int32");
+  release(left as unknown as Tensor, a as unknown as Tensor);
+  release(right as unknown as Tensor, b as unknown as Tensor);
+  if (dtype === "float32") return output;
+  const result = cast(output, dtype === "float16" ? "float16" : "int32");
+  output.dispose();
+  return result;
 }
 
 function recordMatmul(a: Tensor, b: Tensor, output: Tensor): void {
@@ -125,8 +134,8 @@ export function linear<Device extends DeviceName>(
     throw new DtypeError(`linear: weight dtype ${weight.dtype} is not supported; use float32, float16 or a QuantizedTensor`);
   }
   checkDevices("linear", input as unknown as Tensor, (quantized ? weight.values : weight) as unknown as Tensor, bias as unknown as Tensor | undefined);
-  const source = contiguous(cast(input, "float32"));
-  const addend = bias && contiguous(cast(bias, "float32"));
+  const source = prepare(input);
+  const addend = bias && prepare(bias);
   const parameter = quantized ? undefined : (weight as unknown as Tensor);
   const recorded = recording.tape !== undefined && isRecorded([source as unknown as Tensor, parameter, addend as unknown as Tensor | undefined]);
   const output = allocateLike(source, [...source.shape.slice(0, -1), outputs]);
@@ -138,8 +147,13 @@ export function linear<Device extends DeviceName>(
     bias: addend,
     activation: recorded ? undefined : activation,
   });
+  if (recorded) {
+    recordLinear(source as unknown as Tensor, weight as unknown as Tensor | QuantizedTensor, addend as unknown as Tensor | undefined, output as unknown as Tensor);
+  }
+  release(source as unknown as Tensor, input as unknown as Tensor);
+  release(addend as unknown as Tensor | undefined, bias as unknown as Tensor | undefined);
   if (!recorded) return output;
-  recordLinear(source as unknown as Tensor, weight as unknown as Tensor | QuantizedTensor, addend as unknown as Tensor | undefined, output as unknown as Tensor);
+  // While recording, a scope is open that frees the product once the activation has what it needs.
   return activation ? activations[activation](output) : output;
 }
 
@@ -175,5 +189,5 @@ export function dot<Device extends DeviceName>(a: Tensor<Device>, b: Tensor<Devi
 /** All products of the elements of two vectors: [m] and [n] give [m, n]. @throws ShapeError */
 export function outer<Device extends DeviceName>(a: Tensor<Device>, b: Tensor<Device>): Tensor<Device> {
   if (a.rank !== 1 || b.rank !== 1) throw new ShapeError(`outer: takes two vectors, got ${formatShape(a.shape)} and ${formatShape(b.shape)}`);
-  return matmul(expandDims(a, 1), expandDims(b, 0));
+  return tidy(() => matmul(expandDims(a, 1), expandDims(b, 0)));
 }

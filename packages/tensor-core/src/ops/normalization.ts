@@ -3,11 +3,14 @@ import { ShapeError } from "../errors.ts";
 import { record, recording } from "../autograd/tape.ts";
 import { broadcastShapes, formatShape, sameShape } from "../tensor/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { allocateLike, broadcastView, checkDevices } from "./dispatch.ts";
-import { cast, contiguous } from "./materialize.ts";
-import { sumToShape } from "./raw.ts";
+import { tidy } from "../tensor/scope.ts";
+import { allocateLike, broadcastView, checkDevices, release } from "./dispatch.ts";
+import { cast, contiguous, prepare } from "./materialize.ts";
+import { scalarRaw, sumToShape } from "./raw.ts";
 import { permute } from "./views.ts";
 import { normalizeAxis } from "../tensor/shape.ts";
+
+// Everything here computes in float32 and returns float32, also for float16.
 
 /** Options of `softmax` and `logSoftmax`. */
 export interface SoftmaxOptions<Device extends DeviceName> {
@@ -30,15 +33,15 @@ function softmaxRows<Device extends DeviceName>(
     if (mask !== undefined) throw new ShapeError(`${name}: a mask needs the last axis; permute the input first`);
     const order = input.shape.map((_, i) => i);
     [order[position], order[order.length - 1]] = [order.length - 1, position];
-    return permute(softmaxRows(permute(input, order), -1, { scale }, logarithm), order);
+    return tidy(() => permute(softmaxRows(permute(input, order), -1, { scale }, logarithm), order));
   }
-  const source = contiguous(cast(input, "float32"));
   if (mask !== undefined) {
-    checkDevices(name, source, mask);
-    if (!sameShape(broadcastShapes(name, source.shape, mask.shape), source.shape)) {
-      throw new ShapeError(`${name}: mask ${formatShape(mask.shape)} does not broadcast to the input ${formatShape(source.shape)}`);
+    checkDevices(name, input, mask);
+    if (!sameShape(broadcastShapes(name, input.shape, mask.shape), input.shape)) {
+      throw new ShapeError(`${name}: mask ${formatShape(mask.shape)} does not broadcast to the input ${formatShape(input.shape)}`);
     }
   }
+  const source = prepare(input);
   const addend = mask && cast(mask, "float32");
   const output = allocateLike(source);
   const columns = source.shape.at(-1)!;
@@ -49,13 +52,18 @@ function softmaxRows<Device extends DeviceName>(
     const maskShape = addend?.shape;
     record(name, [source, addend], output, [output], ([gradient], [saved], needs) => {
       const result = allocateLike(saved!);
+      const common = { gradient: contiguous(gradient!), output: saved!, result, rows, columns, logarithm };
+      if (!needs(1)) {
+        kernels.softmaxGradient({ ...common, scale });
+        return [result, undefined];
+      }
       // The gradient before scaling is the mask's; scaling it again gives the input's.
-      kernels.softmaxGradient({ gradient: contiguous(gradient!), output: saved!, result, rows, columns, scale: 1, logarithm });
-      const scaled = allocateLike(saved!);
-      kernels.binaryScalar({ operation: "multiply", a: result, scalar: scale, reversed: false, output: scaled });
-      return [scaled, needs(1) ? sumToShape(result, maskShape!) : undefined];
+      kernels.softmaxGradient({ ...common, scale: 1 });
+      return [scalarRaw("multiply", result, scale), sumToShape(result, maskShape!)];
     });
   }
+  release(source, input);
+  release(addend, mask);
   return output;
 }
 
@@ -92,8 +100,8 @@ export interface NormOptions<Device extends DeviceName> {
 /** x / sqrt(mean(x²) + ε) · weight over the last axis (Zhang & Sennrich 2019). @throws ShapeError */
 export function rmsNorm<Device extends DeviceName>(input: Tensor<Device>, { weight, epsilon = 1e-5 }: NormOptions<Device> = {}): Tensor<Device> {
   const columns = checkFeatures("rmsNorm", input, weight);
-  const source = contiguous(cast(input, "float32"));
-  const gain = weight && contiguous(cast(weight, "float32"));
+  const source = prepare(input);
+  const gain = weight && prepare(weight);
   const rows = rowsOf(source, columns);
   const output = allocateLike(source);
   const rstd = allocateLike(source, [rows]);
@@ -110,6 +118,9 @@ export function rmsNorm<Device extends DeviceName>(input: Tensor<Device>, { weig
       return [inputGradient, weightGradient];
     });
   }
+  rstd.dispose();
+  release(source, input);
+  release(gain, weight);
   return output;
 }
 
@@ -118,9 +129,9 @@ export function layerNorm<Device extends DeviceName>(
   input: Tensor<Device>, { weight, bias, epsilon = 1e-5 }: NormOptions<Device> & { readonly bias?: Tensor<Device> | undefined } = {},
 ): Tensor<Device> {
   const columns = checkFeatures("layerNorm", input, weight, bias);
-  const source = contiguous(cast(input, "float32"));
-  const gain = weight && contiguous(cast(weight, "float32"));
-  const shift = bias && contiguous(cast(bias, "float32"));
+  const source = prepare(input);
+  const gain = weight && prepare(weight);
+  const shift = bias && prepare(bias);
   const rows = rowsOf(source, columns);
   const output = allocateLike(source);
   const mean = allocateLike(source, [rows]);
@@ -140,5 +151,10 @@ export function layerNorm<Device extends DeviceName>(
       return [inputGradient, weightGradient, biasGradient];
     });
   }
+  mean.dispose();
+  rstd.dispose();
+  release(source, input);
+  release(gain, weight);
+  release(shift, bias);
   return output;
 }

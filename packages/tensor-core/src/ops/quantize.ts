@@ -8,7 +8,7 @@ import { data } from "./reading.ts";
 
 /**
  * Rounds a weight matrix [outputs, inputs] to groups along its inputs: `int8` symmetric (scale = largest magnitude / 127), `uint4` from minimum to maximum in 15 steps.
- * @throws ShapeError unless the matrix has two axes and groupSize divides its inputs
+ * @throws ShapeError unless the matrix has two axes and groupSize is a multiple of 8 that divides its inputs
  */
 export async function quantize<Device extends DeviceName>(
   weight: Tensor<Device>,
@@ -16,9 +16,11 @@ export async function quantize<Device extends DeviceName>(
 ): Promise<QuantizedTensor<Device>> {
   if (weight.rank !== 2) throw new ShapeError(`quantize: weights have two axes [outputs, inputs], got ${formatShape(weight.shape)}`);
   const [outputs, inputs] = weight.shape as [number, number];
+  if (!Number.isInteger(groupSize) || groupSize < 8 || groupSize % 8 !== 0 || inputs % groupSize !== 0) {
+    throw new ShapeError(`quantize: group size ${groupSize} must be a multiple of 8 that divides the ${inputs} inputs of ${formatShape(weight.shape)}`);
+  }
   const source = (await data(weight as unknown as Tensor, "float32")) as Float32Array;
   const groups = source.length / groupSize;
-  if (!Number.isInteger(inputs / groupSize)) throw new ShapeError(`quantize: group size ${groupSize} does not divide the ${inputs} inputs of ${formatShape(weight.shape)}`);
   const scales = new Float32Array(groups);
   const minimums = format === "uint4" ? new Float32Array(groups) : undefined;
   const codes = new Int8Array(source.length);
@@ -30,7 +32,9 @@ export async function quantize<Device extends DeviceName>(
     const scale = Math.fround(minimums ? (high - low) / 15 : Math.max(-low, high) / 127);
     scales[group] = scale;
     if (minimums) minimums[group] = base;
-    for (let i = 0; i < groupSize; i++) codes[group * groupSize + i] = scale === 0 ? 0 : Math.round((part[i]! - base) / scale);
+    // Scales at the edge of float32 are rounded coarsely: codes past the end are cut.
+    const largest = minimums ? 15 : 127;
+    for (let i = 0; i < groupSize; i++) codes[group * groupSize + i] = scale === 0 ? 0 : Math.max(-largest, Math.min(largest, Math.round((part[i]! - base) / scale)));
   }
   const device = weight.device;
   const shape = [outputs, inputs] as const;

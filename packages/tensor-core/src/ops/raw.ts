@@ -1,5 +1,6 @@
 /** Kernel calls without dtype rules or recording: what backward functions are written with. */
 import type { BinaryOperation, CompareOperation, ReduceOperation, UnaryOperation } from "../backend/backend.ts";
+import type { Dtype } from "../tensor/dtype.ts";
 import { broadcastShapes, broadcastStrides, contiguousStrides, sameShape, type Shape } from "../tensor/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { allocateLike, broadcastView, shareView } from "./dispatch.ts";
@@ -30,10 +31,12 @@ export function compareRaw(operation: CompareOperation, a: Tensor, b: Tensor): T
   return output;
 }
 
-/** `where` at the shape of `condition`. */
+/** `where`, all three broadcast. */
 export function selectRaw(condition: Tensor, a: Tensor, b: Tensor): Tensor {
-  const output = allocateLike(b, condition.shape);
-  b.storage.backend.kernels.where({ condition, a: broadcastView(a, condition.shape), b: broadcastView(b, condition.shape), output });
+  const shape = broadcastShapes("where", condition.shape, broadcastShapes("where", a.shape, b.shape));
+  const output = allocateLike(b, shape);
+  const views = { condition: broadcastView(condition, shape), a: broadcastView(a, shape), b: broadcastView(b, shape) };
+  b.storage.backend.kernels.where({ ...views, output });
   return output;
 }
 
@@ -44,13 +47,21 @@ export function reduceRaw(operation: ReduceOperation, input: Tensor, axes: reado
   return output;
 }
 
-/** The transpose of broadcasting: sums over the axes that were repeated. */
+/** The transpose of broadcasting: sums over the axes that were repeated. Like every function here it leaves temporaries to the scope of the backward step. */
 export function sumToShape(gradient: Tensor, shape: Shape): Tensor {
   if (sameShape(gradient.shape, shape)) return gradient;
   const missing = gradient.rank - shape.length;
   const axes = gradient.shape.flatMap((length, axis) => (axis < missing || (shape[axis - missing] === 1 && length !== 1) ? [axis] : []));
-  const sum = axes.length === 0 ? gradient : reduceRaw("sum", gradient, axes);
+  const sum = convertRaw(reduceRaw("sum", convertRaw(gradient, "float32"), axes), gradient.dtype);
   return shareView(sum, shape, contiguousStrides(shape));
+}
+
+/** `cast`, unrecorded. */
+export function convertRaw(input: Tensor, dtype: Dtype): Tensor {
+  if (input.dtype === dtype) return input;
+  const output = allocateLike(input, input.shape, dtype);
+  input.storage.backend.kernels.copy({ input, output });
+  return output;
 }
 
 /** A broadcast view. */

@@ -2,25 +2,26 @@ import type { HostDeviceName, DeviceName } from "../backend/backend.ts";
 import { DeviceError, ShapeError } from "../errors.ts";
 import { itemSize, viewTypedArray, type Dtype, type TypedArray } from "../tensor/dtype.ts";
 import { formatShape } from "../tensor/shape.ts";
-import { tidy } from "../tensor/scope.ts";
 import type { NestedArray, Tensor } from "../tensor/tensor.ts";
-import { noGrad } from "../autograd/gradients.ts";
-import { cast, contiguous } from "./materialize.ts";
+import { noGrad } from "../autograd/tape.ts";
+import { release } from "./dispatch.ts";
+import { prepare } from "./materialize.ts";
 
 /** The tensor as it is read out: contiguous, of the wanted dtype, float16 as float32 unless asked for. */
 function readable(input: Tensor, dtype: Dtype | undefined): Tensor {
-  const wanted = dtype ?? (input.dtype === "float16" ? "float32" : input.dtype);
-  return noGrad(() => tidy(() => contiguous(cast(input, wanted))));
+  return noGrad(() => prepare(input, dtype ?? (input.dtype === "float16" ? "float32" : input.dtype)));
 }
 
 /** The elements in row-major order, copied to the host. See `Tensor.data`. */
 export async function data(input: Tensor, dtype?: Dtype): Promise<TypedArray> {
   const source = readable(input, dtype);
   const size = itemSize(source.dtype);
-  const bytes = await source.storage.backend.read(source.buffer, source.offset * size, source.size * size);
-  const result = viewTypedArray(source.dtype, bytes.buffer, bytes.byteOffset, source.size);
-  if (source !== input) source.dispose();
-  return result;
+  try {
+    const bytes = await source.storage.backend.read(source.buffer, source.offset * size, source.size * size);
+    return viewTypedArray(source.dtype, bytes.buffer, bytes.byteOffset, source.size);
+  } finally {
+    release(source, input);
+  }
 }
 
 /** As `data`, at once, on devices whose memory the host reads. @throws DeviceError on others (plain JavaScript callers; the type forbids it) */
@@ -30,9 +31,8 @@ export function dataSync(input: Tensor<HostDeviceName>, dtype?: Dtype): TypedArr
   const source = readable(input as unknown as Tensor, dtype);
   const size = itemSize(source.dtype);
   const bytes = backend.readSync(source.buffer, source.offset * size, source.size * size);
-  const result = viewTypedArray(source.dtype, bytes.buffer, bytes.byteOffset, source.size);
-  if ((source as unknown) !== input) source.dispose();
-  return result;
+  release(source, input as unknown as Tensor);
+  return viewTypedArray(source.dtype, bytes.buffer, bytes.byteOffset, source.size);
 }
 
 /** The only element. @throws ShapeError when there are more */

@@ -2,10 +2,11 @@ import type { DeviceName, ReduceOperation } from "../backend/backend.ts";
 import { ShapeError } from "../errors.ts";
 import { record, recording } from "../autograd/tape.ts";
 import { isFloating, type Dtype } from "../tensor/dtype.ts";
-import { formatShape, normalizeAxes, normalizeAxis, sizeOf } from "../tensor/shape.ts";
+import { tidy } from "../tensor/scope.ts";
+import { formatShape, normalizeAxes, normalizeAxis, sizeOf, type Shape } from "../tensor/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { allocateLike } from "./dispatch.ts";
-import { cast, contiguous } from "./materialize.ts";
+import { allocateLike, release } from "./dispatch.ts";
+import { cast, contiguous, prepare } from "./materialize.ts";
 import { add, multiply, subtract } from "./binary.ts";
 import { binaryRaw, compareRaw, expandRaw, reduceRaw, restoreAxes, scalarRaw } from "./raw.ts";
 import { exp, log, sqrt, square } from "./unary.ts";
@@ -36,11 +37,31 @@ function reduce<Device extends DeviceName>(operation: ReduceOperation, input: Te
   }
   const source = cast(input, workingDtype(operation, input.dtype));
   const kept = input.shape.filter((_, i) => !axes.includes(i));
-  const output = allocateLike(source, kept);
+  let output = allocateLike(source, kept);
   source.storage.backend.kernels.reduce({ operation, input: source, axes, output });
   if (recording.tape !== undefined && source.dtype === "float32") recordReduce(operation, source, axes, output);
-  const result = input.dtype === "float16" ? cast(output, "float16") : output;
-  return keepdims ? reshape(result, input.shape.map((length, i) => (axes.includes(i) ? 1 : length))) : result;
+  release(source, input);
+  if (input.dtype === "float16" && output.dtype === "float32") output = replaced(output, cast(output, "float16"));
+  return keepdims ? replaced(output, reshape(output, keptShape(input.shape, axes))) : output;
+}
+
+/** `next`, which `previous` led to and is freed. */
+function replaced<Device extends DeviceName>(previous: Tensor<Device>, next: Tensor<Device>): Tensor<Device> {
+  release(previous, next);
+  return next;
+}
+
+/** Reduced axes with length 1. */
+function keptShape(shape: Shape, axes: readonly number[]): Shape {
+  return shape.map((length, i) => (axes.includes(i) ? 1 : length));
+}
+
+/** Runs `compute` on the input in float32 and frees its temporaries; float16 comes back as float16. */
+function inFloat32<Device extends DeviceName>(input: Tensor<Device>, compute: (source: Tensor<Device>) => Tensor<Device>): Tensor<Device> {
+  return tidy(() => {
+    const output = compute(cast(input, "float32"));
+    return input.dtype === "float16" ? cast(output, "float16") : output;
+  });
 }
 
 function recordReduce(operation: ReduceOperation, input: Tensor, axes: readonly number[], output: Tensor): void {
@@ -141,48 +162,53 @@ export function variance<Device extends DeviceName>(
 ): Tensor<Device> {
   const axes = normalizeAxes("variance", axis, input.rank);
   const count = sizeOf(axes.map((reduced) => input.shape[reduced]!));
-  const squares = square(subtract(input, mean(input, axes, { keepdims: true })));
-  return multiply(sum(squares, axes, { keepdims }), 1 / (count - correction));
+  return inFloat32(input, (source) => {
+    const squares = square(subtract(source, mean(source, axes, { keepdims: true })));
+    return multiply(sum(squares, axes, { keepdims }), 1 / (count - correction));
+  });
 }
 
 /** Square root of `variance`. */
 export function standardDeviation<Device extends DeviceName>(
   input: Tensor<Device>, axis?: Axes, options: ReduceOptions & { readonly correction?: number } = {},
 ): Tensor<Device> {
-  return sqrt(variance(input, axis, options));
+  return inFloat32(input, (source) => sqrt(variance(source, axis, options)));
 }
 
 /** Euclidean (Frobenius) norm over axes. */
 export function norm<Device extends DeviceName>(input: Tensor<Device>, axis?: Axes, options: ReduceOptions = {}): Tensor<Device> {
-  return sqrt(sum(square(input), axis, options));
+  return inFloat32(input, (source) => sqrt(sum(square(source), axis, options)));
 }
 
 /** log Σ exp(x) over axes, without overflow. */
 export function logSumExp<Device extends DeviceName>(input: Tensor<Device>, axis?: Axes, { keepdims = false }: ReduceOptions = {}): Tensor<Device> {
   const axes = normalizeAxes("logSumExp", axis, input.rank);
-  // An infinite shift would turn a row of -Infinity into NaN: shift only by finite maxima. The shift is a constant to the gradient.
-  const shift = shiftOf(input, axes);
-  const total = log(sum(exp(subtract(input, shift)), axes, { keepdims: true }));
-  const shifted = add(total, shift);
-  return keepdims ? shifted : reshape(shifted, input.shape.filter((_, i) => !axes.includes(i)));
+  return inFloat32(input, (source) => {
+    // An infinite shift would turn a row of -Infinity into NaN: shift only by finite maxima. The shift is a constant to the gradient.
+    const shift = shiftOf(source, axes);
+    const total = log(sum(exp(subtract(source, shift)), axes, { keepdims: true }));
+    const shifted = add(total, shift);
+    return keepdims ? shifted : reshape(shifted, source.shape.filter((_, i) => !axes.includes(i)));
+  });
 }
 
 function shiftOf<Device extends DeviceName>(input: Tensor<Device>, axes: readonly number[]): Tensor<Device> {
-  const kept = input.shape.map((length, i) => (axes.includes(i) ? 1 : length));
-  const largest = reduceRaw("maximum", cast(input, "float32"), axes);
+  const largest = reduceRaw("maximum", input, axes);
   const limited = scalarRaw("minimum", scalarRaw("maximum", largest, -3.4e38), 3.4e38);
-  return reshape(limited, kept) as unknown as Tensor<Device>;
+  return reshape(limited, keptShape(input.shape, axes)) as unknown as Tensor<Device>;
 }
 
 function argReduce<Device extends DeviceName>(operation: "argmax" | "argmin", input: Tensor<Device>, axis: number | undefined): Tensor<Device> {
-  const source = contiguous(cast(axis === undefined ? reshape(input, [input.size]) : input, isFloating(input.dtype) ? "float32" : "int32"));
+  const shape = axis === undefined ? [input.size] : input.shape;
   const position = axis === undefined ? 0 : normalizeAxis(operation, axis, input.rank);
-  const size = source.shape[position]!;
+  const size = shape[position]!;
   if (size === 0) throw new ShapeError(`${operation}: axis ${position} of ${formatShape(input.shape)} is empty; nothing has no extreme`);
-  const output = allocateLike(source, source.shape.toSpliced(position, 1), "int32");
-  const outer = sizeOf(source.shape.slice(0, position));
-  const inner = sizeOf(source.shape.slice(position + 1));
+  const source = prepare(input, isFloating(input.dtype) ? "float32" : "int32");
+  const output = allocateLike(source, shape.toSpliced(position, 1), "int32");
+  const outer = sizeOf(shape.slice(0, position));
+  const inner = sizeOf(shape.slice(position + 1));
   source.storage.backend.kernels.argReduce({ operation, input: source, output, outer, size, inner });
+  release(source, input);
   return output;
 }
 
@@ -196,15 +222,16 @@ export function argmin<Device extends DeviceName>(input: Tensor<Device>, axis?: 
   return argReduce("argmin", input, axis);
 }
 
-/** Running sum along an axis; `reverse` runs from the end. */
+/** Running sum along an axis; `reverse` runs from the end. bool and small integers are summed in int32. */
 export function cumsum<Device extends DeviceName>(input: Tensor<Device>, axis: number = -1, { reverse = false }: { readonly reverse?: boolean } = {}): Tensor<Device> {
   const position = normalizeAxis("cumsum", axis, input.rank);
-  const source = contiguous(cast(input, isFloating(input.dtype) ? "float32" : "int32"));
+  const source = prepare(input, isFloating(input.dtype) ? "float32" : "int32");
   const output = allocateLike(source);
   const size = source.shape[position]!;
   const inner = sizeOf(source.shape.slice(position + 1));
   const outer = sizeOf(source.shape.slice(0, position));
   source.storage.backend.kernels.cumulative({ operation: "sum", input: source, output, outer, size, inner, reverse });
   if (recording.tape !== undefined) record("cumsum", [source], output, [], ([gradient]) => [cumsum(gradient!, position, { reverse: !reverse })]);
-  return output;
+  release(source, input);
+  return input.dtype === "float16" ? replaced(output, cast(output, "float16")) : output;
 }

@@ -3,13 +3,14 @@ import { ShapeError } from "../errors.ts";
 import { record, recording } from "../autograd/tape.ts";
 import { formatShape, sameShape, type Shape } from "../tensor/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { allocateLike, checkDevices } from "./dispatch.ts";
-import { cast, contiguous } from "./materialize.ts";
+import { allocateLike, checkDevices, release } from "./dispatch.ts";
+import { contiguous, prepare } from "./materialize.ts";
 
-function prepared<Device extends DeviceName>(input: Tensor<Device>): Tensor<Device>;
-function prepared<Device extends DeviceName>(input: Tensor<Device> | undefined): Tensor<Device> | undefined;
-function prepared<Device extends DeviceName>(input: Tensor<Device> | undefined): Tensor<Device> | undefined {
-  return input && contiguous(cast(input, "float32"));
+/** Frees what was prepared from `given`, name by name. */
+function releaseAll<Prepared extends Readonly<Record<string, Tensor | undefined>>>(
+  prepared: Prepared, given: { readonly [Name in keyof Prepared]?: Tensor | undefined },
+): void {
+  for (const name of Object.keys(prepared)) release(prepared[name], given[name]);
 }
 
 function expectShape(operation: string, name: string, input: Tensor | undefined, shape: Shape): void {
@@ -52,7 +53,7 @@ export function causalConv1d<Device extends DeviceName>(
   expectShape("causalConv1d", "bias", bias, [channels]);
   expectShape("causalConv1d", "initialState", initialState, [batch, width - 1, channels]);
   checkDevices("causalConv1d", input, weight, bias, initialState);
-  const tensors = { input: prepared(input), weight: prepared(weight), bias: prepared(bias), initialState: prepared(initialState) };
+  const tensors = { input: prepare(input), weight: prepare(weight), bias: bias && prepare(bias), initialState: initialState && prepare(initialState) };
   const dimensions = { batch, sequence, channels, width, silu };
   const output = allocateLike(tensors.input);
   const { kernels } = input.storage.backend;
@@ -72,6 +73,7 @@ export function causalConv1d<Device extends DeviceName>(
       return [inputGradient, weightGradient, biasGradient, initialStateGradient];
     });
   }
+  releaseAll(tensors, { input, weight, bias, initialState });
   return output;
 }
 
@@ -123,9 +125,10 @@ export function selectiveScan<Device extends DeviceName>(inputs: SelectiveScanIn
   expectShape("selectiveScan", "skip", inputs.skip, [channels]);
   expectShape("selectiveScan", "initialState", inputs.initialState, [batch, channels, stateSize]);
   checkDevices("selectiveScan", input, inputs.delta, stateMatrix, inputs.inputMatrix, inputs.outputMatrix, inputs.skip, inputs.initialState);
+  const { skip, initialState } = inputs;
   const tensors = {
-    input: prepared(input), delta: prepared(inputs.delta), stateMatrix: prepared(stateMatrix), inputMatrix: prepared(inputs.inputMatrix),
-    outputMatrix: prepared(inputs.outputMatrix), skip: prepared(inputs.skip), initialState: prepared(inputs.initialState),
+    input: prepare(input), delta: prepare(inputs.delta), stateMatrix: prepare(stateMatrix), inputMatrix: prepare(inputs.inputMatrix),
+    outputMatrix: prepare(inputs.outputMatrix), skip: skip && prepare(skip), initialState: initialState && prepare(initialState),
   };
   const dimensions = { batch, sequence, channels, stateSize, deltaSoftplus };
   const output = allocateLike(tensors.input);
@@ -161,5 +164,6 @@ export function selectiveScan<Device extends DeviceName>(inputs: SelectiveScanIn
       ];
     });
   }
+  releaseAll(tensors, inputs);
   return { output, finalState };
 }

@@ -2,7 +2,7 @@ import type { DeviceName, UnaryOperation, UnaryPredicate } from "../backend/back
 import { record, recording } from "../autograd/tape.ts";
 import { isFloating } from "../tensor/dtype.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { allocateLike } from "./dispatch.ts";
+import { allocateLike, release } from "./dispatch.ts";
 import { cast, clone, contiguous, fillLike } from "./materialize.ts";
 
 /** Defined on int32 as well. */
@@ -28,13 +28,18 @@ function unary<Device extends DeviceName>(operation: UnaryOperation, input: Tens
       return [result];
     });
   }
-  return input.dtype === "float16" ? cast(output, "float16") : output;
+  release(source, input);
+  if (input.dtype !== "float16") return output;
+  const result = cast(output, "float16");
+  output.dispose();
+  return result;
 }
 
 function predicate<Device extends DeviceName>(operation: UnaryPredicate, input: Tensor<Device>): Tensor<Device> {
   const source = input.dtype === "float32" || input.dtype === "int32" ? input : cast(input, isFloating(input.dtype) ? "float32" : "int32");
   const output = allocateLike(source, source.shape, "bool");
   source.storage.backend.kernels.predicate({ operation, input: source, output });
+  release(source, input);
   return output;
 }
 

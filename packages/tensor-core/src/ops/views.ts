@@ -1,28 +1,29 @@
 import type { DeviceName } from "../backend/backend.ts";
 import { IndexError, ShapeError } from "../errors.ts";
-import { record, recording } from "../autograd/tape.ts";
+import { noGrad, record, recording } from "../autograd/tape.ts";
 import { broadcastStrides, checkShape, contiguousStrides, formatShape, normalizeAxes, normalizeAxis, sameShape, sizeOf, type Shape } from "../tensor/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { markWritten, shareView } from "./dispatch.ts";
-import { clone, fillLike } from "./materialize.ts";
+import { checkDevices, markWritten, release, shareView } from "./dispatch.ts";
+import { clone, contiguous, fillLike } from "./materialize.ts";
 import { sumToShape } from "./raw.ts";
 
 /** Another shape with the same elements in order; one length may be -1. A view when the data is contiguous, else a copy. @throws ShapeError */
 export function reshape<Device extends DeviceName>(input: Tensor<Device>, shape: Shape): Tensor<Device> {
   const target = resolveShape(input, shape);
   if (sameShape(target, input.shape)) return shareRecorded(input, input.shape, input.strides, input.offset);
-  const source = input.isContiguous ? input : clone(input);
+  const source = contiguous(input);
   const output = shareView(source, target, contiguousStrides(target));
   if (recording.tape !== undefined) {
     const original = input.shape;
     record("reshape", [source], output, [], ([gradient]) => [reshape(gradient!, original)]);
   }
+  release(source, input);
   return output;
 }
 
 function resolveShape(input: Tensor, shape: Shape): Shape {
   const unknown = shape.indexOf(-1);
-  let target = shape;
+  let target: Shape = [...shape];
   if (unknown >= 0) {
     const known = shape.reduce((product, length, axis) => (axis === unknown ? product : product * length), 1);
     target = shape.map((length, axis) => (axis === unknown ? (known === 0 ? 0 : input.size / known) : length));
@@ -93,11 +94,12 @@ export function squeeze<Device extends DeviceName>(input: Tensor<Device>, axes?:
 /** Repeats axes of length 1 (and missing leading axes) to fill `shape`. A view. @throws ShapeError */
 export function broadcastTo<Device extends DeviceName>(input: Tensor<Device>, shape: Shape): Tensor<Device> {
   checkShape("broadcastTo", shape);
+  const target = [...shape];
   const missing = shape.length - input.rank;
   if (missing < 0 || input.shape.some((length, axis) => length !== 1 && length !== shape[axis + missing])) {
     throw new ShapeError(`broadcastTo: ${formatShape(input.shape)} does not broadcast to ${formatShape(shape)}`);
   }
-  const output = shareView(input, shape, broadcastStrides(input.shape, input.strides, shape));
+  const output = shareView(input, target, broadcastStrides(input.shape, input.strides, target));
   if (recording.tape !== undefined) {
     const original = input.shape;
     record("broadcastTo", [input], output, [], ([gradient]) => [sumToShape(gradient!, original)]);
@@ -132,6 +134,11 @@ function resolveSlice(operation: string, input: Tensor, index: readonly SliceInd
       return;
     }
     const [from, to, step = 1] = part ?? [];
+    for (const bound of [from, to]) {
+      if (typeof bound === "number" && !Number.isInteger(bound) && Math.abs(bound) !== Infinity) {
+        throw new IndexError(`${operation}: bound ${bound} on axis ${axis} is no integer`);
+      }
+    }
     if (!Number.isInteger(step) || step < 1) throw new IndexError(`${operation}: step ${step} on axis ${axis}; steps are positive integers, use flip() to reverse`);
     const clampIndex = (value: number): number => Math.min(length, Math.max(0, value < 0 ? value + length : value));
     const start = clampIndex(from ?? 0);
@@ -140,7 +147,8 @@ function resolveSlice(operation: string, input: Tensor, index: readonly SliceInd
     strides.push(stride * step);
     offset += start * stride;
   });
-  return { shape, strides, offset };
+  // An empty part has no first element; its offset stays where memory is.
+  return { shape, strides, offset: sizeOf(shape) === 0 ? input.offset : offset };
 }
 
 /**
@@ -163,10 +171,14 @@ export function slice<Device extends DeviceName>(input: Tensor<Device>, ...index
 
 /**
  * Writes `value` (broadcast, converted) into part of `target`, in place: NumPy's `target[index] = value`. Not differentiable: gradients do not see the write.
- * @throws IndexError @throws ShapeError
+ * @throws IndexError @throws ShapeError @throws DeviceError
  */
 export function assign(target: Tensor, value: Tensor, ...index: readonly SliceIndex[]): void {
   const { shape, strides, offset } = resolveSlice("assign", target, index);
+  checkDevices("assign", target, value);
+  if (strides.some((stride, axis) => stride === 0 && shape[axis]! > 1)) {
+    throw new ShapeError(`assign: the target ${formatShape(target.shape)} is a broadcast view whose elements share memory; clone() it first`);
+  }
   const missing = shape.length - value.rank;
   if (missing < 0 || value.shape.some((length, axis) => length !== 1 && length !== shape[axis + missing])) {
     throw new ShapeError(`assign: ${formatShape(value.shape)} does not broadcast to the indexed part ${formatShape(shape)}`);
@@ -176,7 +188,7 @@ export function assign(target: Tensor, value: Tensor, ...index: readonly SliceIn
   // Kernels may not read what they write: a value that shares the target's memory is copied first.
   if (value.storage !== target.storage) target.storage.backend.kernels.copy({ input, output });
   else {
-    const copy = clone(value);
+    const copy = noGrad(() => clone(value));
     target.storage.backend.kernels.copy({ input: { ...input, buffer: copy.buffer, strides: broadcastStrides(copy.shape, copy.strides, shape), offset: 0 }, output });
     copy.dispose();
   }
@@ -187,6 +199,9 @@ export function assign(target: Tensor, value: Tensor, ...index: readonly SliceIn
 export function split<Device extends DeviceName>(input: Tensor<Device>, sections: number | readonly number[], axis: number = 0): Tensor<Device>[] {
   const position = normalizeAxis("split", axis, input.rank);
   const length = input.shape[position]!;
+  if (typeof sections === "number" && !(Number.isInteger(sections) && sections > 0)) {
+    throw new ShapeError(`split: axis ${axis} of ${formatShape(input.shape)} cannot be cut into ${sections}`);
+  }
   const lengths = typeof sections === "number" ? Array.from({ length: sections }, () => length / sections) : sections;
   if (lengths.some((part) => !Number.isInteger(part) || part < 0) || lengths.reduce((total, part) => total + part, 0) !== length) {
     throw new ShapeError(`split: axis ${axis} of ${formatShape(input.shape)} cannot be cut into ${typeof sections === "number" ? sections : `[${lengths.join(", ")}]`}`);

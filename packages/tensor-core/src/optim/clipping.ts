@@ -2,13 +2,15 @@ import { add, divide, minimum, multiply } from "../ops/binary.ts";
 import { sum } from "../ops/reduce.ts";
 import { sqrt, square } from "../ops/unary.ts";
 import { full } from "../ops/creation.ts";
+import { cast } from "../ops/materialize.ts";
+import { tidy } from "../tensor/scope.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
 /** Euclidean norm of all gradients together, as a scalar tensor; summed in the order given. */
 export function globalNorm(gradients: readonly Tensor[]): Tensor {
   const first = gradients[0];
   if (first === undefined) return full([], 0);
-  return sqrt(gradients.map((gradient) => sum(square(gradient))).reduce((total, part) => add(total, part)));
+  return tidy(() => sqrt(gradients.map((gradient) => sum(square(cast(gradient, "float32")))).reduce((total, part) => add(total, part))));
 }
 
 /** What clipping gives. */
@@ -21,6 +23,8 @@ export interface ClippedGradients {
 /** Scales all gradients by one factor so that their global norm is at most `maximumNorm` (Pascanu et al. 2013). */
 export function clipByGlobalNorm(gradients: readonly Tensor[], maximumNorm: number): ClippedGradients {
   const norm = globalNorm(gradients);
-  const scale = minimum(divide(full([], maximumNorm, { device: norm.device }), add(norm, 1e-6)), 1);
-  return { gradients: gradients.map((gradient) => multiply(gradient, scale)), norm };
+  return tidy(() => {
+    const scale = minimum(divide(maximumNorm, add(norm, 1e-6)), 1);
+    return { gradients: gradients.map((gradient) => multiply(gradient, cast(scale, gradient.dtype))), norm };
+  });
 }

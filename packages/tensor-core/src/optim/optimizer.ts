@@ -1,6 +1,7 @@
 import type { Backend } from "../backend/backend.ts";
-import { ShapeError, TensorError } from "../errors.ts";
+import { DtypeError, ShapeError, TensorError } from "../errors.ts";
 import type { Parameter } from "../nn/parameter.ts";
+import { checkDevices } from "../ops/dispatch.ts";
 import { fillLike } from "../ops/materialize.ts";
 import { assign } from "../ops/views.ts";
 import { keep } from "../tensor/scope.ts";
@@ -34,6 +35,9 @@ export abstract class Optimizer<Settings extends { readonly learningRate: number
   protected constructor(groups: readonly Parameter[] | readonly ParameterGroup<Settings>[], defaults: Settings, slots: readonly string[]) {
     const normalized = groups.map((group): ParameterGroup<Settings> => ("parameters" in group ? group : { parameters: [group] }));
     this.parameters = normalized.flatMap((group) => [...group.parameters]);
+    this.parameters.forEach((parameter, i) => {
+      if (parameter.dtype !== "float32") throw new DtypeError(`optimizer: parameter ${i} is ${parameter.dtype}; only float32 parameters can be trained`);
+    });
     this.#settings = normalized.flatMap((group) => group.parameters.map(() => ({ ...defaults, ...group.settings })));
     for (const slot of slots) {
       const zeros = this.parameters.map((parameter) => fillLike({ shape: parameter.shape, dtype: "float32", backend: parameter.storage.backend }, 0));
@@ -53,7 +57,7 @@ export abstract class Optimizer<Settings extends { readonly learningRate: number
 
   /**
    * One update. `gradients[i]` belongs to `parameters[i]`; `undefined` leaves that parameter and its state alone.
-   * @throws ShapeError when they do not fit, before anything is changed
+   * @throws ShapeError @throws DeviceError @throws DisposedError when they do not fit, before anything is changed
    */
   step(gradients: readonly (Tensor | undefined)[]): void {
     if (gradients.length !== this.parameters.length) {
@@ -67,6 +71,9 @@ export abstract class Optimizer<Settings extends { readonly learningRate: number
             `its parameter float32 ${formatShape(parameter.shape)}`,
         );
       }
+      if (gradient) checkDevices("step", parameter, gradient);
+      // Both still have their memory, or this fails before anything is changed.
+      void (gradient && parameter.buffer && gradient.buffer);
     });
     this.stepCount++;
     this.parameters.forEach((parameter, i) => {

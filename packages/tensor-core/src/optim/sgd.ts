@@ -2,7 +2,7 @@ import type { Parameter } from "../nn/parameter.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { Optimizer, type ParameterGroup } from "./optimizer.ts";
 
-/** Settings of `Sgd`; meanings as PyTorch. */
+/** Settings of `Sgd`; meanings as PyTorch (which skips the dampening of the first step). */
 export interface SgdSettings {
   readonly learningRate: number;
   /** Default 0. */

@@ -30,6 +30,11 @@ export function isFloating(dtype: Dtype): boolean {
   return dtype === "float32" || dtype === "float16";
 }
 
+/** True for the numbers that int32 holds. */
+export function isInt32(value: number): boolean {
+  return (value | 0) === value;
+}
+
 const ranks: Record<Dtype, number> = { bool: 0, uint8: 1, int8: 1, int32: 2, float16: 3, float32: 4 };
 
 /**

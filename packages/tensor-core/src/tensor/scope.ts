@@ -1,4 +1,5 @@
 import { TensorError } from "../errors.ts";
+import { QuantizedTensor } from "./quantized.ts";
 import { Tensor } from "./tensor.ts";
 import { scopeStack, type TensorOwner } from "./ownership.ts";
 
@@ -66,11 +67,19 @@ export function tidy<Result>(run: () => Result): Result {
   const inner = new Scope();
   try {
     const result = run();
-    if (result instanceof Promise) throw new TensorError("tidy: the function returned a promise; await outside, and keep the tensor work synchronous");
+    if (isThenable(result)) {
+      // What still runs in there will meet freed tensors; this error is the one to report.
+      result.then(undefined, () => {});
+      throw new TensorError("tidy: the function returned a promise; await outside, and keep the tensor work synchronous");
+    }
     return inner.keep(result);
   } finally {
     inner[Symbol.dispose]();
   }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
 }
 
 /** Takes tensors out of every scope: the caller frees them with `dispose()`. For parameters and optimizer state. Returns `value`. */
@@ -86,9 +95,10 @@ export function dispose(value: unknown): void {
   forEachTensor(value, (tensor) => tensor.dispose());
 }
 
-/** Visits the tensors in nested arrays and plain objects. */
+/** Visits the tensors in nested arrays, maps and plain objects, and the parts of quantised ones. */
 export function forEachTensor(value: unknown, visit: (tensor: Tensor) => void): void {
   if (value instanceof Tensor) visit(value);
+  else if (value instanceof QuantizedTensor) forEachTensor([value.values, value.scales, value.minimums], visit);
   else if (Array.isArray(value)) for (const item of value) forEachTensor(item, visit);
   else if (value instanceof Map) for (const item of value.values()) forEachTensor(item, visit);
   else if (value !== null && typeof value === "object" && Object.getPrototypeOf(value) === Object.prototype) {

@@ -15,6 +15,11 @@ export class Storage {
     this.buffer = backend.allocate(byteLength);
   }
 
+  /** Whether more than one tensor uses this memory. */
+  get shared(): boolean {
+    return this.#references > 1;
+  }
+
   retain(): this {
     this.#references++;
     return this;

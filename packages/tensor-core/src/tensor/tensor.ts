@@ -38,16 +38,15 @@ export class Tensor<Device extends DeviceName = DeviceName> implements TensorVie
   /** @internal */
   disposed = false;
 
-  /** @internal use `tensor()`, `zeros()`, …; takes over one reference to `storage` */
-  constructor(storage: Storage, dtype: Dtype, shape: Shape, strides: readonly number[], offset: number) {
+  /** @internal use `tensor()`, `zeros()`, …; takes over one reference to `storage`; the innermost scope owns it if `scoped` */
+  constructor(storage: Storage, dtype: Dtype, shape: Shape, strides: readonly number[], offset: number, scoped: boolean = true) {
     this.storage = storage;
     this.dtype = dtype;
     this.shape = shape;
     this.strides = strides;
     this.offset = offset;
     this.size = sizeOf(shape);
-    const innermost = scopeStack[scopeStack.length - 1];
-    if (innermost !== undefined) innermost.track(this as unknown as Tensor);
+    if (scoped && scopeStack.length > 0) scopeStack[scopeStack.length - 1]!.track(this as unknown as Tensor);
   }
 
   /** Name of the device that holds the data. */
