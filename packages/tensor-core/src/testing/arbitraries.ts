@@ -26,11 +26,12 @@ export function small(maximum: number, minimum = 1): fc.Arbitrary<number> {
 }
 
 /** Shapes of up to `maxRank` axes: mostly of a few elements, now and then of so many that threads share the work. */
-export function shapes({ maxRank = 4, minRank = 0, maxElements = 5000, large = true } = {}): fc.Arbitrary<readonly number[]> {
-  const usual = fc
-    .array(sizesOrZero, { minLength: minRank, maxLength: maxRank })
-    .filter((shape) => elementCount(shape) <= maxElements);
-  if (!large) return usual;
+export function shapes({
+  maxRank = 4,
+  minRank = 0,
+  maxElements = 5000,
+}: { maxRank?: number; minRank?: number; maxElements?: number } = {}): fc.Arbitrary<readonly number[]> {
+  const usual = fc.array(sizesOrZero, { minLength: minRank, maxLength: maxRank }).filter((shape) => elementCount(shape) <= maxElements);
   const shared = fc.constantFrom([70001], [257, 301], [3, 30011], [301, 255]).filter((shape) => shape.length <= maxRank);
   return fc.oneof({ withCrossShrink: true }, { arbitrary: usual, weight: 29 }, { arbitrary: shared, weight: 1 });
 }
@@ -42,7 +43,7 @@ export const denseLayouts: fc.Arbitrary<Layout> = fc.nat(5).map((offset) => ({ o
 const layoutRank = 4;
 
 /** Any layout: transposed, sliced, flipped, and with `broadcast` stretched by stride 0. */
-export function layouts({ broadcast = true } = {}): fc.Arbitrary<Layout> {
+export function layouts({ broadcast = true }: { broadcast?: boolean } = {}): fc.Arbitrary<Layout> {
   const mask = fc.oneof({ arbitrary: fc.constant(0), weight: 3 }, { arbitrary: fc.nat(2 ** layoutRank - 1), weight: 1 });
   return fc.oneof(
     { withCrossShrink: true },

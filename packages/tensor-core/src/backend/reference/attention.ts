@@ -1,6 +1,6 @@
 import type { KernelArguments, Kernels } from "../backend.ts";
 import { load, store, subview } from "./access.ts";
-import { logSumExpOf } from "./rows.ts";
+import { logSoftmaxOf, logSumExpOf } from "./rows.ts";
 
 /** Attention, with the scores of one head at a time written out. */
 export const attentionKernels: Pick<Kernels, "attention" | "attentionGradient"> = {
@@ -96,10 +96,8 @@ function headProbabilities(
       for (let d = 0; d < headDim; d++) product += q[i * headDim + d]! * k[j * headDim + d]!;
       scores[j] = scale * product + (added?.[i * keys + j] ?? 0);
     }
-    const total = logSumExpOf(scores);
-    logSumExps[i] = total;
-    if (total === -Infinity) continue;
-    scores.forEach((score, j) => (probabilities[i * keys + j] = Math.exp(score - total)));
+    logSumExps[i] = logSumExpOf(scores);
+    probabilities.set(logSoftmaxOf(scores).map(Math.exp), i * keys);
   }
   return { probabilities, logSumExps };
 }

@@ -19,10 +19,7 @@ export const rowKernels: Pick<
     const result = new Float64Array(scores.length);
     for (let r = 0; r < rows; r++) {
       const row = scores.subarray(r * columns, (r + 1) * columns);
-      const total = logSumExpOf(row);
-      row.forEach((score, c) => {
-        // A row that sees nothing: its probabilities are 0, their logarithms -Infinity.
-        const logProbability = total === -Infinity ? -Infinity : score - total;
+      logSoftmaxOf(row).forEach((logProbability, c) => {
         result[r * columns + c] = logarithm ? logProbability : Math.exp(logProbability);
       });
     }
@@ -138,9 +135,10 @@ export const rowKernels: Pick<
       const row = x.subarray(r * columns, (r + 1) * columns);
       totals[r] = logSumExpOf(row);
       if (target[r] === ignoreIndex) continue;
+      const logProbabilities = logSoftmaxOf(row);
       // NaN for a target outside: callers check, and silence here would hide that one did not.
-      const logProbability = (row[target[r]!] ?? NaN) - totals[r]!;
-      const logSum = row.reduce((sum, logit) => sum + logit - totals[r]!, 0);
+      const logProbability = logProbabilities[target[r]!] ?? NaN;
+      const logSum = logProbabilities.reduce((sum, value) => sum + value, 0);
       result[r] = -(1 - labelSmoothing) * logProbability - (labelSmoothing === 0 ? 0 : (labelSmoothing / columns) * logSum);
     }
     store(losses, result);
@@ -165,11 +163,24 @@ export const rowKernels: Pick<
   },
 };
 
-/** ln Σ e^x, -Infinity when every x is. */
+/**
+ * x - ln Σ e^x. All -Infinity where every x is: a row that sees nothing, with probabilities 0. NaN where an x is +Infinity. The largest x is
+ * subtracted before the logarithm of the sum, which it would swallow when large.
+ */
+export function logSoftmaxOf(values: Float64Array): Float64Array {
+  const { largest, logarithm } = logSumOf(values);
+  return values.map((value) => (largest === -Infinity ? -Infinity : value - largest - logarithm));
+}
+
+/** ln Σ e^x; -Infinity and NaN as for `logSoftmaxOf`. */
 export function logSumExpOf(values: Float64Array): number {
+  const { largest, logarithm } = logSumOf(values);
+  return largest === -Infinity ? -Infinity : largest + logarithm;
+}
+
+function logSumOf(values: Float64Array): { largest: number; logarithm: number } {
   const largest = values.reduce((best, value) => Math.max(best, value), -Infinity);
-  if (!Number.isFinite(largest)) return largest;
-  return largest + Math.log(values.reduce((sum, value) => sum + Math.exp(value - largest), 0));
+  return { largest, logarithm: Math.log(values.reduce((sum, value) => sum + Math.exp(value - largest), 0)) };
 }
 
 function storeOptional(view: TensorView | undefined, values: Float64Array): void {

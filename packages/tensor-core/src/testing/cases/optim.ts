@@ -4,11 +4,7 @@ import { within, type KernelTests } from "../kernel-test.ts";
 import { tensorSpec } from "../tensor-spec.ts";
 import { normals, uniforms } from "../values.ts";
 
-const lengths = fc.oneof(
-  { withCrossShrink: true },
-  { arbitrary: sizesOrZero, weight: 29 },
-  { arbitrary: fc.constant(70001), weight: 1 },
-);
+const lengths = fc.oneof({ withCrossShrink: true }, { arbitrary: sizesOrZero, weight: 29 }, { arbitrary: fc.constant(70001), weight: 1 });
 
 /** Tests of optimizer steps. */
 export const optimizerTests: KernelTests<"adamW" | "sgd"> = {
