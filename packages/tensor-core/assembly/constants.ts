@@ -16,6 +16,11 @@ export function constantF64(value: f64): v128 {
   return f64x2.splat(value + <f64>NOTHING);
 }
 
+/** `value` in two lanes. */
+export function constantI64(value: i64): v128 {
+  return i64x2.splat(value ^ <i64>NOTHING);
+}
+
 /** `value` in four lanes. */
 export function constantI32(value: i32): v128 {
   return i32x4.splat(value ^ NOTHING);

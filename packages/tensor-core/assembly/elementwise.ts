@@ -3,6 +3,7 @@
  * 48… comparison int32, 64 `where`; the order within each is that of `src/backend/wasm/elementwise.ts`. Comparisons give bytes, the others four-byte elements.
  */
 import { atan2F32x4 } from "./circular";
+import { constantF64, constantI64 } from "./constants";
 import { loadPartial, multiplyAdd, storeBooleans, storePartial } from "./math";
 
 const ADD: i32 = 0;
@@ -30,36 +31,61 @@ const WHERE: i32 = 64;
 /** Elements gathered at a time from an operand whose inner stride is neither 0 nor 1. */
 const CHUNK: i32 = 256;
 
+const ONE_F64: v128 = constantF64(1.0);
+const EXPONENT_BIAS: v128 = constantF64(4503599627370496.0 + 1023.0);
+const ATANH_15: v128 = constantF64(1.0 / 15.0);
+const ATANH_13: v128 = constantF64(1.0 / 13.0);
+const ATANH_11: v128 = constantF64(1.0 / 11.0);
+const ATANH_9: v128 = constantF64(1.0 / 9.0);
+const ATANH_7: v128 = constantF64(1.0 / 7.0);
+const ATANH_5: v128 = constantF64(1.0 / 5.0);
+const ATANH_3: v128 = constantF64(1.0 / 3.0);
+const TWO_LOG2_E: v128 = constantF64(2.8853900817779268);
+const POWER_LOW: v128 = constantF64(-1000.0);
+const POWER_HIGH: v128 = constantF64(1000.0);
+const POWER_SHIFT: v128 = constantF64(6755399441055744.0 + 1023.0);
+const LN2_F64: v128 = constantF64(0.69314718055994531);
+const TAYLOR_8: v128 = constantF64(1.0 / 40320.0);
+const TAYLOR_7: v128 = constantF64(1.0 / 5040.0);
+const TAYLOR_6: v128 = constantF64(1.0 / 720.0);
+const TAYLOR_5: v128 = constantF64(1.0 / 120.0);
+const TAYLOR_4: v128 = constantF64(1.0 / 24.0);
+const TAYLOR_3: v128 = constantF64(1.0 / 6.0);
+const TAYLOR_2: v128 = constantF64(0.5);
+const MANTISSA_SHIFT: v128 = constantI64(0x3ff0000000000000 - 0x3fe6a09e667f3bcd);
+const TWO_52_BITS: v128 = constantI64(0x4330000000000000);
+const MANTISSA_MASK: v128 = constantI64(0x000fffffffffffff);
+const SQRT_HALF_F64_BITS: v128 = constantI64(0x3fe6a09e667f3bcd);
+
 /** x^y of positive finite x and finite y, in f64: log2 by its odd series in (m - 1) / (m + 1), exp2 by its Taylor series; relative error under 1e-9. */
 function powerF64x2(x: v128, y: v128): v128 {
-  const one = f64x2.splat(1.0);
-  const shifted = i64x2.add(x, i64x2.splat(0x3ff0000000000000 - 0x3fe6a09e667f3bcd));
-  const exponent = f64x2.sub(v128.or(i64x2.shr_u(shifted, 52), i64x2.splat(0x4330000000000000)), f64x2.splat(4503599627370496.0 + 1023.0));
-  const m = i64x2.add(v128.and(shifted, i64x2.splat(0x000fffffffffffff)), i64x2.splat(0x3fe6a09e667f3bcd));
-  const s = f64x2.div(f64x2.sub(m, one), f64x2.add(m, one));
+  const shifted = i64x2.add(x, MANTISSA_SHIFT);
+  const exponent = f64x2.sub(v128.or(i64x2.shr_u(shifted, 52), TWO_52_BITS), EXPONENT_BIAS);
+  const m = i64x2.add(v128.and(shifted, MANTISSA_MASK), SQRT_HALF_F64_BITS);
+  const s = f64x2.div(f64x2.sub(m, ONE_F64), f64x2.add(m, ONE_F64));
   const z = f64x2.mul(s, s);
-  let p = f64x2.splat(1.0 / 15.0);
-  p = f64x2.add(f64x2.mul(p, z), f64x2.splat(1.0 / 13.0));
-  p = f64x2.add(f64x2.mul(p, z), f64x2.splat(1.0 / 11.0));
-  p = f64x2.add(f64x2.mul(p, z), f64x2.splat(1.0 / 9.0));
-  p = f64x2.add(f64x2.mul(p, z), f64x2.splat(1.0 / 7.0));
-  p = f64x2.add(f64x2.mul(p, z), f64x2.splat(1.0 / 5.0));
-  p = f64x2.add(f64x2.mul(p, z), f64x2.splat(1.0 / 3.0));
-  p = f64x2.add(f64x2.mul(p, z), one);
-  const logarithm = f64x2.add(exponent, f64x2.mul(f64x2.mul(s, p), f64x2.splat(2.8853900817779268)));
+  let p = ATANH_15;
+  p = f64x2.add(f64x2.mul(p, z), ATANH_13);
+  p = f64x2.add(f64x2.mul(p, z), ATANH_11);
+  p = f64x2.add(f64x2.mul(p, z), ATANH_9);
+  p = f64x2.add(f64x2.mul(p, z), ATANH_7);
+  p = f64x2.add(f64x2.mul(p, z), ATANH_5);
+  p = f64x2.add(f64x2.mul(p, z), ATANH_3);
+  p = f64x2.add(f64x2.mul(p, z), ONE_F64);
+  const logarithm = f64x2.add(exponent, f64x2.mul(f64x2.mul(s, p), TWO_LOG2_E));
   // Far outside float32 already, well inside f64: the conversion to float32 makes Infinity, denormals and 0.
-  const t = f64x2.pmin(f64x2.pmax(f64x2.mul(logarithm, y), f64x2.splat(-1000.0)), f64x2.splat(1000.0));
-  const biased = f64x2.add(t, f64x2.splat(6755399441055744.0 + 1023.0));
-  const f = f64x2.mul(f64x2.sub(t, f64x2.sub(biased, f64x2.splat(6755399441055744.0 + 1023.0))), f64x2.splat(0.69314718055994531));
-  let e = f64x2.splat(1.0 / 40320.0);
-  e = f64x2.add(f64x2.mul(e, f), f64x2.splat(1.0 / 5040.0));
-  e = f64x2.add(f64x2.mul(e, f), f64x2.splat(1.0 / 720.0));
-  e = f64x2.add(f64x2.mul(e, f), f64x2.splat(1.0 / 120.0));
-  e = f64x2.add(f64x2.mul(e, f), f64x2.splat(1.0 / 24.0));
-  e = f64x2.add(f64x2.mul(e, f), f64x2.splat(1.0 / 6.0));
-  e = f64x2.add(f64x2.mul(e, f), f64x2.splat(0.5));
-  e = f64x2.add(f64x2.mul(e, f), one);
-  e = f64x2.add(f64x2.mul(e, f), one);
+  const t = f64x2.pmin(f64x2.pmax(f64x2.mul(logarithm, y), POWER_LOW), POWER_HIGH);
+  const biased = f64x2.add(t, POWER_SHIFT);
+  const f = f64x2.mul(f64x2.sub(t, f64x2.sub(biased, POWER_SHIFT)), LN2_F64);
+  let e = TAYLOR_8;
+  e = f64x2.add(f64x2.mul(e, f), TAYLOR_7);
+  e = f64x2.add(f64x2.mul(e, f), TAYLOR_6);
+  e = f64x2.add(f64x2.mul(e, f), TAYLOR_5);
+  e = f64x2.add(f64x2.mul(e, f), TAYLOR_4);
+  e = f64x2.add(f64x2.mul(e, f), TAYLOR_3);
+  e = f64x2.add(f64x2.mul(e, f), TAYLOR_2);
+  e = f64x2.add(f64x2.mul(e, f), ONE_F64);
+  e = f64x2.add(f64x2.mul(e, f), ONE_F64);
   return f64x2.mul(e, i64x2.shl(biased, 52));
 }
 
@@ -80,12 +106,21 @@ function powerSpecial(x: f32, y: f32): f32 {
 
 function powerF32x4(x: v128, y: v128): v128 {
   const infinity = f32x4.splat(Infinity);
-  const ordinary = v128.and(v128.and(f32x4.gt(x, f32x4.splat(0.0)), f32x4.lt(x, infinity)), f32x4.lt(f32x4.abs(y), infinity));
+  const zero = f32x4.splat(0.0);
+  const magnitude = f32x4.abs(x);
+  const ordinary = v128.and(v128.and(f32x4.gt(magnitude, zero), f32x4.lt(magnitude, infinity)), f32x4.lt(f32x4.abs(y), infinity));
   if (i32x4.all_true(ordinary)) {
-    const low = powerF64x2(f64x2.promote_low_f32x4(x), f64x2.promote_low_f32x4(y));
+    const low = powerF64x2(f64x2.promote_low_f32x4(magnitude), f64x2.promote_low_f32x4(y));
     const high = powerF64x2(
-      f64x2.promote_low_f32x4(v128.shuffle<i32>(x, x, 2, 3, 2, 3)), f64x2.promote_low_f32x4(v128.shuffle<i32>(y, y, 2, 3, 2, 3)));
-    return v128.shuffle<i32>(f32x4.demote_f64x2_zero(low), f32x4.demote_f64x2_zero(high), 0, 1, 4, 5);
+      f64x2.promote_low_f32x4(v128.shuffle<i32>(magnitude, magnitude, 2, 3, 2, 3)), f64x2.promote_low_f32x4(v128.shuffle<i32>(y, y, 2, 3, 2, 3)));
+    const result = v128.shuffle<i64>(f32x4.demote_f64x2_zero(low), f32x4.demote_f64x2_zero(high), 0, 2);
+    const negative = f32x4.lt(x, zero);
+    if (!v128.any_true(negative)) return result;
+    // A negative base: NaN for fractions, minus for odd powers.
+    const half = f32x4.mul(y, f32x4.splat(0.5));
+    const odd = i32x4.shl(f32x4.ne(f32x4.trunc(half), half), 31);
+    const fraction = f32x4.ne(f32x4.trunc(y), y);
+    return v128.bitselect(v128.or(v128.xor(result, odd), fraction), result, negative);
   }
   for (let lane = 0; lane < 4; lane++) {
     x = f32x4.replace_lane(x, 0, powerSpecial(f32x4.extract_lane(x, 0), f32x4.extract_lane(y, 0)));
@@ -162,6 +197,15 @@ function mapSimple(operation: i32, a: usize, b: usize, fixedA: bool, fixedB: boo
       b += 64;
       output += 64;
     }
+  } else if (fixedB && !fixedA) {
+    for (; rest >= 16; rest -= 16) {
+      v128.store(output, applySimple(operation, v128.load(a), y));
+      v128.store(output, applySimple(operation, v128.load(a, 16), y), 16);
+      v128.store(output, applySimple(operation, v128.load(a, 32), y), 32);
+      v128.store(output, applySimple(operation, v128.load(a, 48), y), 48);
+      a += 64;
+      output += 64;
+    }
   }
   for (; rest > 0; rest -= 4) {
     if (!fixedA) x = rest >= 4 ? v128.load(a) : loadPartial(a, rest);
@@ -175,12 +219,15 @@ function mapSimple(operation: i32, a: usize, b: usize, fixedA: bool, fixedB: boo
   }
 }
 
+/** Everything else. NaN in x passes through `pmax` and `pmin`, NaN in y is put back. */
+// @ts-ignore: decorator
+@inline
 function applyOther(code: i32, x: v128, y: v128): v128 {
   const zero = f32x4.splat(0.0);
   switch (code) {
     case POWER: return powerF32x4(x, y);
-    case MAXIMUM: return f32x4.max(x, y);
-    case MINIMUM: return f32x4.min(x, y);
+    case MAXIMUM: return v128.bitselect(f32x4.pmax(x, y), y, f32x4.eq(y, y));
+    case MINIMUM: return v128.bitselect(f32x4.pmin(x, y), y, f32x4.eq(y, y));
     case REMAINDER: return remainderF32x4(x, y);
     case ATAN2: return atan2F32x4(x, y);
     case INTEGER + ADD: return i32x4.add(x, y);
@@ -208,30 +255,41 @@ function applyOther(code: i32, x: v128, y: v128): v128 {
   }
 }
 
-function mapOther(code: i32, a: usize, b: usize, condition: usize, fixedA: bool, fixedB: bool, x: v128, y: v128, output: usize, rest: i32): void {
+function mapWhere(a: usize, b: usize, condition: usize, fixedA: bool, fixedB: bool, x: v128, y: v128, output: usize, rest: i32): void {
   for (; rest > 0; rest -= 4) {
     if (!fixedA) x = rest >= 4 ? v128.load(a) : loadPartial(a, rest);
     if (!fixedB) y = rest >= 4 ? v128.load(b) : loadPartial(b, rest);
+    let bytes: v128;
+    if (rest >= 4) bytes = v128.load32_zero(condition);
+    else {
+      bytes = v128.load_lane<u8>(condition, i32x4.splat(0), 0);
+      if (rest > 1) bytes = v128.load_lane<u8>(condition, bytes, 1, 1);
+      if (rest > 2) bytes = v128.load_lane<u8>(condition, bytes, 2, 2);
+    }
+    const words = i32x4.extend_low_i16x8_u(i16x8.extend_low_i8x16_u(bytes));
+    const r = v128.bitselect(y, x, i32x4.eq(words, i32x4.splat(0)));
+    if (rest >= 4) v128.store(output, r);
+    else storePartial(output, r, rest);
     a += 16;
     b += 16;
-    if (code >= COMPARE && code < WHERE) {
-      storeBooleans(output, applyOther(code, x, y), rest);
+    condition += 4;
+    output += 16;
+  }
+}
+
+function mapOther(code: i32, a: usize, b: usize, fixedA: bool, fixedB: bool, x: v128, y: v128, output: usize, rest: i32): void {
+  const booleans = code >= COMPARE;
+  for (; rest > 0; rest -= 4) {
+    if (!fixedA) x = rest >= 4 ? v128.load(a) : loadPartial(a, rest);
+    if (!fixedB) y = rest >= 4 ? v128.load(b) : loadPartial(b, rest);
+    const r = applyOther(code, x, y);
+    a += 16;
+    b += 16;
+    if (booleans) {
+      storeBooleans(output, r, rest);
       output += 4;
       continue;
     }
-    let r: v128;
-    if (code == WHERE) {
-      let bytes: v128;
-      if (rest >= 4) bytes = v128.load32_zero(condition);
-      else {
-        bytes = v128.load_lane<u8>(condition, i32x4.splat(0), 0);
-        if (rest > 1) bytes = v128.load_lane<u8>(condition, bytes, 1, 1);
-        if (rest > 2) bytes = v128.load_lane<u8>(condition, bytes, 2, 2);
-      }
-      const words = i32x4.extend_low_i16x8_u(i16x8.extend_low_i8x16_u(bytes));
-      r = v128.bitselect(y, x, i32x4.eq(words, i32x4.splat(0)));
-      condition += 4;
-    } else r = applyOther(code, x, y);
     if (rest >= 4) v128.store(output, r);
     else storePartial(output, r, rest);
     output += 16;
@@ -240,12 +298,18 @@ function mapOther(code: i32, a: usize, b: usize, condition: usize, fixedA: bool,
 
 /** One run: operands contiguous, or the same value throughout. */
 function run(code: i32, a: usize, b: usize, condition: usize, fixedA: bool, fixedB: bool, x: v128, y: v128, output: usize, count: i32): void {
+  if (fixedA && !fixedB && (code == ADD || code == MULTIPLY)) {
+    // The loops are quicker with the repeated value on the right.
+    run(code, b, a, condition, false, true, y, x, output, count);
+    return;
+  }
   switch (code) {
     case ADD: mapSimple(ADD, a, b, fixedA, fixedB, x, y, output, count); break;
     case SUBTRACT: mapSimple(SUBTRACT, a, b, fixedA, fixedB, x, y, output, count); break;
     case MULTIPLY: mapSimple(MULTIPLY, a, b, fixedA, fixedB, x, y, output, count); break;
     case DIVIDE: mapSimple(DIVIDE, a, b, fixedA, fixedB, x, y, output, count); break;
-    default: mapOther(code, a, b, condition, fixedA, fixedB, x, y, output, count);
+    case WHERE: mapWhere(a, b, condition, fixedA, fixedB, x, y, output, count); break;
+    default: mapOther(code, a, b, fixedA, fixedB, x, y, output, count);
   }
 }
 

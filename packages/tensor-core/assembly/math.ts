@@ -48,16 +48,16 @@ export function storePartial(pointer: usize, v: v128, count: i32): void {
 }
 
 /** Stores the lanes of a mask as bytes 0 or 1: four, or the first `rest` if fewer. */
+// @ts-ignore: decorator
+@inline
 export function storeBooleans(output: usize, mask: v128, rest: i32): void {
   const words = i16x8.narrow_i32x4_s(mask, mask);
-  let bytes = i32x4.extract_lane(i8x16.narrow_i16x8_s(words, words), 0) & 0x01010101;
-  if (rest >= 4) {
-    store<i32>(output, bytes);
-    return;
-  }
-  for (; rest > 0; rest--) {
-    store<u8>(output++, bytes);
-    bytes >>= 8;
+  const bytes = i32x4.extract_lane(i8x16.narrow_i16x8_s(words, words), 0) & 0x01010101;
+  if (rest >= 4) store<i32>(output, bytes);
+  else {
+    store<u8>(output, bytes);
+    if (rest > 1) store<u8>(output, bytes >> 8, 1);
+    if (rest > 2) store<u8>(output, bytes >> 16, 2);
   }
 }
 

@@ -14,27 +14,33 @@ const HALF_OVERFLOW: v128 = constantI32(0x47800000);
 const HALF_NORMAL: v128 = constantI32(0x38800000);
 const HALF_BIAS: v128 = constantI32(0x38000000 - 0xfff);
 const HALF_ROUND: v128 = constant(0.5);
+const HALF_MAGNITUDE: v128 = constantI32(0x7fff);
+const HALF_SIGN: v128 = constantI32(0x8000);
+const HALF_LARGEST: v128 = constantI32(0x7bff);
+const HALF_INFINITY: v128 = constantI32(0x7c00);
+const HALF_QUIET: v128 = constantI32(0x200);
+const MAGNITUDE: v128 = constantI32(0x7fffffff);
 
 /** Four float16 in the low halves of the lanes. */
 // @ts-ignore: decorator
 @inline
 function halfToFloat(h: v128): v128 {
-  const magnitude = v128.and(h, i32x4.splat(0x7fff));
+  const magnitude = v128.and(h, HALF_MAGNITUDE);
   const finite = f32x4.mul(i32x4.shl(magnitude, 13), HALF_SCALE);
-  const endless = v128.and(i32x4.gt_s(magnitude, i32x4.splat(0x7bff)), INFINITY_BITS);
-  return v128.or(v128.or(finite, endless), i32x4.shl(v128.and(h, i32x4.splat(0x8000)), 16));
+  const endless = v128.and(i32x4.gt_s(magnitude, HALF_LARGEST), INFINITY_BITS);
+  return v128.or(v128.or(finite, endless), i32x4.shl(v128.and(h, HALF_SIGN), 16));
 }
 
 /** Nearest float16, ties to even, in the low halves of the lanes. */
 // @ts-ignore: decorator
 @inline
 function floatToHalf(x: v128): v128 {
-  const magnitude = v128.and(x, i32x4.splat(0x7fffffff));
-  const sign = v128.and(i32x4.shr_u(x, 16), i32x4.splat(0x8000));
+  const magnitude = v128.and(x, MAGNITUDE);
+  const sign = v128.and(i32x4.shr_u(x, 16), HALF_SIGN);
   const odd = v128.and(i32x4.shr_u(magnitude, 13), i32x4.splat(1));
   const normal = i32x4.shr_u(i32x4.sub(i32x4.add(magnitude, odd), HALF_BIAS), 13);
   const subnormal = i32x4.sub(f32x4.add(magnitude, HALF_ROUND), HALF_ROUND);
-  const endless = v128.or(i32x4.splat(0x7c00), v128.and(f32x4.ne(x, x), i32x4.splat(0x200)));
+  const endless = v128.or(HALF_INFINITY, v128.and(f32x4.ne(x, x), HALF_QUIET));
   let h = v128.bitselect(subnormal, normal, i32x4.lt_s(magnitude, HALF_NORMAL));
   h = v128.bitselect(endless, h, i32x4.ge_s(magnitude, HALF_OVERFLOW));
   return v128.or(h, sign);
@@ -193,11 +199,12 @@ export function copyStrided(
 
 /**
  * output[a, b, r, c] = input[a, b, r, c] of four-byte elements where r has stride 1 in the input and c has stride 1 in the output: a batch [any, n1] of
- * transposes of [rows, columns]. Strides of a, b and c (input) and of a, b and r (output), in elements. Range over batch × ceil(rows / 16), granularity 1.
+ * transposes of [rows, columns]. Strides of a, b and c (input) and of a, b and r (output), in elements. Range over batch × ceil(rows / 16). Scratch: 1,024
+ * bytes: tiles of 16 × 16 are turned there, so that every cache line is read and written once even where strides of 2^n make all of them collide.
  */
 export function transposeWords(
   input: usize, output: usize, n1: i32, rows: i32, columns: i32,
-  i0: i32, i1: i32, inputStride: i32, o0: i32, o1: i32, outputStride: i32, begin: i32, end: i32,
+  i0: i32, i1: i32, inputStride: i32, o0: i32, o1: i32, outputStride: i32, scratch: usize, begin: i32, end: i32,
 ): void {
   const tiles = (rows + 15) >> 4;
   const sourceStep = <usize>inputStride << 2;
@@ -205,33 +212,45 @@ export function transposeWords(
   for (let item = begin; item < end; item++) {
     const batch = item / tiles;
     const first = (item % tiles) << 4;
-    const last = min(first + 16, rows);
-    const source = input + (<usize>((batch / n1) * i0 + (batch % n1) * i1) << 2);
-    const target = output + (<usize>((batch / n1) * o0 + (batch % n1) * o1) << 2);
-    let c = 0;
-    for (; c <= columns - 4; c += 4) {
-      const column = source + <usize>c * sourceStep;
-      let r = first;
-      for (; r <= last - 4; r += 4) {
-        const from = column + (<usize>r << 2);
-        const to = target + <usize>r * targetStep + (<usize>c << 2);
-        const v0 = v128.load(from);
-        const v1 = v128.load(from + sourceStep);
-        const v2 = v128.load(from + 2 * sourceStep);
-        const v3 = v128.load(from + 3 * sourceStep);
-        const low01 = v128.shuffle<i32>(v0, v1, 0, 4, 1, 5);
-        const high01 = v128.shuffle<i32>(v0, v1, 2, 6, 3, 7);
-        const low23 = v128.shuffle<i32>(v2, v3, 0, 4, 1, 5);
-        const high23 = v128.shuffle<i32>(v2, v3, 2, 6, 3, 7);
-        v128.store(to, v128.shuffle<i64>(low01, low23, 0, 2));
-        v128.store(to + targetStep, v128.shuffle<i64>(low01, low23, 1, 3));
-        v128.store(to + 2 * targetStep, v128.shuffle<i64>(high01, high23, 0, 2));
-        v128.store(to + 3 * targetStep, v128.shuffle<i64>(high01, high23, 1, 3));
+    const height = min(16, rows - first);
+    const source = input + (<usize>((batch / n1) * i0 + (batch % n1) * i1 + first) << 2);
+    const target = output + (<usize>((batch / n1) * o0 + (batch % n1) * o1 + first * outputStride) << 2);
+    for (let c = 0; c < columns; c += 16) {
+      const width = min(16, columns - c);
+      let from = source + <usize>c * sourceStep;
+      let to = target + (<usize>c << 2);
+      if (height < 16 || width < 16) {
+        for (let r: usize = 0; r < <usize>height; r++) {
+          copyRun(2, from + (r << 2), sourceStep, to, 4, <usize>width);
+          to += targetStep;
+        }
+        continue;
       }
-      for (; r < last; r++) copyRun(2, column + (<usize>r << 2), sourceStep, target + <usize>r * targetStep + (<usize>c << 2), 4, 4);
-    }
-    for (; c < columns; c++) {
-      copyRun(2, source + <usize>c * sourceStep + (<usize>first << 2), 4, target + <usize>first * targetStep + (<usize>c << 2), targetStep, <usize>(last - first));
+      for (let at = scratch; at < scratch + 64; at += 16) {
+        for (let r: usize = 0; r < 64; r += 16) {
+          const v0 = v128.load(from + r);
+          const v1 = v128.load(from + sourceStep + r);
+          const v2 = v128.load(from + 2 * sourceStep + r);
+          const v3 = v128.load(from + 3 * sourceStep + r);
+          const low01 = v128.shuffle<i32>(v0, v1, 0, 4, 1, 5);
+          const high01 = v128.shuffle<i32>(v0, v1, 2, 6, 3, 7);
+          const low23 = v128.shuffle<i32>(v2, v3, 0, 4, 1, 5);
+          const high23 = v128.shuffle<i32>(v2, v3, 2, 6, 3, 7);
+          const place = at + (r << 4);
+          v128.store(place, v128.shuffle<i64>(low01, low23, 0, 2));
+          v128.store(place, v128.shuffle<i64>(low01, low23, 1, 3), 64);
+          v128.store(place, v128.shuffle<i64>(high01, high23, 0, 2), 128);
+          v128.store(place, v128.shuffle<i64>(high01, high23, 1, 3), 192);
+        }
+        from += 4 * sourceStep;
+      }
+      for (let at = scratch; at < scratch + 1024; at += 64) {
+        v128.store(to, v128.load(at));
+        v128.store(to, v128.load(at, 16), 16);
+        v128.store(to, v128.load(at, 32), 32);
+        v128.store(to, v128.load(at, 48), 48);
+        to += targetStep;
+      }
     }
   }
 }

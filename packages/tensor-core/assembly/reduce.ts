@@ -15,30 +15,27 @@ const ALL: i32 = 9;
 
 /** Elements that float32 accumulators take in before they are added to float64 ones. */
 const BLOCK: i32 = 1024;
-/** Rows that do so in `reduceColumns`, and columns worked on at a time. */
+/** Rows that do so in `reduceColumns`. */
 const BLOCK_ROWS: i32 = 64;
-const TILE: i32 = 64;
 
-/** With `operation` a constant, one instruction. */
+/** The first argument's NaN passes through `pmax` and `pmin`, the second's is put back. */
 // @ts-ignore: decorator
 @inline
-function fold(operation: i32, a: v128, b: v128): v128 {
-  if (operation == SUM) return f32x4.add(a, b);
-  if (operation == MAXIMUM) return f32x4.max(a, b);
-  if (operation == MINIMUM) return f32x4.min(a, b);
-  return foldOther(operation, a, b);
-}
-
-function foldOther(operation: i32, a: v128, b: v128): v128 {
+function foldInline(operation: i32, a: v128, b: v128): v128 {
   switch (operation) {
+    case SUM: return f32x4.add(a, b);
     case PRODUCT: return f32x4.mul(a, b);
-    case MAXIMUM: return f32x4.max(a, b);
-    case MINIMUM: return f32x4.min(a, b);
+    case MAXIMUM: return v128.bitselect(f32x4.pmax(a, b), b, f32x4.eq(b, b));
+    case MINIMUM: return v128.bitselect(f32x4.pmin(a, b), b, f32x4.eq(b, b));
     case INTEGER + SUM: return i32x4.add(a, b);
     case INTEGER + PRODUCT: return i32x4.mul(a, b);
     case INTEGER + MAXIMUM: return i32x4.max_s(a, b);
     default: return i32x4.min_s(a, b);
   }
+}
+
+function fold(operation: i32, a: v128, b: v128): v128 {
+  return foldInline(operation, a, b);
 }
 
 /** What an empty reduction gives. */
@@ -100,31 +97,58 @@ function sumRow(input: usize, count: i32): f64 {
   return f64x2.extract_lane(total, 0) + f64x2.extract_lane(total, 1);
 }
 
+/** Largest (or smallest) of a row, NaN if it holds one, in every lane: `pmax` drops NaN, so NaN is watched for beside it. */
 // @ts-ignore: decorator
 @inline
-function foldRowInline(operation: i32, input: usize, count: i32): v128 {
-  const start = identity(operation);
+function extremeOfRow(largest: bool, input: usize, count: i32): v128 {
+  const start = f32x4.splat(largest ? -Infinity : Infinity);
   let s0 = start;
   let s1 = start;
-  for (; count >= 8; count -= 8) {
+  let s2 = start;
+  let s3 = start;
+  let numbers = i32x4.splat(-1);
+  for (; count >= 16; count -= 16) {
+    const v0 = v128.load(input);
+    const v1 = v128.load(input, 16);
+    const v2 = v128.load(input, 32);
+    const v3 = v128.load(input, 48);
+    s0 = largest ? f32x4.pmax(s0, v0) : f32x4.pmin(s0, v0);
+    s1 = largest ? f32x4.pmax(s1, v1) : f32x4.pmin(s1, v1);
+    s2 = largest ? f32x4.pmax(s2, v2) : f32x4.pmin(s2, v2);
+    s3 = largest ? f32x4.pmax(s3, v3) : f32x4.pmin(s3, v3);
+    numbers = v128.and(numbers, v128.and(v128.and(f32x4.eq(v0, v0), f32x4.eq(v1, v1)), v128.and(f32x4.eq(v2, v2), f32x4.eq(v3, v3))));
+    input += 64;
+  }
+  for (; count > 0; count--) {
+    const v = v128.load32_splat(input);
+    s0 = largest ? f32x4.pmax(s0, v) : f32x4.pmin(s0, v);
+    numbers = v128.and(numbers, f32x4.eq(v, v));
+    input += 4;
+  }
+  if (!i32x4.all_true(numbers)) return f32x4.splat(NaN);
+  s0 = largest ? f32x4.pmax(f32x4.pmax(s0, s1), f32x4.pmax(s2, s3)) : f32x4.pmin(f32x4.pmin(s0, s1), f32x4.pmin(s2, s3));
+  const pair = v128.shuffle<i32>(s0, s0, 2, 3, 0, 1);
+  s0 = largest ? f32x4.pmax(s0, pair) : f32x4.pmin(s0, pair);
+  const other = v128.shuffle<i32>(s0, s0, 1, 0, 3, 2);
+  return largest ? f32x4.pmax(s0, other) : f32x4.pmin(s0, other);
+}
+
+/** The fold of a row, in every lane. */
+function foldRow(operation: i32, input: usize, count: i32): v128 {
+  if (operation == MAXIMUM) return extremeOfRow(true, input, count);
+  if (operation == MINIMUM) return extremeOfRow(false, input, count);
+  const start = identity(operation);
+  let s0 = start;
+  for (; count >= 4; count -= 4) {
     s0 = fold(operation, s0, v128.load(input));
-    s1 = fold(operation, s1, v128.load(input, 16));
-    input += 32;
+    input += 16;
   }
   for (; count > 0; count--) {
     s0 = fold(operation, s0, v128.load_lane<i32>(input, start, 0));
     input += 4;
   }
-  s0 = fold(operation, s0, s1);
   s0 = fold(operation, s0, v128.shuffle<i32>(s0, s0, 2, 3, 0, 1));
   return fold(operation, s0, v128.shuffle<i32>(s0, s0, 1, 0, 3, 2));
-}
-
-/** The fold of a row, in every lane. */
-function foldRow(operation: i32, input: usize, count: i32): v128 {
-  if (operation == MAXIMUM) return foldRowInline(MAXIMUM, input, count);
-  if (operation == MINIMUM) return foldRowInline(MINIMUM, input, count);
-  return foldRowInline(operation, input, count);
 }
 
 /** Divides sums of int32 for their mean, which truncates. */
@@ -195,30 +219,30 @@ function foldTile(operation: i32, source: usize, step: usize, rows: i32, accumul
       }
     } else {
       for (; to < stop; to += 16) {
-        v128.store(to, foldOther(operation, v128.load(to), v128.load(from)));
+        v128.store(to, foldInline(operation, v128.load(to), v128.load(from)));
         from += 16;
       }
-      if (rest) v128.store(to, foldOther(operation, v128.load(to), loadPartial(from, rest)));
+      if (rest) v128.store(to, fold(operation, v128.load(to), loadPartial(from, rest)));
     }
     source += step;
   }
 }
 
 /**
- * output[o, k] = operation over i of input[o, i, k], contiguous [any, size, inner]; sums are divided by `divisor`. Range over outer × ceil(inner / 64) tiles
- * of columns. Scratch: 768 bytes.
+ * output[o, k] = operation over i of input[o, i, k], contiguous [any, size, inner]; sums are divided by `divisor`. Range over outer × ceil(inner / tile)
+ * tiles of columns; `tile` is a multiple of 4. Scratch: 12 * tile bytes.
  */
 export function reduceColumns(
-  operation: i32, input: usize, output: usize, size: i32, inner: i32, divisor: f64, scratch: usize, begin: i32, end: i32,
+  operation: i32, input: usize, output: usize, size: i32, inner: i32, tile: i32, divisor: f64, scratch: usize, begin: i32, end: i32,
 ): void {
   const shift: usize = operation >= ANY ? 0 : 2;
   const step = <usize>inner << shift;
-  const doubles = scratch + (TILE << 2);
-  const tiles = (inner + TILE - 1) / TILE;
+  const doubles = scratch + (<usize>tile << 2);
+  const tiles = (inner + tile - 1) / tile;
   for (let item = begin; item < end; item++) {
     const o = <usize>(item / tiles);
-    const k = (item % tiles) * TILE;
-    const width = min(inner - k, TILE);
+    const k = (item % tiles) * tile;
+    const width = min(inner - k, tile);
     let source = input + ((o * <usize>size * <usize>inner + <usize>k) << shift);
     const target = output + ((o * <usize>inner + <usize>k) << shift);
     if (operation >= ANY) {

@@ -1,6 +1,6 @@
 import { DtypeError } from "../../errors.ts";
 import type { BinaryOperation, CompareOperation, Kernels, TensorView, UnaryOperation, UnaryPredicate } from "../backend.ts";
-import { contiguousStrides, countElements, forEachOuter, isContiguous, mainThreadScratch, mergeAxes, sizeAt, strideAt } from "./layout.ts";
+import { countElements, forEachOuter, isContiguous, kernelRank, mainThreadScratch, mergeAxes } from "./layout.ts";
 import { copyView, withContiguousCopy } from "./movement.ts";
 import type { WasmRuntime } from "./runtime.ts";
 
@@ -27,6 +27,8 @@ const parallelCount = 65_536;
 /** Operations an element of a transcendental function or a power is worth. */
 const transcendentalCost = 12;
 const stridedScratchBytes = 2304;
+/** Elements from which operands that are contiguous along another axis are turned first. */
+const transposeCount = 16_384;
 
 function unaryCost(code: number): number {
   return (code >= 3 && code <= 6) || (code >= 11 && code <= 16) || (code >= 18 && code <= 21) ? transcendentalCost : 1;
@@ -46,29 +48,47 @@ export function createElementwise(
   }
 
   function runStrided(code: number, a: TensorView, b: TensorView, condition: TensorView | undefined, output: TensorView): void {
-    if (countElements(output.shape) === 0) return;
-    const contiguous = contiguousStrides(output.shape);
-    const layout = mergeAxes(output.shape, [a.strides, b.strides, condition?.strides ?? contiguous, contiguous]);
+    const count = countElements(output.shape);
+    if (count === 0) return;
+    const layout = mergeAxes(output.shape, a.strides, b.strides, condition ? condition.strides : b.strides);
+    const { rank, sizes } = layout;
+    if (count >= transposeCount && rank > 1) {
+      // An operand read across its lines costs more than turning it first.
+      if (a.dtype !== "bool" && Math.abs(layout.a[0]!) > 1) {
+        return withContiguousCopy(runtime, a, (_, copy) => runStrided(code, copy, b, condition, output));
+      }
+      if (b.dtype !== "bool" && Math.abs(layout.b[0]!) > 1) {
+        return withContiguousCopy(runtime, b, (_, copy) => runStrided(code, a, copy, condition, output));
+      }
+    }
     const narrow = a.dtype === "bool" ? 1 : 0;
+    const pointerA = runtime.pointer(a);
+    const pointerB = runtime.pointer(b);
+    const pointerC = condition ? runtime.pointer(condition) : 0;
+    const target = runtime.pointer(output);
+    if (rank <= kernelRank && count < parallelCount) {
+      const { a: strideA, b: strideB, c: strideC } = layout;
+      exports.elementwiseStrided(
+        code, narrow, pointerA, pointerB, pointerC, target, sizes[2]!, sizes[1]!, sizes[0]!, strideA[3]!, strideA[2]!, strideA[1]!, strideA[0]!,
+        strideB[3]!, strideB[2]!, strideB[1]!, strideB[0]!, strideC[3]!, strideC[2]!, strideC[1]!, strideC[0]!, mainThreadScratch, 0, count,
+      );
+      return;
+    }
+    const axes = [
+      sizes[2]!, sizes[1]!, sizes[0]!,
+      ...[layout.a, layout.b, layout.c].flatMap((strides) => [strides[3]!, strides[2]!, strides[1]!, strides[0]!]),
+    ];
+    const block = sizes[0]! * sizes[1]! * sizes[2]! * sizes[3]!;
     const operandBytes = narrow ? 1 : 4;
-    const outputBytes = output.dtype === "bool" ? 1 : 4;
-    const n1 = sizeAt(layout, 2);
-    const n2 = sizeAt(layout, 1);
-    const n3 = sizeAt(layout, 0);
-    const block = n1 * n2 * n3 * sizeAt(layout, 3);
-    const pointers = [runtime.pointer(a), runtime.pointer(b), condition ? runtime.pointer(condition) : 0, runtime.pointer(output)] as const;
-    const stride = (operand: number): readonly number[] => [3, 2, 1, 0].map((place) => strideAt(layout, operand, place));
-    const tail = [n1, n2, n3, ...stride(0), ...stride(1), ...stride(2)];
-    forEachOuter(layout, 4, (offsets) => {
+    let written = target;
+    forEachOuter(layout, (offsetA, offsetB, offsetC) => {
       runtime.parallel(
         "elementwiseStrided",
-        [
-          code, narrow, pointers[0] + offsets[0]! * operandBytes, pointers[1] + offsets[1]! * operandBytes, pointers[2] + offsets[2]!,
-          pointers[3] + offsets[3]! * outputBytes, ...tail,
-        ],
+        [code, narrow, pointerA + offsetA * operandBytes, pointerB + offsetB * operandBytes, pointerC + offsetC, written, ...axes],
         block,
         { granularity: 64, work: block, scratchBytes: stridedScratchBytes },
       );
+      written += block * (output.dtype === "bool" ? 1 : 4);
     });
   }
 

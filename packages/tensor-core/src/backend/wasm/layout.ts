@@ -37,56 +37,74 @@ export function isContiguous(view: TensorView): boolean {
   return true;
 }
 
-/** Axes of one or more operands of the same shape, merged where all of them allow it; innermost first, axes of size 1 left out. */
+/**
+ * The axes that two or three operands of one shape share, merged where all of them step through neighbours as one; innermost first, axes of size 1 left out.
+ * Beyond `rank`, up to four axes, sizes are 1 and strides 0.
+ */
 export interface Layout {
-  readonly sizes: readonly number[];
-  /** [operand][axis] */
-  readonly strides: readonly (readonly number[])[];
+  rank: number;
+  readonly sizes: number[];
+  readonly a: number[];
+  readonly b: number[];
+  readonly c: number[];
 }
 
-/** Merges neighbouring axes that every operand steps through as one. */
-export function mergeAxes(shape: readonly number[], operands: readonly (readonly number[])[]): Layout {
-  const sizes: number[] = [];
-  const strides: number[][] = operands.map(() => []);
+/** Axes that kernels walk through by themselves; `forEachOuter` takes care of more. */
+export const kernelRank = 4;
+
+// One layout for all calls: kernels of small tensors are quicker to run than arrays are to allocate.
+const layout: Layout = { rank: 0, sizes: [], a: [], b: [], c: [] };
+
+/** Merges axes. The result is overwritten by the next call. */
+export function mergeAxes(shape: readonly number[], a: readonly number[], b: readonly number[], c: readonly number[]): Layout {
+  let rank = 0;
   for (let axis = shape.length - 1; axis >= 0; axis--) {
     const size = shape[axis]!;
     if (size === 1) continue;
-    const last = sizes.length - 1;
-    if (last >= 0 && operands.every((operand, i) => operand[axis] === strides[i]![last]! * sizes[last]!)) {
-      sizes[last]! *= size;
-      continue;
+    if (rank > 0) {
+      const last = rank - 1;
+      const span = layout.sizes[last]!;
+      if (a[axis] === layout.a[last]! * span && b[axis] === layout.b[last]! * span && c[axis] === layout.c[last]! * span) {
+        layout.sizes[last] = span * size;
+        continue;
+      }
     }
-    sizes.push(size);
-    for (let i = 0; i < operands.length; i++) strides[i]!.push(operands[i]![axis]!);
+    layout.sizes[rank] = size;
+    layout.a[rank] = a[axis]!;
+    layout.b[rank] = b[axis]!;
+    layout.c[rank] = c[axis]!;
+    rank++;
   }
-  return { sizes, strides };
+  layout.rank = rank;
+  for (let axis = rank; axis < kernelRank; axis++) {
+    layout.sizes[axis] = 1;
+    layout.a[axis] = 0;
+    layout.b[axis] = 0;
+    layout.c[axis] = 0;
+  }
+  return layout;
 }
 
-/** The layout's axis `place`, counted from the innermost; 1 and 0 where there is none. */
-export function sizeAt(layout: Layout, place: number): number {
-  return layout.sizes[place] ?? 1;
-}
-
-/** See `sizeAt`. */
-export function strideAt(layout: Layout, operand: number, place: number): number {
-  return layout.strides[operand]![place] ?? 0;
-}
-
-/** Calls `visit` with the operands' offsets (elements) for every index of the axes from `place` outwards. The array is reused. */
-export function forEachOuter(layout: Layout, place: number, visit: (offsets: readonly number[]) => void): void {
-  const { sizes, strides } = layout;
-  const offsets = strides.map(() => 0);
-  const index = sizes.map(() => 0);
+/** Calls `visit` with the operands' offsets (elements) for every index of the axes beyond `kernelRank`. */
+export function forEachOuter({ rank, sizes, a, b, c }: Layout, visit: (a: number, b: number, c: number) => void): void {
+  const index = new Array<number>(rank).fill(0);
+  let offsetA = 0;
+  let offsetB = 0;
+  let offsetC = 0;
   for (;;) {
-    visit(offsets);
-    let axis = place;
-    for (; axis < sizes.length; axis++) {
-      index[axis]!++;
-      for (let i = 0; i < strides.length; i++) offsets[i]! += strides[i]![axis]!;
-      if (index[axis]! < sizes[axis]!) break;
-      for (let i = 0; i < strides.length; i++) offsets[i]! -= sizes[axis]! * strides[i]![axis]!;
+    visit(offsetA, offsetB, offsetC);
+    let axis = kernelRank;
+    for (; axis < rank; axis++) {
+      const size = sizes[axis]!;
+      offsetA += a[axis]!;
+      offsetB += b[axis]!;
+      offsetC += c[axis]!;
+      if (++index[axis]! < size) break;
+      offsetA -= size * a[axis]!;
+      offsetB -= size * b[axis]!;
+      offsetC -= size * c[axis]!;
       index[axis] = 0;
     }
-    if (axis >= sizes.length) return;
+    if (axis >= rank) return;
   }
 }

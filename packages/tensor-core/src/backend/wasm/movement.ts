@@ -1,12 +1,15 @@
 import { DtypeError } from "../../errors.ts";
 import { float32ToFloat16Bits, itemSize, type Dtype } from "../../tensor/dtype.ts";
 import type { Kernels, TensorView } from "../backend.ts";
-import { contiguousStrides, countElements, forEachOuter, isContiguous, mergeAxes, sizeAt, strideAt, type Layout } from "./layout.ts";
+import { contiguousStrides, countElements, forEachOuter, isContiguous, kernelRank, mainThreadScratch, mergeAxes, type Layout } from "./layout.ts";
 import type { WasmRuntime } from "./runtime.ts";
 
 const dtypeCodes: Record<Dtype, number> = { float32: 0, float16: 1, int32: 2, uint8: 3, int8: 4, bool: 5 };
 /** log2 of the item size. */
 const itemShifts: Record<Dtype, number> = { float32: 2, float16: 1, int32: 2, uint8: 0, int8: 0, bool: 0 };
+
+/** Elements from which a copy is worth offering to other threads. */
+const parallelCount = 65_536;
 
 const conversion = { float32: new Float32Array(1), int32: new Int32Array(0) };
 conversion.int32 = new Int32Array(conversion.float32.buffer);
@@ -34,43 +37,34 @@ function fillPattern(dtype: Dtype, value: number): number {
   }
 }
 
-/** Axes by falling stride of the output, so that runs are contiguous where it is written. */
-function orderByOutput(input: TensorView, output: TensorView): { shape: number[]; from: number[]; to: number[] } {
+/** The views with axes by falling stride of the output, so that runs are contiguous where it is written. */
+function orderByOutput(input: TensorView, output: TensorView): readonly [TensorView, TensorView] {
   const order = output.shape.map((_, axis) => axis).sort((a, b) => Math.abs(output.strides[b]!) - Math.abs(output.strides[a]!) || a - b);
-  return {
-    shape: order.map((axis) => output.shape[axis]!),
-    from: order.map((axis) => input.strides[axis]!),
-    to: order.map((axis) => output.strides[axis]!),
-  };
+  const reorder = (view: TensorView): TensorView => ({
+    ...view, shape: order.map((axis) => view.shape[axis]!), strides: order.map((axis) => view.strides[axis]!),
+  });
+  return [reorder(input), reorder(output)];
 }
 
 /** Copies as a batch of transposes where the input is contiguous along another axis than the output. False if it is not. */
-function copyTransposed(runtime: WasmRuntime, layout: Layout, source: number, target: number): boolean {
-  const { sizes, strides } = layout;
-  const from = strides[0]!;
-  const to = strides[1]!;
-  const rowAxis = from.indexOf(1);
-  if (rowAxis < 1 || to[0] !== 1 || sizes[0]! < 4 || sizes[rowAxis]! < 4) return false;
-  const rest = sizes.map((_, axis) => axis).filter((axis) => axis !== 0 && axis !== rowAxis);
-  const [inner = -1, outer = -1] = rest;
-  const at = (values: readonly number[], axis: number): number => (axis < 0 ? 0 : values[axis]!);
+function copyTransposed(runtime: WasmRuntime, { rank, sizes, a: from, b: to }: Layout, source: number, target: number): boolean {
+  if (rank < 2 || rank > 4 || to[0] !== 1 || from[0] === 1 || sizes[0]! < 8) return false;
+  let rowAxis = 1;
+  while (rowAxis < rank && from[rowAxis] !== 1) rowAxis++;
+  if (rowAxis === rank || sizes[rowAxis]! < 8) return false;
+  // The other two axes, of size 1 and stride 0 where the rank is less than 4.
+  const inner = rowAxis === 1 ? 2 : 1;
+  const outer = rowAxis === 3 ? 2 : 3;
   const rows = sizes[rowAxis]!;
-  const n1 = inner < 0 ? 1 : sizes[inner]!;
-  const batch = n1 * (outer < 0 ? 1 : sizes[outer]!);
-  const beyond: Layout = {
-    sizes: rest.slice(2).map((axis) => sizes[axis]!),
-    strides: [from, to].map((list) => rest.slice(2).map((axis) => list[axis]!)),
-  };
-  forEachOuter(beyond, 0, ([i = 0, o = 0]) => {
-    runtime.parallel(
-      "transposeWords",
-      [
-        source + 4 * i, target + 4 * o, n1, rows, sizes[0]!, at(from, outer), at(from, inner), from[0]!, at(to, outer), at(to, inner), to[rowAxis]!,
-      ],
-      batch * Math.ceil(rows / 16),
-      { work: batch * rows * sizes[0]! },
-    );
-  });
+  const batch = sizes[inner]! * sizes[outer]!;
+  runtime.parallel(
+    "transposeWords",
+    [
+      source, target, sizes[inner]!, rows, sizes[0]!, from[outer]!, from[inner]!, from[0]!, to[outer]!, to[inner]!, to[rowAxis]!,
+    ],
+    batch * Math.ceil(rows / 16),
+    { work: batch * rows * sizes[0]!, scratchBytes: 1024 },
+  );
   return true;
 }
 
@@ -78,43 +72,47 @@ function copyTransposed(runtime: WasmRuntime, layout: Layout, source: number, ta
 export function copyView(runtime: WasmRuntime, input: TensorView, output: TensorView): void {
   const count = countElements(output.shape);
   if (count === 0) return;
-  const source = runtime.pointer(input);
-  const target = runtime.pointer(output);
   const sameDtype = input.dtype === output.dtype;
-  if (sameDtype && count < 65_536 && isContiguous(input) && isContiguous(output)) {
-    runtime.heap.uint8.copyWithin(target, source, source + count * itemSize(output.dtype));
+  const outputContiguous = isContiguous(output);
+  if (sameDtype && count < parallelCount && outputContiguous && isContiguous(input)) {
+    const source = runtime.pointer(input);
+    runtime.heap.uint8.copyWithin(runtime.pointer(output), source, source + count * itemSize(output.dtype));
     return;
   }
-  const { shape, from, to } = orderByOutput(input, output);
-  const layout = mergeAxes(shape, [from, to]);
-  if (sameDtype && itemSize(output.dtype) === 4 && copyTransposed(runtime, layout, source, target)) return;
-  const n1 = sizeAt(layout, 2);
-  const n2 = sizeAt(layout, 1);
-  const n3 = sizeAt(layout, 0);
-  const block = n1 * n2 * n3 * sizeAt(layout, 3);
-  const cost = sameDtype ? 1 : 4;
-  forEachOuter(layout, 4, ([i = 0, o = 0]) => {
+  if (!outputContiguous) [input, output] = orderByOutput(input, output);
+  const source = runtime.pointer(input);
+  const target = runtime.pointer(output);
+  const layout = mergeAxes(output.shape, input.strides, output.strides, output.strides);
+  const from = dtypeCodes[input.dtype];
+  const to = dtypeCodes[output.dtype];
+  if (sameDtype && count >= 1024 && itemSize(output.dtype) === 4 && copyTransposed(runtime, layout, source, target)) return;
+  const { sizes, a, b } = layout;
+  if (layout.rank <= kernelRank && count < parallelCount) {
+    runtime.exports.copyStrided(
+      from, to, source, target, sizes[2]!, sizes[1]!, sizes[0]!, a[3]!, a[2]!, a[1]!, a[0]!, b[3]!, b[2]!, b[1]!, b[0]!, mainThreadScratch, 0, count,
+    );
+    return;
+  }
+  const strides = [sizes[2]!, sizes[1]!, sizes[0]!, a[3]!, a[2]!, a[1]!, a[0]!, b[3]!, b[2]!, b[1]!, b[0]!];
+  const block = sizes[0]! * sizes[1]! * sizes[2]! * sizes[3]!;
+  forEachOuter(layout, (offsetA, offsetB) => {
     runtime.parallel(
       "copyStrided",
-      [
-        dtypeCodes[input.dtype], dtypeCodes[output.dtype], source + i * itemSize(input.dtype), target + o * itemSize(output.dtype), n1, n2, n3,
-        strideAt(layout, 0, 3), strideAt(layout, 0, 2), strideAt(layout, 0, 1), strideAt(layout, 0, 0),
-        strideAt(layout, 1, 3), strideAt(layout, 1, 2), strideAt(layout, 1, 1), strideAt(layout, 1, 0),
-      ],
+      [from, to, source + offsetA * itemSize(input.dtype), target + offsetB * itemSize(output.dtype), ...strides],
       block,
-      { granularity: 64, work: block * cost, scratchBytes: 32 },
+      { granularity: 64, work: block * (sameDtype ? 1 : 4), scratchBytes: 32 },
     );
   });
 }
 
-/** Runs `use` with the address of a contiguous copy of a view. */
-export function withContiguousCopy(runtime: WasmRuntime, input: TensorView, use: (pointer: number) => void): void {
+/** Runs `use` with a contiguous copy of a view, and its address. */
+export function withContiguousCopy(runtime: WasmRuntime, input: TensorView, use: (pointer: number, copy: TensorView) => void): void {
   const { shape, dtype } = input;
   const buffer = runtime.heap.allocate(countElements(shape) * itemSize(dtype));
   try {
     const copy: TensorView = { buffer, dtype, shape, strides: contiguousStrides(shape), offset: 0 };
     copyView(runtime, input, copy);
-    use(runtime.pointer(copy));
+    use(runtime.pointer(copy), copy);
   } finally {
     runtime.heap.free(buffer);
   }

@@ -12,7 +12,6 @@ const integerCode = 4;
 const splitCount = 131_072;
 const rowBlock = 16_384;
 const columnBlock = 1024;
-const columnScratchBytes = 768;
 
 /** A contiguous block [outer, size, inner] that loses its middle axis. */
 interface Middle {
@@ -74,9 +73,11 @@ export function createReduce(runtime: WasmRuntime): Pick<Kernels, "reduce" | "ar
   }
 
   function runColumns(code: number, input: number, output: number, outer: number, size: number, inner: number, divisor: number): void {
+    // Wide tiles read long runs of each row; narrow ones leave work for every thread. Results are the same.
+    const tile = inner >= 1024 ? 256 : 64;
     runtime.parallel(
-      "reduceColumns", [code, input, output, size, inner, divisor], outer * Math.ceil(inner / 64),
-      { work: outer * size * inner, scratchBytes: columnScratchBytes },
+      "reduceColumns", [code, input, output, size, inner, tile, divisor], outer * Math.ceil(inner / tile),
+      { work: outer * size * inner, scratchBytes: 12 * tile },
     );
   }
 

@@ -9,9 +9,8 @@ export interface KernelExports {
   gemvFloat(n: number, k: number, a: number, aColumn: number, b: number, bColumn: number, c: number, bias: number, activation: number, accumulate: number, scratch: number, begin: number, end: number): void;
   gemvDot(m: number, n: number, k: number, a: number, aRow: number, aColumn: number, b: number, bColumn: number, format: number, scales: number, minimums: number, groupSize: number, c: number, bias: number, activation: number, accumulate: number, scratch: number, begin: number, end: number): void;
   gemvColumns(m: number, n: number, k: number, a: number, aRow: number, aColumn: number, b: number, bRow: number, c: number, bias: number, activation: number, accumulate: number, begin: number, end: number): void;
-  gemvHalf(n: number, k: number, a: number, aColumn: number, b: number, bColumn: number, c: number, bias: number, activation: number, accumulate: number, scratch: number, begin: number, end: number): void;
-  gemvInt8(n: number, k: number, a: number, aColumn: number, b: number, scales: number, minimums: number, groupSize: number, c: number, bias: number, activation: number, accumulate: number, scratch: number, begin: number, end: number): void;
-  gemvUint4(n: number, k: number, a: number, aColumn: number, b: number, scales: number, minimums: number, groupSize: number, c: number, bias: number, activation: number, accumulate: number, scratch: number, begin: number, end: number): void;
+  gemvHalf(m: number, n: number, k: number, a: number, aRow: number, aColumn: number, b: number, bColumn: number, c: number, bias: number, activation: number, accumulate: number, scratch: number, begin: number, end: number): void;
+  gemvIntegers(m: number, n: number, k: number, a: number, aRow: number, aColumn: number, b: number, fourBits: number, scales: number, minimums: number, groupSize: number, c: number, bias: number, activation: number, accumulate: number, scratch: number, begin: number, end: number): void;
   unaryF32(operation: number, input: number, output: number, scratch: number, begin: number, end: number): void;
   unaryI32(operation: number, input: number, output: number, begin: number, end: number): void;
   unaryGradientF32(operation: number, gradient: number, input: number, output: number, result: number, scratch: number, begin: number, end: number): void;
@@ -29,7 +28,7 @@ export interface KernelExports {
   gatherElements(input: number, indices: number, output: number, size: number, count: number, inner: number, begin: number, end: number): void;
   scatterElementsAdd(output: number, indices: number, updates: number, size: number, count: number, inner: number, begin: number, end: number): void;
   reduceRows(operation: number, input: number, output: number, columns: number, rowStride: number, blockLength: number, blocks: number, divisor: number, begin: number, end: number): void;
-  reduceColumns(operation: number, input: number, output: number, size: number, inner: number, divisor: number, scratch: number, begin: number, end: number): void;
+  reduceColumns(operation: number, input: number, output: number, size: number, inner: number, tile: number, divisor: number, scratch: number, begin: number, end: number): void;
   argReduce(integer: number, largest: number, input: number, output: number, size: number, inner: number, begin: number, end: number): void;
   cumulative(integer: number, product: number, reverse: number, input: number, output: number, size: number, inner: number, begin: number, end: number): void;
   sortRows(integer: number, descending: number, input: number, values: number, indices: number, columns: number, scratch: number, begin: number, end: number): void;
@@ -77,8 +76,7 @@ export const kernelNames: readonly (keyof KernelExports)[] = [
   "gemvDot",
   "gemvColumns",
   "gemvHalf",
-  "gemvInt8",
-  "gemvUint4",
+  "gemvIntegers",
   "unaryF32",
   "unaryI32",
   "unaryGradientF32",
