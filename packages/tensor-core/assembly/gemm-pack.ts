@@ -1,6 +1,6 @@
 /** Packing for the matrix product: strips of a and b in the order in which `packedTile` reads them. Left out of `index.ts`. */
 import { TILE_COLUMNS, TILE_ROWS } from "./gemm-tile";
-import { halfToFloat, halvesToFloats } from "./half";
+import { HALF_MASK, HALF_SCALE, HALF_SPECIAL, halfToFloat, halvesToFloats, opaqueConstant } from "./half";
 import { dequantizeRow, FLOAT16, FLOAT32 } from "./weights";
 
 /** Interleaves four contiguous rows: to[k] = (row0[k], row1[k], row2[k], row3[k]), `step` bytes apart. */
@@ -141,10 +141,13 @@ function copyFourPanels(to: usize, panel: usize, from: usize, bRow: usize, k: i3
 }
 
 function copyHalfPanel(to: usize, from: usize, bRow: usize, k: i32): void {
+  const mask = opaqueConstant(HALF_MASK, k);
+  const scale = opaqueConstant(HALF_SCALE, k);
+  const special = opaqueConstant(HALF_SPECIAL, k);
   for (let i = 0; i < k; i++) {
     const halves = v128.load(from);
-    v128.store(to, halvesToFloats(i32x4.extend_low_i16x8_s(halves)));
-    v128.store(to, halvesToFloats(i32x4.extend_high_i16x8_s(halves)), 16);
+    v128.store(to, halvesToFloats(i32x4.extend_low_i16x8_s(halves), mask, scale, special));
+    v128.store(to, halvesToFloats(i32x4.extend_high_i16x8_s(halves), mask, scale, special), 16);
     from += bRow;
     to += 32;
   }

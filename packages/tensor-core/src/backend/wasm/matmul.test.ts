@@ -263,9 +263,16 @@ describe.each(benches)("matmul, %s kernels", (_, bench) => {
     }
   });
 
-  it.each([["int8", 8], ["int8", 32], ["int8", 6], ["uint4", 32], ["uint4", 64], ["uint4", 10], ["uint4", 2]] as const)(
+  it.each([["int8", 8], ["int8", 32], ["int8", 6], ["int8", 2048], ["uint4", 32], ["uint4", 64], ["uint4", 10], ["uint4", 2], ["uint4", 4096]] as const)(
     "reads %s in groups of %i",
     (format, groupSize) => {
+      // One group as long as a row is what weights with one scale an output look like.
+      if (groupSize > 1000) {
+        const b = bench.randomQuantized(format, 3, groupSize, groupSize, true);
+        for (const m of [1, 2, 7, 17]) check(bench, bench.randomFloats([m, groupSize]), b);
+        bench.free();
+        return;
+      }
       for (const [m, groups, n] of [[1, 4, 7], [1, 21, 34], [2, 3, 5], [16, 17, 9], [20, 9, 11], [70, 17, 3], [1, 1, 1]] as const) {
         for (const minimums of [true, false]) {
           const k = groupSize * groups;
@@ -319,6 +326,51 @@ describe("float16 weights", () => {
     expected[6] = -Infinity;
     expected[7] = NaN;
     expect(Array.from(single.floats(output).subarray(0, 10))).toEqual(Array.from(expected.subarray(0, 10)));
+    single.free();
+  });
+});
+
+describe("scaled rows", () => {
+  const formats = ["float16", "int8", "uint4"] as const;
+  const weights = (format: (typeof formats)[number], n: number, k: number): TensorView | QuantizedView =>
+    format === "float16" ? single.randomHalves([k, n], [1, k]) : single.randomQuantized(format, n, k, 32, true);
+
+  it.each(formats)("keeps its precision at any magnitude of x: %s", (format) => {
+    for (const magnitude of [1e-30, 1e-12, 1, 1e12, 1e30]) {
+      const [k, n] = [192, 9];
+      const a = single.randomFloats([1, k]);
+      const b = weights(format, n, k);
+      const outputs = [1, magnitude].map((factor) => {
+        const scaled = single.view("float32", [1, k]);
+        single.floats(scaled).set(single.floats(a).map((x) => x * factor));
+        const output = single.view("float32", [1, n]);
+        single.matmul({ a: scaled, b, output });
+        return Array.from(single.floats(output).subarray(0, n));
+      });
+      // Sums of 192 products of magnitudes up to 1 · 2 (float16), 1 · 16 (uint4) or 1 · 128 (int8).
+      const tolerance = 192 * 1e-7 * { float16: 2, uint4: 16, int8: 128 }[format];
+      for (let j = 0; j < n; j++) expect(Math.abs(outputs[1]![j]! / magnitude - outputs[0]![j]!)).toBeLessThan(tolerance);
+      single.free();
+    }
+  });
+
+  it.each(formats)("lets NaN and Infinity in x show: %s", (format) => {
+    for (const special of [NaN, Infinity, -Infinity]) {
+      const a = single.randomFloats([1, 64]);
+      single.floats(a)[37] = special;
+      const output = single.view("float32", [1, 5]);
+      single.matmul({ a, b: weights(format, 5, 64), output });
+      expect(Array.from(single.floats(output).subarray(0, 5)).some((x) => Number.isFinite(x))).toBe(false);
+      single.free();
+    }
+  });
+
+  it.each(formats)("gives zeros for zeros: %s", (format) => {
+    const a = single.view("float32", [1, 64]);
+    single.floats(a).fill(0);
+    const output = single.view("float32", [1, 5]);
+    single.matmul({ a, b: weights(format, 5, 64), output });
+    expect(Array.from(single.floats(output).subarray(0, 5), (x) => x + 0)).toEqual([0, 0, 0, 0, 0]);
     single.free();
   });
 });
@@ -383,10 +435,13 @@ describe("matmul is deterministic", () => {
       ["gemvDot", [7, n, k, a, k, 1, b, k, 0, 0, 0, 1, c, bias, 4, 0, scratch], n],
       ["gemvDot", [7, n, k, a, k, 1, halves, k, 1, 0, 0, 1, c, bias, 1, 0, scratch], n],
       ["gemvColumns", [3, n, k, a, k, 1, b, n, c, bias, 3, 0], n],
-      ["gemvHalf", [n, k, a, 1, halves, k, c, bias, 3, 0, scratch], n],
+      ["gemvHalf", [3, n, k, a, k, 1, halves, k, c, bias, 3, 0, scratch], n],
       ...quantized.map(({ format, values, scales, minimums }): [keyof KernelExports, number[], number] => [
-        format === "int8" ? "gemvInt8" : "gemvUint4",
-        [n, 320, a, 1, runtime.pointer(values), runtime.pointer(scales), runtime.pointer(minimums!), 32, c, bias, 2, 0, scratch],
+        "gemvIntegers",
+        [
+          2, n, 320, a, k, 1, runtime.pointer(values), format === "int8" ? 0 : 1, runtime.pointer(scales), runtime.pointer(minimums!), 32,
+          c, bias, 2, 0, scratch,
+        ],
         n,
       ]),
     ];

@@ -14,6 +14,8 @@ const directScratchBytes = 256 + 32 * directDepth;
 /** Rows of a up to which the weights are read in place: whole rows of weights, or rows of b as they lie. */
 const dotRows = 16;
 const columnRows = 4;
+/** Rows of a up to which weights are worth decoding once for each row, in registers, rather than into memory. */
+const storedRows = 4;
 /** Scratch of the `gemm` kernel: its block sizes are those of `assembly/gemm.ts`. */
 const depthBlock = 256;
 const rowBlock = 192;
@@ -96,20 +98,23 @@ export function createMatmul(runtime: WasmRuntime): Pick<Kernels, "matmul"> {
         return;
       }
     } else if (m <= dotRows && bRow === 1 && k > 0) {
-      const row = [n, k, a, aColumn, b];
-      const finish = [c, bias, activation, accumulate];
-      if (m > 1) return rowsTimesWeights(m, n, k, a, aRow, aColumn, b, bColumn, format, scales, minimums, groupSize, c, bias, activation, accumulate);
-      if (format === formatCodes.float16) {
-        runtime.parallel("gemvHalf", [...row, bColumn, ...finish], n, { granularity: 4, work, scratchBytes: 4 * k });
+      if (m <= storedRows && format === formatCodes.float16) {
+        runtime.parallel(
+          "gemvHalf",
+          [m, n, k, a, aRow, aColumn, b, bColumn, c, bias, activation, accumulate],
+          n,
+          { granularity: 4, work, scratchBytes: 64 + m * (16 + 4 * ((k + 7) & ~7)) },
+        );
         return;
       }
-      const sums = 16 * (k / groupSize);
-      if (format === formatCodes.int8 && groupSize % 8 === 0) {
-        runtime.parallel("gemvInt8", [...row, scales, minimums, groupSize, ...finish], n, { granularity: 4, work, scratchBytes: 4 * k + sums });
-        return;
-      }
-      if (format === formatCodes.uint4 && groupSize % 32 === 0) {
-        runtime.parallel("gemvUint4", [...row, scales, minimums, groupSize, ...finish], n, { granularity: 4, work, scratchBytes: 8 * k + sums });
+      if (m <= storedRows && format !== formatCodes.float16 && groupSize % (format === formatCodes.int8 ? 8 : 32) === 0) {
+        const fourBits = format === formatCodes.uint4 ? 1 : 0;
+        runtime.parallel(
+          "gemvIntegers",
+          [m, n, k, a, aRow, aColumn, b, fourBits, scales, minimums, groupSize, c, bias, activation, accumulate],
+          n,
+          { granularity: 2, work, scratchBytes: 4 * k + m * (4 * k + 32 * (k / groupSize)) },
+        );
         return;
       }
       return rowsTimesWeights(m, n, k, a, aRow, aColumn, b, bColumn, format, scales, minimums, groupSize, c, bias, activation, accumulate);
