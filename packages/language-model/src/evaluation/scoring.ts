@@ -2,7 +2,7 @@ import { crossEntropy, dispose, tensor, tidy, type DeviceName, type Tensor } fro
 import { LanguageModelError } from "../errors.ts";
 import type { KeyValueCache } from "../model/key-value-cache.ts";
 
-/** What scoring needs of a model. */
+/** What scoring needs of a model: a whole `DecoderModel`, or one that is split between machines. */
 export interface ScoringModel {
   readonly device: DeviceName;
   readonly config: { readonly maxPositionEmbeddings: number };
@@ -20,13 +20,25 @@ export interface SequenceScore {
   readonly perplexity: number;
 }
 
+/** Options of scoring. */
+export interface ScoringOptions {
+  /** Tokens scored at a time, at most the model's context, which is the default. Memory for logits grows with it. */
+  readonly window?: number;
+}
+
 /**
- * Log-probability of each token given those before it, from the second on: [ids.length - 1]. Longer inputs than the context are scored in windows that overlap by half, so
- * that every token sees at least half a context.
+ * Log-probability of each token given those before it, from the second on: [ids.length - 1]. Longer inputs than the window are scored in
+ * windows that overlap by half, so that every token sees at least half a window.
+ * @throws LanguageModelError for fewer than two tokens, RangeError for a window outside 2 … context
  */
-export async function tokenLogProbabilities(model: ScoringModel, ids: readonly number[]): Promise<Float32Array> {
+export async function tokenLogProbabilities(
+  model: ScoringModel, ids: readonly number[], options: ScoringOptions = {},
+): Promise<Float32Array> {
   if (ids.length < 2) throw new LanguageModelError(`scoring needs at least two tokens, got ${ids.length}`);
-  const context = model.config.maxPositionEmbeddings;
+  const { window: context = model.config.maxPositionEmbeddings } = options;
+  if (!Number.isInteger(context) || context < 2 || context > model.config.maxPositionEmbeddings) {
+    throw new RangeError(`window ${context}; use an integer from 2 to the context of ${model.config.maxPositionEmbeddings}`);
+  }
   const result = new Float32Array(ids.length - 1);
   let scored = 0;
   for (let start = 0; scored < result.length; start += Math.floor(context / 2)) {
@@ -39,7 +51,9 @@ export async function tokenLogProbabilities(model: ScoringModel, ids: readonly n
 }
 
 /** -log p of each target given the inputs up to its place. */
-async function targetLosses(model: ScoringModel, inputIds: readonly number[], targetIds: readonly number[], cache?: KeyValueCache): Promise<Float32Array> {
+async function targetLosses(
+  model: ScoringModel, inputIds: readonly number[], targetIds: readonly number[], cache?: KeyValueCache,
+): Promise<Float32Array> {
   const shape = [1, inputIds.length];
   const inputs = tensor(Int32Array.from(inputIds), shape, { device: model.device });
   const targets = tensor(Int32Array.from(targetIds), shape, { device: model.device });
@@ -52,12 +66,14 @@ async function targetLosses(model: ScoringModel, inputIds: readonly number[], ta
 
 /** Perplexity of sequences that each stand alone (put the begin token first). */
 export async function scoreSequences(
-  model: ScoringModel, sequences: readonly (readonly number[])[], onProgress?: (done: number) => void,
+  model: ScoringModel, sequences: readonly (readonly number[])[],
+  { onProgress, ...options }: ScoringOptions & { readonly onProgress?: (done: number) => void } = {},
 ): Promise<SequenceScore> {
+  if (sequences.length === 0) throw new LanguageModelError("scoreSequences: there is no sequence to score");
   let logProbability = 0;
   let tokens = 0;
   for (const [i, ids] of sequences.entries()) {
-    for (const value of await tokenLogProbabilities(model, ids)) logProbability += value;
+    for (const value of await tokenLogProbabilities(model, ids, options)) logProbability += value;
     tokens += ids.length - 1;
     onProgress?.(i + 1);
   }
@@ -77,7 +93,9 @@ export async function scoreContinuations(
   model: ScoringModel, promptIds: readonly number[], continuations: readonly (readonly number[])[],
 ): Promise<ContinuationScore[]> {
   const longest = Math.max(0, ...continuations.map((ids) => ids.length));
-  if (promptIds.length === 0 || continuations.some((ids) => ids.length === 0)) throw new LanguageModelError("scoreContinuations: prompt and continuations need at least one token each");
+  if (promptIds.length === 0 || continuations.some((ids) => ids.length === 0)) {
+    throw new LanguageModelError("scoreContinuations: prompt and continuations need at least one token each");
+  }
   const cache = model.createCache({ capacity: promptIds.length + longest });
   try {
     const shared = promptIds.slice(0, -1);

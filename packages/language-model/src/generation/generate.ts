@@ -23,16 +23,32 @@ export interface GenerationOptions extends SamplingOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Logits of the token after `ids`, which follow what the cache holds. float32 [vocabularySize], on the host. @throws LanguageModelError for NaN */
-export async function nextTokenLogits(model: NextTokenModel, ids: readonly number[], cache: KeyValueCache): Promise<Float32Array> {
+function checkIds(model: NextTokenModel, ids: readonly number[]): void {
   for (const id of ids) {
     if (!Number.isInteger(id) || id < 0 || id >= model.vocabularySize) {
-      throw new LanguageModelError(`token id ${id} is not in the vocabulary of ${model.vocabularySize}; do tokenizer and model belong together?`);
+      const fix = "do tokenizer and model belong together?";
+      throw new LanguageModelError(`token id ${id} is not in the vocabulary of ${model.vocabularySize}; ${fix}`);
     }
   }
+}
+
+/** Logits of the token after `ids`, which follow what the cache holds; the caller frees them. */
+async function logitsAfter(model: NextTokenModel, ids: readonly number[], cache: KeyValueCache): Promise<Tensor> {
   const input = tensor(Int32Array.from(ids), [1, ids.length], { device: model.device });
-  const logits = await model.forward(input, { cache, lastOnly: true });
-  input.dispose();
+  try {
+    return await model.forward(input, { cache, lastOnly: true });
+  } finally {
+    input.dispose();
+  }
+}
+
+/**
+ * Logits of the token after `ids`, which follow what the cache holds. float32 [vocabularySize], on the host.
+ * @throws LanguageModelError for ids outside the vocabulary and logits that are not finite
+ */
+export async function nextTokenLogits(model: NextTokenModel, ids: readonly number[], cache: KeyValueCache): Promise<Float32Array> {
+  checkIds(model, ids);
+  const logits = await logitsAfter(model, ids, cache);
   const values = await logits.data("float32");
   logits.dispose();
   if (!Number.isFinite(values[0]!)) throw new LanguageModelError("the model's logits are not finite; are its weights damaged?");
@@ -41,21 +57,31 @@ export async function nextTokenLogits(model: NextTokenModel, ids: readonly numbe
 
 /**
  * Continues token ids one at a time.
- * @throws ContextLengthError when the prompt is empty or fills the context
+ * @throws LanguageModelError for an empty prompt or ids outside the vocabulary, ContextLengthError when the prompt fills the context
  */
-export async function* generateTokens(model: NextTokenModel, promptIds: readonly number[], options: GenerationOptions = {}): AsyncGenerator<SampledToken> {
+export async function* generateTokens(
+  model: NextTokenModel, promptIds: readonly number[], options: GenerationOptions = {},
+): AsyncGenerator<SampledToken> {
   const { maxNewTokens = Infinity, stopTokenIds = model.config.eosTokenIds, signal } = options;
   const context = model.config.maxPositionEmbeddings;
+  if (!(maxNewTokens >= 0)) throw new RangeError(`maxNewTokens ${maxNewTokens}; use a number >= 0`);
   if (promptIds.length === 0) throw new LanguageModelError("the prompt has no tokens; start with the begin token");
   if (promptIds.length >= context) throw new ContextLengthError(promptIds.length + 1, context);
-  const capacity = Math.min(context, promptIds.length + maxNewTokens);
+  checkIds(model, promptIds);
+  const capacity = Math.min(context, promptIds.length + Math.ceil(maxNewTokens));
   const sample = createSampler(options);
   const cache = model.createCache({ capacity });
   try {
     let pending: readonly number[] = promptIds;
     for (let count = 0; count < maxNewTokens && cache.length + pending.length <= capacity; count++) {
       if (signal?.aborted) return;
-      const token = sample(await nextTokenLogits(model, pending, cache));
+      const logits = await logitsAfter(model, pending, cache);
+      let token: SampledToken;
+      try {
+        token = await sample(logits);
+      } finally {
+        logits.dispose();
+      }
       if (stopTokenIds.includes(token.id)) return;
       yield token;
       pending = [token.id];
@@ -65,16 +91,18 @@ export async function* generateTokens(model: NextTokenModel, promptIds: readonly
   }
 }
 
-/** Text and why it ended. */
+/** A continuation, without the prompt. */
 export interface GeneratedText {
   readonly text: string;
   readonly tokenIds: readonly number[];
 }
 
 /** Continues a text, yielding pieces of whole characters as they come. Stop early by leaving the loop. */
-export async function* streamText(model: NextTokenModel, tokenizer: Tokenizer, prompt: string, options: GenerationOptions = {}): AsyncGenerator<string> {
+export async function* streamText(
+  model: NextTokenModel, tokenizer: Tokenizer, prompt: string, options: GenerationOptions = {},
+): AsyncGenerator<string> {
   const decoder = tokenizer.streamDecoder({ continuation: true });
-  for await (const { id } of generateTokens(model, tokenizer.encode(prompt), { stopTokenIds: stopIds(model, tokenizer), ...options })) {
+  for await (const { id } of generateTokens(model, promptIds(tokenizer, prompt), { stopTokenIds: stopIds(model, tokenizer), ...options })) {
     const piece = decoder.push(id);
     if (piece !== "") yield piece;
   }
@@ -83,15 +111,23 @@ export async function* streamText(model: NextTokenModel, tokenizer: Tokenizer, p
 }
 
 /** Continues a text and returns the continuation. */
-export async function generateText(model: NextTokenModel, tokenizer: Tokenizer, prompt: string, options: GenerationOptions = {}): Promise<GeneratedText> {
+export async function generateText(
+  model: NextTokenModel, tokenizer: Tokenizer, prompt: string, options: GenerationOptions = {},
+): Promise<GeneratedText> {
   const decoder = tokenizer.streamDecoder({ continuation: true });
   const tokenIds: number[] = [];
   let text = "";
-  for await (const { id } of generateTokens(model, tokenizer.encode(prompt), { stopTokenIds: stopIds(model, tokenizer), ...options })) {
+  for await (const { id } of generateTokens(model, promptIds(tokenizer, prompt), { stopTokenIds: stopIds(model, tokenizer), ...options })) {
     tokenIds.push(id);
     text += decoder.push(id);
   }
   return { text: text + decoder.end(), tokenIds };
+}
+
+/** The prompt's ids; an empty prompt is the begin token, so that a text can start from nothing. */
+function promptIds(tokenizer: Tokenizer, prompt: string): number[] {
+  const ids = tokenizer.encode(prompt);
+  return ids.length === 0 && tokenizer.bosTokenId !== undefined ? [tokenizer.bosTokenId] : ids;
 }
 
 function stopIds(model: NextTokenModel, tokenizer: Tokenizer): readonly number[] {

@@ -50,11 +50,13 @@ export function smallModelConfiguration(settings: SmallModelSettings): ModelConf
 }
 
 /**
- * A model with random weights: normal with standard deviation 0.02, projections back into the residual stream scaled by 1/√(2 · layers) (GPT-2's initialisation),
- * norms 1, biases 0. Each tensor draws from a stream of its own, so a part of a model has the weights it has in the whole.
+ * A model with random weights: normal with standard deviation 0.02, projections back into the residual stream scaled by 1/√(2 · layers)
+ * (GPT-2's initialisation), norms 1, biases 0. Each tensor draws from a stream of its own, so a part of a model has the weights it has in
+ * the whole.
  */
 export function createModel(
-  config: ModelConfiguration, { generator, device = "cpu", parts = {} }: { readonly generator: Generator; readonly device?: DeviceName; readonly parts?: ModelParts },
+  config: ModelConfiguration,
+  { generator, device = "cpu", parts = {} }: { readonly generator: Generator; readonly device?: DeviceName; readonly parts?: ModelParts },
 ): DecoderModel {
   const order = new Map([...expectedWeights(config)].map(([name, shape], index) => [name, { shape, index }]));
   const residualScale = 1 / Math.sqrt(2 * config.numHiddenLayers);

@@ -1,6 +1,7 @@
 import {
-  add, Linear, Module, RmsNorm, rotaryEmbedding, scaledDotProductAttention, swiglu, type Parameter, type QuantizedTensor, type Tensor,
+  add, Linear, Module, QuantizedTensor, RmsNorm, rotaryEmbedding, scaledDotProductAttention, swiglu, type Parameter, type Tensor,
 } from "@frugal/tensor-core";
+import { WeightFormatError } from "../errors.ts";
 import type { ModelConfiguration } from "../weights/model-configuration.ts";
 import type { RotaryTable } from "./rotary-table.ts";
 import type { BlockContext, StagedBlock } from "./staged-model.ts";
@@ -8,17 +9,23 @@ import type { BlockContext, StagedBlock } from "./staged-model.ts";
 /** Gives the weight of a Hugging Face name; `undefined` where the model has none (absent biases). */
 export type WeightProvider = (name: string) => Parameter | QuantizedTensor | undefined;
 
-/** The weight as a parameter that has to be there in plain floats (norms, embeddings, biases). */
-export function plainParameter(weights: WeightProvider, name: string): Parameter {
+/** A weight that has to be there. @throws WeightFormatError */
+export function requiredWeight(weights: WeightProvider, name: string): Parameter | QuantizedTensor {
   const weight = weights(name);
-  if (weight === undefined || "format" in weight) throw new TypeError(`${name}: expected a plain tensor, got ${weight === undefined ? "nothing" : "quantised groups"}`);
+  if (weight === undefined) throw new WeightFormatError("weights", `tensor ${name} is missing`);
+  return weight;
+}
+
+/** A weight that has to be there in plain floats (norms and biases). @throws WeightFormatError */
+export function plainParameter(weights: WeightProvider, name: string): Parameter {
+  const weight = requiredWeight(weights, name);
+  if (weight instanceof QuantizedTensor) throw new WeightFormatError("weights", `tensor ${name} is in groups, it has to be plain floats`);
   return weight;
 }
 
 function linearOf(weights: WeightProvider, name: string, hasBias: boolean): Linear {
-  const weight = weights(`${name}.weight`);
-  if (weight === undefined) throw new TypeError(`${name}.weight: expected a weight, got nothing`);
-  return new Linear({ weight, bias: hasBias ? plainParameter(weights, `${name}.bias`) : undefined });
+  const bias = hasBias ? plainParameter(weights, `${name}.bias`) : undefined;
+  return new Linear({ weight: requiredWeight(weights, `${name}.weight`), bias });
 }
 
 /** Grouped-query self-attention with rotary positions. */

@@ -1,10 +1,11 @@
-import { Embedding, Linear, Module, RmsNorm, tidy, type DeviceName, type QuantizedTensor, type Tensor, linear } from "@frugal/tensor-core";
-import { MissingPartError } from "../errors.ts";
+import { itemSize, Linear, Module, QuantizedTensor, RmsNorm, tidy, type DeviceName, type Tensor } from "@frugal/tensor-core";
+import { ContextLengthError, MissingPartError } from "../errors.ts";
 import type { ModelConfiguration } from "../weights/model-configuration.ts";
-import { DecoderBlock, plainParameter, type WeightProvider } from "./decoder-block.ts";
+import { DecoderBlock, plainParameter, requiredWeight, type WeightProvider } from "./decoder-block.ts";
 import { KeyValueCache, type KeyValueCacheOptions } from "./key-value-cache.ts";
 import { RotaryTable } from "./rotary-table.ts";
 import type { BlockContext, StagedBlock, StagedModel } from "./staged-model.ts";
+import { TokenEmbedding } from "./token-embedding.ts";
 
 /** Which parts of a model to hold, for pipelines and split execution. */
 export interface ModelParts {
@@ -21,17 +22,21 @@ export class DecoderModel extends Module implements StagedModel {
   readonly config: ModelConfiguration;
   readonly device: DeviceName;
   readonly blockRange: readonly [from: number, to: number];
-  readonly embedding: Embedding | undefined;
+  readonly embedding: TokenEmbedding | undefined;
   readonly blocks: readonly DecoderBlock[];
   readonly norm: RmsNorm | undefined;
   /** Absent without head, and where the head is the embedding matrix. */
   readonly output: Linear | undefined;
   /** The embedding matrix as output head, where it is held for the head alone (the last stage of a pipeline). */
-  readonly headEmbedding: Embedding | undefined;
+  readonly headEmbedding: TokenEmbedding | undefined;
   readonly #rotary: RotaryTable;
 
   /** From weights by Hugging Face name; see `loadModel` and `createModel`. */
-  constructor(config: ModelConfiguration, weights: WeightProvider, { device = "cpu", parts = {} }: { readonly device?: DeviceName; readonly parts?: ModelParts } = {}) {
+  constructor(
+    config: ModelConfiguration,
+    weights: WeightProvider,
+    { device = "cpu", parts = {} }: { readonly device?: DeviceName; readonly parts?: ModelParts } = {},
+  ) {
     super();
     const { blocks: [from, to] = [0, config.numHiddenLayers], embedding = true, head = true } = parts;
     if (!(Number.isInteger(from) && Number.isInteger(to) && from >= 0 && from <= to && to <= config.numHiddenLayers)) {
@@ -42,13 +47,12 @@ export class DecoderModel extends Module implements StagedModel {
     this.blockRange = [from, to];
     this.#rotary = new RotaryTable(config, device);
     const tied = head && config.tieWordEmbeddings;
-    const table = embedding || tied ? new Embedding({ weight: plainParameter(weights, "model.embed_tokens.weight") }) : undefined;
+    const table = embedding || tied ? new TokenEmbedding(requiredWeight(weights, "model.embed_tokens.weight")) : undefined;
     this.embedding = embedding ? table : undefined;
     this.headEmbedding = tied && !embedding ? table : undefined;
     this.blocks = Array.from({ length: to - from }, (_, i) => new DecoderBlock(config, from + i, weights, this.#rotary));
     this.norm = head ? new RmsNorm({ weight: plainParameter(weights, "model.norm.weight"), epsilon: config.rmsNormEps }) : undefined;
-    const output = head && !tied ? weights("lm_head.weight") : undefined;
-    this.output = output && new Linear({ weight: output });
+    this.output = head && !tied ? new Linear({ weight: requiredWeight(weights, "lm_head.weight") }) : undefined;
   }
 
   get hiddenSize(): number {
@@ -65,17 +69,23 @@ export class DecoderModel extends Module implements StagedModel {
 
   block(index: number): StagedBlock {
     const block = this.blocks[index - this.blockRange[0]];
-    if (block === undefined) throw new MissingPartError(`block ${index}`, `this model holds blocks ${this.blockRange[0]} to ${this.blockRange[1]} (exclusive)`);
+    if (block === undefined) {
+      const [from, to] = this.blockRange;
+      throw new MissingPartError(`block ${index}`, `this model holds blocks ${from} to ${to} (exclusive) of ${this.blockCount}`);
+    }
     return block;
   }
 
   embed(ids: Tensor): Tensor {
     if (this.embedding === undefined) throw new MissingPartError("the embedding", "load the model with parts.embedding");
-    return this.embedding.forward(ids).cast("float32");
+    return this.embedding.forward(ids);
   }
 
   forwardBlocks(hidden: Tensor, from: number, to: number, context: BlockContext = {}): Tensor {
-    context.cache?.reserve(hidden.shape[1]!);
+    const tokens = hidden.shape[1]!;
+    context.cache?.reserve(tokens);
+    const end = (context.positionOffset ?? context.cache?.length ?? 0) + tokens;
+    if (end > this.config.maxPositionEmbeddings) throw new ContextLengthError(end, this.config.maxPositionEmbeddings);
     let current = hidden;
     // Each half frees its temporaries at once; what the backward pass needs is kept by the tape.
     for (let index = from; index < to; index++) {
@@ -88,13 +98,12 @@ export class DecoderModel extends Module implements StagedModel {
   head(hidden: Tensor): Tensor {
     if (this.norm === undefined) throw new MissingPartError("the output head", "load the model with parts.head");
     const normalized = this.norm.forward(hidden);
-    const tied = this.headEmbedding ?? this.embedding;
-    return this.output?.forward(normalized) ?? linear(normalized, tied!.weight as Tensor);
+    return this.output?.forward(normalized) ?? (this.headEmbedding ?? this.embedding)!.logits(normalized);
   }
 
   /**
-   * ids int32 [batch, sequence] → logits [batch, sequence, vocabularySize]. With a cache the ids follow the cached tokens, and are counted in it.
-   * `lastOnly` computes logits for the last position alone: [batch, 1, vocabularySize].
+   * ids int32 [batch, sequence] → logits [batch, sequence, vocabularySize]. With a cache the ids follow its tokens, and are counted
+   * in it. `lastOnly` computes logits for the last position alone: [batch, 1, vocabularySize].
    */
   forward(ids: Tensor, { cache, lastOnly = false }: { readonly cache?: KeyValueCache; readonly lastOnly?: boolean } = {}): Tensor {
     return tidy(() => {
@@ -118,8 +127,18 @@ export class DecoderModel extends Module implements StagedModel {
     return count;
   }
 
+  /** Bytes the weights take in memory. */
+  get weightBytes(): number {
+    let bytes = 0;
+    for (const parameter of this.parameters()) bytes += parameter.size * itemSize(parameter.dtype);
+    for (const weight of this.#quantizedWeights()) bytes += weight.byteLength;
+    return bytes;
+  }
+
   *#quantizedWeights(): Generator<QuantizedTensor> {
-    for (const module of this.modules()) if (module instanceof Linear && "format" in module.weight) yield module.weight;
+    for (const module of this.modules()) {
+      if ((module instanceof Linear || module instanceof TokenEmbedding) && module.weight instanceof QuantizedTensor) yield module.weight;
+    }
   }
 
   override dispose(): void {

@@ -1,5 +1,5 @@
 import { assign, keep, zeros, type DeviceName, type Tensor } from "@frugal/tensor-core";
-import { ContextLengthError } from "../errors.ts";
+import { ContextLengthError, MissingPartError } from "../errors.ts";
 import type { ModelConfiguration } from "../weights/model-configuration.ts";
 
 /** Size and place of a cache. */
@@ -15,8 +15,8 @@ export interface KeyValueCacheOptions {
 }
 
 /**
- * Keys and values of the tokens seen so far, for each block [batch, keyValueHeads, capacity, headDim]. Memory is taken once; `truncate` goes back to an earlier token, so
- * that a shared prefix is computed once.
+ * Keys and values of the tokens seen so far, for each block [batch, keyValueHeads, capacity, headDim]. Memory is taken once; `truncate`
+ * goes back to an earlier token, so that a shared prefix is computed once.
  */
 export class KeyValueCache {
   readonly capacity: number;
@@ -26,8 +26,13 @@ export class KeyValueCache {
   readonly #values: Tensor[];
   #length = 0;
 
-  constructor(config: ModelConfiguration, { capacity = config.maxPositionEmbeddings, batch = 1, blockRange, device = "cpu" }: KeyValueCacheOptions = {}) {
+  /** @throws RangeError unless capacity and batch are positive integers */
+  constructor(config: ModelConfiguration, options: KeyValueCacheOptions = {}) {
+    const { capacity = config.maxPositionEmbeddings, batch = 1, blockRange, device = "cpu" } = options;
     const [from, to] = blockRange ?? [0, config.numHiddenLayers];
+    for (const [name, value] of Object.entries({ capacity, batch })) {
+      if (!Number.isInteger(value) || value < 1) throw new RangeError(`KeyValueCache: ${name} ${value}; use an integer >= 1`);
+    }
     this.capacity = capacity;
     this.batch = batch;
     this.#from = from;
@@ -48,14 +53,17 @@ export class KeyValueCache {
   }
 
   /**
-   * Writes the keys and values of new tokens, [batch, keyValueHeads, tokens, headDim], after those held, and returns views of all of them. Every block appends before `advance`
-   * counts the tokens once.
-   * @throws ContextLengthError when they do not fit
+   * Writes the keys and values of new tokens, [batch, keyValueHeads, tokens, headDim], after those held, and returns views of all of them.
+   * Every block appends before `advance` counts the tokens once.
+   * @throws ContextLengthError when they do not fit, MissingPartError for a block that the cache does not serve
    */
   append(block: number, keys: Tensor, values: Tensor): { readonly keys: Tensor; readonly values: Tensor } {
     const end = this.#length + keys.shape[2]!;
     this.reserve(keys.shape[2]!);
-    const [allKeys, allValues] = [this.#keys[block - this.#from]!, this.#values[block - this.#from]!];
+    const [allKeys, allValues] = [this.#keys[block - this.#from], this.#values[block - this.#from]];
+    if (allKeys === undefined || allValues === undefined) {
+      throw new MissingPartError(`the cache of block ${block}`, "make the cache with a blockRange that covers it");
+    }
     assign(allKeys, keys, null, null, [this.#length, end]);
     assign(allValues, values, null, null, [this.#length, end]);
     return { keys: allKeys.slice(null, null, [0, end]), values: allValues.slice(null, null, [0, end]) };
@@ -74,7 +82,9 @@ export class KeyValueCache {
 
   /** Forgets all but the first `length` tokens. */
   truncate(length: number): void {
-    if (!Number.isInteger(length) || length < 0 || length > this.#length) throw new RangeError(`truncate: length ${length} is not between 0 and ${this.#length}`);
+    if (!Number.isInteger(length) || length < 0 || length > this.#length) {
+      throw new RangeError(`truncate: length ${length} is not between 0 and ${this.#length}`);
+    }
     this.#length = length;
   }
 

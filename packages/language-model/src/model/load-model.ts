@@ -1,5 +1,5 @@
-import { Parameter, quantize, QuantizedTensor, tensor, type DeviceName, type QuantizedFormat } from "@frugal/tensor-core";
-import { WeightFormatError } from "../errors.ts";
+import { Parameter, quantize, QuantizedTensor, tensor, type DeviceName, type QuantizedFormat, type Tensor } from "@frugal/tensor-core";
+import { UnsupportedModelError } from "../errors.ts";
 import { canGroup } from "../weights/grouped-quantization.ts";
 import { readFloat32Weight, readGroupedWeight } from "../weights/read-weight.ts";
 import type { WeightSource } from "../weights/weight-source.ts";
@@ -11,14 +11,17 @@ export type WeightPrecision =
   | "file"
   | "float32"
   | "float16"
-  /** Matrices rounded to groups of 32; block encodings keep their own integers. */
+  /**
+   * Floats rounded to groups of 32, 16 or 8, `uint4` in blocks only: embedding and head suffer more and take `int8`. Block encodings keep
+   * their own integers.
+   */
   | QuantizedFormat;
 
 /** Options of `loadModel`. */
 export interface LoadModelOptions {
   /** Default "cpu". */
   readonly device?: DeviceName;
-  /** Default "file". Norms, biases and the embedding stay in floats. */
+  /** Default "file". Norms and biases stay in float32. */
   readonly precision?: WeightPrecision;
   /** Default: everything. */
   readonly parts?: ModelParts;
@@ -38,15 +41,25 @@ function isWanted(name: string, source: WeightSource, { blocks, embedding = true
   return head;
 }
 
-/** A projection inside a block, or the output head: what may be held in fewer bits. */
-function isProjection(name: string): boolean {
-  return name.endsWith("_proj.weight") || name === "lm_head.weight";
+const isProjection = (name: string): boolean => name.endsWith("_proj.weight");
+const isTable = (name: string): boolean => name === "lm_head.weight" || name === "model.embed_tokens.weight";
+
+/** Rounds a matrix to the largest groups that fit its rows. */
+async function rounded(name: string, dense: Tensor, format: QuantizedFormat): Promise<QuantizedTensor> {
+  const inputs = dense.shape[1]!;
+  const groupSize = [32, 16, 8].find((size) => inputs % size === 0);
+  if (groupSize === undefined) {
+    throw new UnsupportedModelError(name, `rows of ${inputs} cannot be cut into groups of 8, 16 or 32; use precision float16 or float32`);
+  }
+  return await quantize(dense, { format, groupSize });
 }
 
-async function readWeight(source: WeightSource, name: string, precision: WeightPrecision, device: DeviceName): Promise<Parameter | QuantizedTensor> {
+async function readWeight(
+  source: WeightSource, name: string, precision: WeightPrecision, device: DeviceName,
+): Promise<Parameter | QuantizedTensor> {
   const { shape, encoding } = source.descriptors.get(name)!;
-  const projection = isProjection(name);
-  if (projection && canGroup(encoding) && precision !== "float32" && precision !== "float16") {
+  const matrix = isProjection(name) || isTable(name);
+  if (matrix && canGroup(encoding) && precision !== "float32" && precision !== "float16") {
     const { format, groupSize, values, scales, minimums } = await readGroupedWeight(source, name);
     const [outputs, inputs] = shape as readonly [number, number];
     const grouped = [outputs, inputs / groupSize];
@@ -58,22 +71,18 @@ async function readWeight(source: WeightSource, name: string, precision: WeightP
     });
   }
   const dense = tensor(await readFloat32Weight(source, name), shape, { device });
-  if (projection && (precision === "int8" || precision === "uint4")) {
-    const rounded = await quantize(dense, { format: precision });
+  if (!matrix || precision === "file" || precision === "float32") return new Parameter(dense);
+  try {
+    return precision === "float16" ? new Parameter(dense.cast("float16")) : await rounded(name, dense, isTable(name) ? "int8" : precision);
+  } finally {
     dense.dispose();
-    return rounded;
   }
-  if (projection && precision === "float16") {
-    const half = dense.cast("float16");
-    dense.dispose();
-    return new Parameter(half);
-  }
-  return new Parameter(dense);
 }
 
 /**
  * Loads a model, or some of its parts, tensor by tensor: only one tensor is on its way at a time. The source stays open.
- * @throws WeightFormatError for NaN or infinite weights; what was loaded is freed
+ * @throws WeightFormatError for missing, NaN or infinite weights, UnsupportedModelError for matrices that cannot be grouped; what was
+ * loaded is freed
  */
 export async function loadModel(
   source: WeightSource, { device = "cpu", precision = "file", parts = {}, onProgress, signal }: LoadModelOptions = {},
@@ -89,7 +98,6 @@ export async function loadModel(
     return new DecoderModel(source.config, (name) => weights.get(name), { device, parts });
   } catch (error) {
     for (const weight of weights.values()) weight.dispose();
-    if (error instanceof TypeError) throw new WeightFormatError("weights", error.message, { cause: error });
     throw error;
   }
 }

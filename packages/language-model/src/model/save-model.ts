@@ -4,11 +4,12 @@ import type { ModelConfiguration } from "../weights/model-configuration.ts";
 import type { DecoderModel } from "./decoder-model.ts";
 import { huggingFaceName } from "./weight-names.ts";
 
-/** A configuration as Hugging Face's `config.json`. @throws UnsupportedModelError for interleaved rotary layouts, which that format does not have */
+/**
+ * A configuration as Hugging Face's `config.json`. That format knows the rotary layout "half" alone: query and key rows of an interleaved
+ * model have to be reordered with it, as `saveModel` does.
+ * @throws UnsupportedModelError for rotary factors from GGUF, which that format does not have
+ */
 export function configurationToHuggingFace(config: ModelConfiguration): Record<string, unknown> {
-  if (config.ropeLayout !== "half") {
-    throw new UnsupportedModelError("model", "interleaved rotary weights have no Hugging Face form; train or load with layout \"half\"");
-  }
   const scaling = config.ropeScaling;
   if (scaling?.type === "factors") throw new UnsupportedModelError("model", "rotary factors from GGUF have no Hugging Face form");
   return {
@@ -42,39 +43,65 @@ export function configurationToHuggingFace(config: ModelConfiguration): Record<s
   };
 }
 
-/** A tensor as an entry of a safetensors file, read from its device when it is written. */
-export function safetensorsEntry(name: string, tensor: Tensor): SafetensorsTensor {
+/** A tensor as an entry of a safetensors file, read from its device when it is written; `reorder` may permute its values. */
+export function safetensorsEntry(
+  name: string, tensor: Tensor, reorder: (values: Float32Array) => Float32Array = (values) => values,
+): SafetensorsTensor {
   return {
     name,
     dtype: "F32",
     shape: tensor.shape,
     bytes: async () => {
-      const values = await tensor.data("float32");
+      const values = reorder(await tensor.data("float32"));
       return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
     },
   };
 }
 
-/** The parameters of a module under Hugging Face names. */
-export function modelEntries(model: DecoderModel): SafetensorsTensor[] {
-  const named = new Map([...(model as Module).namedParameters()].map(([path, parameter]) => [huggingFaceName(path, model.blockRange[0]), parameter]));
-  return [...named].map(([name, parameter]) => safetensorsEntry(name, parameter));
+/** The parameters of a model under Hugging Face names. */
+export function namedWeights(model: DecoderModel): Map<string, Tensor> {
+  const named = [...(model as Module).namedParameters()];
+  return new Map(named.map(([path, parameter]) => [huggingFaceName(path, model.blockRange[0]), parameter]));
+}
+
+/** Moves features 2i and 2i + 1 of each head to i and i + headDim / 2: from the rotary layout "interleaved" to "half". */
+function deinterleaveHeads(values: Float32Array, rows: number, headDim: number): Float32Array {
+  const columns = values.length / rows;
+  const result = new Float32Array(values.length);
+  for (let row = 0; row < rows; row++) {
+    const within = row % headDim;
+    const target = row - within + (within >> 1) + (within % 2) * (headDim / 2);
+    result.set(values.subarray(row * columns, (row + 1) * columns), target * columns);
+  }
+  return result;
 }
 
 /**
- * Writes a model as a Hugging Face folder: config.json and model.safetensors in float32, each replaced in one step (Node). Quantised weights are not written.
- * @throws UnsupportedModelError for a model with quantised or interleaved weights
+ * Writes a whole model as a Hugging Face folder: config.json and model.safetensors in float32, each replaced in one step (Node). Models
+ * with interleaved rotary layout are reordered to the one Hugging Face has.
+ * @throws UnsupportedModelError for a model with quantised weights or missing parts
  */
 export async function saveModel(model: DecoderModel, folder: string): Promise<void> {
   const { mkdir, rename, writeFile } = await import("node:fs/promises");
   const { join } = await import("node:path");
-  const config = configurationToHuggingFace(model.config);
-  const entries = modelEntries(model);
-  const total = entries.reduce((sum, entry) => sum + entry.shape.reduce((size, length) => size * length, 1), 0);
-  if (total !== model.parameterCount) throw new UnsupportedModelError("model", "quantised weights cannot be saved; load it with precision float32");
+  const { config } = model;
+  const json = configurationToHuggingFace(config);
+  const [from, to] = model.blockRange;
+  if (model.embedding === undefined || model.norm === undefined || from > 0 || to < model.blockCount) {
+    throw new UnsupportedModelError("model", "parts of a model cannot be saved; load all of it");
+  }
+  const weights = namedWeights(model);
+  const total = [...weights.values()].reduce((sum, { size }) => sum + size, 0);
+  if (total !== model.parameterCount) {
+    throw new UnsupportedModelError("model", "quantised weights cannot be saved; load it with precision float32");
+  }
+  const entries = [...weights].map(([name, weight]) => {
+    const rotated = config.ropeLayout === "interleaved" && /\.(q|k)_proj\./.test(name);
+    return safetensorsEntry(name, weight, rotated ? (values) => deinterleaveHeads(values, weight.shape[0]!, config.headDim) : undefined);
+  });
   await mkdir(folder, { recursive: true });
   await writeSafetensorsFile(join(folder, "model.safetensors"), entries, { format: "pt" });
   const temporary = join(folder, `config.json.${process.pid}.tmp`);
-  await writeFile(temporary, `${JSON.stringify(config, null, 2)}\n`);
+  await writeFile(temporary, `${JSON.stringify(json, null, 2)}\n`);
   await rename(temporary, join(folder, "config.json"));
 }

@@ -10,8 +10,9 @@ export interface BlockContext {
 }
 
 /**
- * A residual block in two halves: h = x + mixer(norm(x)), y = h + feedForward(norm(h)). The halves are separate so that training can treat them differently
- * (MeCeFO skips the mixer's backward pass and approximates the feed-forward's), and so that another mixer can take the place of attention.
+ * A residual block in two halves: h = x + mixer(norm(x)), y = h + feedForward(norm(h)). The halves are separate so that training can treat
+ * them differently (MeCeFO skips the mixer's backward pass and approximates the feed-forward's), and so that another mixer can take the
+ * place of attention.
  */
 export interface StagedBlock extends Module {
   /** x + mixer(norm(x)): [batch, sequence, hiddenSize] in and out. */
@@ -25,8 +26,8 @@ export interface StagedBlock extends Module {
 }
 
 /**
- * A decoder cut at block boundaries: embedding, a run of blocks, output head. What pipeline training, split inference and distillation are written against. A model may
- * hold only some of its blocks (`blockRange`), and lack the embedding or the head.
+ * A decoder cut at block boundaries: embedding, a run of blocks, output head. What pipeline training, split inference and distillation are
+ * written against. A model may hold only some of its blocks (`blockRange`), and lack the embedding or the head.
  */
 export interface StagedModel extends Module {
   readonly hiddenSize: number;

@@ -12,8 +12,8 @@ export interface ActivationContext {
 }
 
 /**
- * Turns hidden states into bytes and back, between the device part and the server part of a split model, or between pipeline stages. Implementations may lose precision;
- * `decode(encode(x))` has x's shape. Encoders may run on any device, so both are asynchronous.
+ * Turns hidden states into bytes and back, between the device part and the server part of a split model, or between pipeline stages.
+ * Implementations may lose precision; `decode(encode(x))` has x's shape. Encoders may run on any device, so both are asynchronous.
  */
 export interface ActivationCodec {
   /** Name on the wire, e.g. "float16". */
@@ -32,7 +32,9 @@ export function rawActivationCodec(dtype: "float32" | "float16" = "float32"): Ac
   return {
     name: dtype,
     async encode(hidden) {
-      if (hidden.rank !== 2 || hidden.dtype !== "float32") throw new DtypeError(`${dtype} codec: expected float32 [tokens, hiddenSize], got ${hidden.dtype} of rank ${hidden.rank}`);
+      if (hidden.rank !== 2 || hidden.dtype !== "float32") {
+        throw new DtypeError(`${dtype} codec: expected float32 [tokens, hiddenSize], got ${hidden.dtype} of rank ${hidden.rank}`);
+      }
       const half = dtype === "float16" ? hidden.cast("float16") : undefined;
       const values = half ? await half.data("float16") : await hidden.data("float32");
       half?.dispose();
@@ -44,12 +46,15 @@ export function rawActivationCodec(dtype: "float32" | "float16" = "float32"): Ac
       return bytes;
     },
     async decode(bytes, { limits }, device) {
-      if (bytes.byteLength < headerBytes) throw new LanguageModelError(`${dtype} codec: ${bytes.byteLength} bytes are shorter than the header`);
+      if (bytes.byteLength < headerBytes) {
+        throw new LanguageModelError(`${dtype} codec: ${bytes.byteLength} bytes are shorter than the header`);
+      }
       const header = new DataView(bytes.buffer, bytes.byteOffset, headerBytes);
       const [tokens, hiddenSize] = [header.getUint32(0, true), header.getUint32(4, true)];
       if (tokens > limits.tokens || hiddenSize > limits.hiddenSize || bytes.byteLength !== headerBytes + tokens * hiddenSize * itemBytes) {
         throw new LanguageModelError(
-          `${dtype} codec: ${bytes.byteLength} bytes for [${tokens}, ${hiddenSize}] are not a message within [${limits.tokens}, ${limits.hiddenSize}]`,
+          `${dtype} codec: ${bytes.byteLength} bytes for [${tokens}, ${hiddenSize}] are not a message within ` +
+            `[${limits.tokens}, ${limits.hiddenSize}]`,
         );
       }
       const body = bytes.slice(headerBytes).buffer;

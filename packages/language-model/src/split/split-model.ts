@@ -13,8 +13,8 @@ export interface SplitTraffic {
 }
 
 /**
- * A model in two parts with a codec between them, in one process: the device part embeds and runs the first blocks, the server part the rest. Generates and scores like a whole
- * model, so that a codec's effect can be measured before anything is put on a network.
+ * A model in two parts with a codec between them, in one process: the device part embeds and runs the first blocks, the server part the
+ * rest. Generates and scores like a whole model, so that a codec's effect can be measured before anything is put on a network.
  */
 export class SplitModel {
   readonly config: ModelConfiguration;
@@ -49,10 +49,13 @@ export class SplitModel {
   }
 
   /** As `DecoderModel.forward`, for one sequence: ids [1, tokens]. */
-  async forward(ids: Tensor, { cache, lastOnly = false }: { readonly cache?: KeyValueCache; readonly lastOnly?: boolean } = {}): Promise<Tensor> {
+  async forward(
+    ids: Tensor, { cache, lastOnly = false }: { readonly cache?: KeyValueCache; readonly lastOnly?: boolean } = {},
+  ): Promise<Tensor> {
     const tokens = ids.shape[1]!;
     const { hiddenSize } = this.config;
-    const context = { positionOffset: cache?.length ?? 0, block: this.splitBlock, limits: { tokens: this.config.maxPositionEmbeddings, hiddenSize } };
+    const limits = { tokens: this.config.maxPositionEmbeddings, hiddenSize };
+    const context = { positionOffset: cache?.length ?? 0, block: this.splitBlock, limits };
     const sent = tidy(() => this.#model.forwardBlocks(this.#model.embed(ids), 0, this.splitBlock, { cache }).reshape([tokens, hiddenSize]));
     const bytes = await this.#codec.encode(sent, context);
     sent.dispose();
@@ -61,7 +64,8 @@ export class SplitModel {
     this.#float16Bytes += tokens * hiddenSize * 2;
     const received = await this.#codec.decode(bytes, context, this.device);
     const logits = tidy(() => {
-      const hidden = this.#model.forwardBlocks(received.reshape([1, tokens, hiddenSize]), this.splitBlock, this.config.numHiddenLayers, { cache });
+      const input = received.reshape([1, tokens, hiddenSize]);
+      const hidden = this.#model.forwardBlocks(input, this.splitBlock, this.config.numHiddenLayers, { cache });
       return this.#model.head(lastOnly ? hidden.slice(null, [-1, null]) : hidden);
     });
     received.dispose();

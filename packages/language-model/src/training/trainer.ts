@@ -1,5 +1,6 @@
 import {
-  AdamW, clipByGlobalNorm, cosineSchedule, crossEntropy, dispose, keep, tensor, tidy, valueAndGrad, type Parameter, type Schedule, type Tensor,
+  AdamW, clipByGlobalNorm, cosineSchedule, crossEntropy, dispose, keep, tensor, tidy, valueAndGrad,
+  type Parameter, type Schedule, type Tensor,
 } from "@frugal/tensor-core";
 import { LanguageModelError } from "../errors.ts";
 import type { TokenBatch, TokenDataset } from "../datasets/token-dataset.ts";
@@ -41,8 +42,8 @@ export function languageModelLoss(model: DecoderModel, batch: TokenBatch): Tenso
 }
 
 /**
- * Trains a decoder with AdamW, warm-up and cosine decay, one `step()` at a time. Batches are a function of the step, so a trainer whose model, optimizer state and
- * `optimizer.stepCount` are restored goes on exactly where it was.
+ * Trains a decoder with AdamW, warm-up and cosine decay, one `step()` at a time. Batches are a function of the step, so a trainer whose
+ * model, optimizer state and `optimizer.stepCount` are restored goes on exactly where it was.
  */
 export class Trainer {
   readonly model: DecoderModel;
@@ -53,7 +54,8 @@ export class Trainer {
   readonly #parameters: readonly Parameter[];
 
   constructor(model: DecoderModel, dataset: TokenDataset, settings: TrainingSettings) {
-    const { totalSteps, learningRate = 1e-3, warmupSteps = Math.ceil(totalSteps / 20), weightDecay = 0.1, maximumGradientNorm = 1 } = settings;
+    const { totalSteps, learningRate = 1e-3, weightDecay = 0.1, maximumGradientNorm = 1 } = settings;
+    const { warmupSteps = Math.ceil(totalSteps / 20) } = settings;
     this.settings = { totalSteps, learningRate, warmupSteps, weightDecay, maximumGradientNorm };
     this.model = model;
     this.#dataset = dataset;
@@ -82,7 +84,9 @@ export class Trainer {
     keep(scalars);
     const [loss, gradientNorm] = [await scalars.loss.item(), await scalars.norm.item()];
     dispose(scalars);
-    if (!Number.isFinite(loss)) throw new LanguageModelError(`step ${index + 1}: the loss is ${loss}; lower the learning rate (${this.settings.learningRate})`);
+    if (!Number.isFinite(loss)) {
+      throw new LanguageModelError(`step ${index + 1}: the loss is ${loss}; lower the learning rate (${this.settings.learningRate})`);
+    }
     return {
       step: index + 1,
       loss,

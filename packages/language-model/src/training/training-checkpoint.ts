@@ -1,16 +1,38 @@
-import { openSafetensors, readerFromFile, tensor, dispose, writeSafetensorsFile, type Tensor } from "@frugal/tensor-core";
+import {
+  dispose, openSafetensors, readerFromFile, tensor, writeSafetensorsFile, type SafetensorsFile, type Tensor,
+} from "@frugal/tensor-core";
 import { WeightFormatError } from "../errors.ts";
-import { modelEntries, safetensorsEntry } from "../model/save-model.ts";
-import { huggingFaceName } from "../model/weight-names.ts";
+import { namedWeights, safetensorsEntry } from "../model/save-model.ts";
 import type { Trainer } from "./trainer.ts";
 
 /**
- * Writes everything a trainer needs to go on — parameters, moments, step — into one safetensors file, replaced in one step (Node).
+ * Writes everything a trainer needs to go on — parameters, moments, step, settings — into one safetensors file, replaced in one step
+ * (Node).
  */
 export async function saveTrainingCheckpoint(trainer: Trainer, path: string): Promise<void> {
   const { step, tensors } = trainer.optimizer.state();
+  const weights = [...namedWeights(trainer.model)].map(([name, weight]) => safetensorsEntry(name, weight));
   const moments = Object.entries(tensors).map(([name, moment]) => safetensorsEntry(`optimizer.${name}`, moment));
-  await writeSafetensorsFile(path, [...modelEntries(trainer.model), ...moments], { step: String(step), totalSteps: String(trainer.settings.totalSteps) });
+  await writeSafetensorsFile(path, [...weights, ...moments], { step: String(step), ...settingsOf(trainer) });
+}
+
+/** The settings that a run's course depends on, as text. */
+function settingsOf(trainer: Trainer): Record<string, string> {
+  return Object.fromEntries(Object.entries(trainer.settings).map(([name, value]) => [name, String(value)]));
+}
+
+function checkMetadata(file: SafetensorsFile, trainer: Trainer, path: string): number {
+  const text = file.metadata.get("step") ?? "";
+  const step = Number(text);
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(step)) {
+    throw new WeightFormatError(path, `its step is ${JSON.stringify(text)}; this is no training checkpoint`);
+  }
+  for (const [name, value] of Object.entries(settingsOf(trainer))) {
+    const saved = file.metadata.get(name);
+    if (saved === value) continue;
+    throw new WeightFormatError(path, `it is from a run with ${name} ${saved}, this one has ${value}; give the same settings`);
+  }
+  return step;
 }
 
 /**
@@ -20,28 +42,30 @@ export async function saveTrainingCheckpoint(trainer: Trainer, path: string): Pr
 export async function loadTrainingCheckpoint(trainer: Trainer, path: string): Promise<void> {
   const file = await openSafetensors(await readerFromFile(path));
   try {
-    const step = Number(file.metadata.get("step"));
-    if (!Number.isSafeInteger(step) || step < 0) throw new WeightFormatError(path, `the step is ${JSON.stringify(file.metadata.get("step"))}; this is no training checkpoint`);
-    if (file.metadata.get("totalSteps") !== String(trainer.settings.totalSteps)) {
-      throw new WeightFormatError(path, `it is from a run of ${file.metadata.get("totalSteps")} steps, this one has ${trainer.settings.totalSteps}; give the same --steps`);
-    }
+    const step = checkMetadata(file, trainer, path);
     const read = async (name: string, like: Tensor): Promise<Tensor> => {
       const entry = file.entries.get(name);
       if (entry === undefined || entry.dtype !== "F32" || entry.shape.join() !== like.shape.join()) {
-        throw new WeightFormatError(path, `${name} is ${entry ? `${entry.dtype} [${entry.shape.join(", ")}]` : "missing"}, expected F32 [${like.shape.join(", ")}]`);
+        const found = entry ? `${entry.dtype} [${entry.shape.join(", ")}]` : "missing";
+        throw new WeightFormatError(path, `${name} is ${found}, expected F32 [${like.shape.join(", ")}]`);
       }
       const bytes = await file.read(name);
       return tensor(new Float32Array(bytes.slice().buffer), like.shape, { device: trainer.model.device });
     };
-    for (const [parameterPath, parameter] of trainer.model.namedParameters()) {
-      const value = await read(huggingFaceName(parameterPath, trainer.model.blockRange[0]), parameter);
-      parameter.assign(value);
+    for (const [name, weight] of namedWeights(trainer.model)) {
+      const value = await read(name, weight);
+      weight.assign(value);
       value.dispose();
     }
     const tensors: Record<string, Tensor> = {};
-    for (const [name, moment] of Object.entries(trainer.optimizer.state().tensors)) tensors[name] = await read(`optimizer.${name}`, moment);
-    trainer.optimizer.loadState({ step, tensors });
-    dispose(tensors);
+    try {
+      for (const [name, moment] of Object.entries(trainer.optimizer.state().tensors)) {
+        tensors[name] = await read(`optimizer.${name}`, moment);
+      }
+      trainer.optimizer.loadState({ step, tensors });
+    } finally {
+      dispose(tensors);
+    }
   } finally {
     await file.close();
   }
