@@ -6,7 +6,8 @@
  * - panels: [BLOCK / 8][padded][8], a transposed copy, 8 rows side by side for each feature, zeros past headDim;
  * - quads: [BLOCK / 4][padded][4], the same with 4 rows side by side;
  * - tiles: [rows / 4][padded / 8][4][8], accumulators in the order in which the 4 x 8 products hold them in registers.
- * Scores are [rows][BLOCK]. Every product adds in the order of its inner index, whichever kernel computes it, so results do not depend on how rows are grouped.
+ * Scores are [rows][BLOCK]. Every product adds in the order of its inner index, whichever kernel computes it, so results do not depend on
+ * how rows are grouped.
  */
 import { loadPartial, multiplyAdd, storePartial } from "./math";
 

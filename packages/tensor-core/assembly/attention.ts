@@ -1,19 +1,22 @@
 /**
- * Attention in blocks of keys, without the matrix of scores (Dao et al. 2022): maxima and sums of each query's row are kept up to date as blocks pass, and
- * backward recomputes probabilities from the stored log-sum-exp.
+ * Attention in blocks of keys, without the matrix of scores (Dao et al. 2022): maxima and sums of each query's row are kept up to date as
+ * blocks pass, and backward recomputes probabilities from the stored log-sum-exp.
  *
  * Query heads that share a key head are taken together: "row" r of a key head is query floor(r / group) of its head r mod group.
- * Scores are kept in units of ln 2, so that exponentials are powers of two. Strides are in elements. `mask` 0 = none. Every row's arithmetic is independent of the blocks that rows are grouped in.
+ * Scores are kept in units of ln 2, so that exponentials are powers of two. Strides are in elements. `mask` 0 = none. Every row's
+ * arithmetic is independent of the blocks that rows are grouped in.
  */
 import { loadPartial, logF32, multiplyAdd, storePartial } from "./math";
 import {
   addMaskToRow, dotOfRows, LN2, LOG2E, maximumOfRow, powerOfTwoOf, powersOfFourRows, powersOfRow, sumOfEach, updateFourRows,
 } from "./row-functions";
 import {
-  accumulateColumns, accumulateRow, accumulateRows, BLOCK, BLOCK_BYTES, fillScores, multiplyPanels, packPanels, packQuads, packRow, packRows, paddedDim,
-  scaleTiles, unpackTileRow,
+  accumulateColumns, accumulateRow, accumulateRows, BLOCK, BLOCK_BYTES, fillScores, multiplyPanels, packPanels, packQuads, packRow, packRows,
+  paddedDim, scaleTiles, unpackTileRow,
 } from "./attention-tiles";
 
+/** Values that decoding adds together. */
+const VALUES: i32 = 8;
 /** Queries that backward takes together. */
 const QUERY_BLOCK: i32 = 64;
 
@@ -239,7 +242,9 @@ function multiplyKeys(query: usize, keys: usize, keyStride: usize, count: i32, h
 }
 
 /** accumulator[d] = factor * accumulator[d] + Σ_j scores[j] values[j, d]. */
-function accumulateValues(scores: usize, values: usize, valueStride: usize, count: i32, headDim: i32, factor: f32, accumulator: usize): void {
+function accumulateValues(
+  scores: usize, values: usize, valueStride: usize, count: i32, headDim: i32, factor: f32, accumulator: usize,
+): void {
   const f = f32x4.splat(factor);
   const end = scores + (<usize>count << 2);
   let d = headDim;
@@ -345,7 +350,13 @@ export function attentionFewQueries(
         );
         const maskRow = mask ? mask + (<usize>(batch * maskBatch + head * maskHead + q * maskQuery + k * maskKey) << 2) : 0;
         const factor = updateRow(scores, count, maskRow, maskKey, states + (<usize>r << 3));
-        accumulateValues(scores, valueBlock, valueStepBytes, count, headDim, factor, accumulators + <usize>r * paddedBytes);
+        // A few values at a time, so that each is read whole before the next: memory is read in order.
+        for (let j = 0; j < count; j += VALUES) {
+          accumulateValues(
+            scores + (<usize>j << 2), valueBlock + <usize>j * valueStepBytes, valueStepBytes, min(VALUES, count - j), headDim,
+            j == 0 ? factor : 1.0, accumulators + <usize>r * paddedBytes,
+          );
+        }
       }
     }
     for (let r = 0; r < rows; r++) {
@@ -380,9 +391,9 @@ function multiplySlopes(scores: usize, slopes: usize, count: i32, delta: f32): v
 }
 
 /**
- * Gradients for keys and values, and shares of the gradient for queries. [begin, end) counts (batch, key head, chunk): a chunk is `keysPerChunk` keys (a
- * multiple of 64) and writes its share, not yet scaled, as tiles [group][queries rounded up to 4][padded] at queryPartials + task * that size.
- * Scratch: 4 * (9 * 64 * padded + 2 * 64 * 64) bytes, padded = headDim rounded up to 8.
+ * Gradients for keys and values, and shares of the gradient for queries. [begin, end) counts (batch, key head, chunk): a chunk is
+ * `keysPerChunk` keys (a multiple of 64) and writes its share, not yet scaled, as tiles [group][queries rounded up to 4][padded] at
+ * queryPartials + task * that size. Scratch: 4 * (9 * 64 * padded + 2 * 64 * 64) bytes, padded = headDim rounded up to 8.
  */
 export function attentionGradient(
   gradient: usize, gradientBatch: i32, gradientHead: i32, gradientStep: i32, query: usize, queryBatch: i32, queryHead: i32, queryStep: i32,

@@ -3,6 +3,7 @@
  *
  * Sums run in 4 or 16 partial sums (one or four vectors), added at the end: an order that depends on the length alone.
  */
+import { constant, LOG2_E, ONE } from "./constants";
 import { loadPartial, multiplyAdd, storePartial, sumLanes } from "./math";
 
 /** 1 / ln 2 and ln 2. */
@@ -10,33 +11,20 @@ export const LOG2E: f32 = 1.44269504088896341;
 export const LN2: f32 = 0.69314718055994531;
 
 /**
- * A constant that the compiler cannot see through, `zero` being a vector of zeros it does not know. V8 rebuilds vector constants at every use, which in a
- * loop of exponentials costs more than the arithmetic; these stay in registers.
+ * Constants of `powerOfTwo`. Loops copy them to locals first, so that V8 keeps them in registers: see `constants.ts`.
+ * POWER_LEAST is the least argument (it gives 0); POWER_ROUND = 1.5 * 2^23 + 127 leaves the biased exponent in the low bits of a sum with
+ * it; the coefficients have the least maximum relative error on [-1/2, 1/2] with 2^0 = 1.
  */
-// @ts-ignore: decorator
-@inline
-export function kept(value: f32, zero: v128): v128 {
-  return v128.xor(f32x4.splat(value), zero);
-}
+export const POWER_LEAST: v128 = constant(-127.0);
+export const POWER_MOST: v128 = constant(128.0);
+export const POWER_ROUND: v128 = constant(12583039.0);
+export const POWER_1: v128 = constant(0.6931469775976783);
+export const POWER_2: v128 = constant(0.24022242083111817);
+export const POWER_3: v128 = constant(5.5507337444712944e-2);
+export const POWER_4: v128 = constant(9.671512785775284e-3);
+export const POWER_5: v128 = constant(1.3264727252578243e-3);
 
-/** A vector of zeros that the compiler does not know, from a count that is never negative. */
-// @ts-ignore: decorator
-@inline
-export function unknownZero(count: i32): v128 {
-  return i32x4.splat(count >> 31);
-}
-
-/** Least argument of `powerOfTwo` (gives 0), the number that rounds, and the coefficients: least maximum relative error on [-1/2, 1/2], 2^0 = 1. */
-export const POWER_LEAST: f32 = -127.0;
-/** 1.5 * 2^23 + 127: the low bits of a sum with it are the biased exponent. */
-export const POWER_ROUND: f32 = 12583039.0;
-export const POWER_1: f32 = 0.6931469775976783;
-export const POWER_2: f32 = 0.24022242083111817;
-export const POWER_3: f32 = 5.5507337444712944e-2;
-export const POWER_4: f32 = 9.671512785775284e-3;
-export const POWER_5: f32 = 1.3264727252578243e-3;
-
-/** 2^x for x <= 128, under 2 ulp; results under 2^-126 are 0, 2^128 is Infinity, NaN stays. The constants above are passed in as `kept` made them. */
+/** 2^x for x <= 128, under 2 ulp; results under 2^-126 are 0, 2^128 is Infinity, NaN stays. The other arguments are the constants above. */
 // @ts-ignore: decorator
 @inline
 export function powerOfTwo(
@@ -54,10 +42,8 @@ export function powerOfTwo(
 
 /** 2^x of one number, as `powerOfTwo`. */
 export function powerOfTwoOf(x: f32): f32 {
-  return f32x4.extract_lane(powerOfTwo(
-    f32x4.splat(x), f32x4.splat(POWER_LEAST), f32x4.splat(POWER_ROUND), f32x4.splat(1.0),
-    f32x4.splat(POWER_1), f32x4.splat(POWER_2), f32x4.splat(POWER_3), f32x4.splat(POWER_4), f32x4.splat(POWER_5),
-  ), 0);
+  const p = powerOfTwo(f32x4.splat(x), POWER_LEAST, POWER_ROUND, ONE, POWER_1, POWER_2, POWER_3, POWER_4, POWER_5);
+  return f32x4.extract_lane(p, 0);
 }
 
 /** All ones in the first `count` (1 to 3) lanes. */
@@ -101,22 +87,21 @@ export function maximumOfRow(x: usize, count: i32, scale: f32): f32 {
 }
 
 /**
- * output = e^(scale * x - base) if `natural`, 2^(x - base) if not, for arguments that are not positive; gives the sum. Stores only with `stored`; both are
- * constants of the call. One vector a turn: two would need more registers than there are.
+ * output = e^(scale * x - base) if `natural`, 2^(x - base) if not, for arguments that are not positive; gives the sum. Stores only with
+ * `stored`; both are constants of the call. One vector a turn: two would need more registers than there are.
  */
 // @ts-ignore: decorator
 @inline
 function exponentials(x: usize, output: usize, count: i32, scale: f32, base: f32, natural: boolean, stored: boolean): f32 {
-  const zero = unknownZero(count);
-  const least = kept(POWER_LEAST, zero);
-  const round = kept(POWER_ROUND, zero);
-  const one = kept(1.0, zero);
-  const c1 = kept(POWER_1, zero);
-  const c2 = kept(POWER_2, zero);
-  const c3 = kept(POWER_3, zero);
-  const c4 = kept(POWER_4, zero);
-  const c5 = kept(POWER_5, zero);
-  const log2e = kept(LOG2E, zero);
+  const least = POWER_LEAST;
+  const round = POWER_ROUND;
+  const one = ONE;
+  const c1 = POWER_1;
+  const c2 = POWER_2;
+  const c3 = POWER_3;
+  const c4 = POWER_4;
+  const c5 = POWER_5;
+  const log2e = LOG2_E;
   const factor = f32x4.splat(scale);
   const shift = f32x4.splat(base);
   let sum = f32x4.splat(0.0);
@@ -197,19 +182,19 @@ function maximumOfFourRows(x: usize, stride: usize, bytes: usize): v128 {
 }
 
 /**
- * One step of softmax over blocks, for four rows `stride` bytes apart of `bytes` (a multiple of 16) bytes: x = 2^(x - maximum), in place, with the largest
- * seen so far. `state` holds the four maxima and the four sums so far. Gives the factors by which what was accumulated before must be multiplied.
+ * One step of softmax over blocks, for four rows `stride` bytes apart of `bytes` (a multiple of 16) bytes: x = 2^(x - maximum), in place,
+ * with the largest seen so far. `state` holds the four maxima and the four sums so far. Gives the factors by which what was accumulated
+ * before must be multiplied.
  */
 export function updateFourRows(x: usize, stride: usize, bytes: usize, state: usize): v128 {
-  const zero = unknownZero(<i32>bytes);
-  const least = kept(POWER_LEAST, zero);
-  const round = kept(POWER_ROUND, zero);
-  const one = kept(1.0, zero);
-  const c1 = kept(POWER_1, zero);
-  const c2 = kept(POWER_2, zero);
-  const c3 = kept(POWER_3, zero);
-  const c4 = kept(POWER_4, zero);
-  const c5 = kept(POWER_5, zero);
+  const least = POWER_LEAST;
+  const round = POWER_ROUND;
+  const one = ONE;
+  const c1 = POWER_1;
+  const c2 = POWER_2;
+  const c3 = POWER_3;
+  const c4 = POWER_4;
+  const c5 = POWER_5;
   const before = v128.load(state);
   const maximum = f32x4.pmax(before, maximumOfFourRows(x, stride, bytes));
   // Where nothing was seen yet, subtracting 0 turns -Infinity into 0 and keeps NaN.
@@ -237,15 +222,14 @@ export function updateFourRows(x: usize, stride: usize, bytes: usize, state: usi
 
 /** x = 2^(x - base), in place, for four rows `stride` bytes apart of `bytes` (a multiple of 16) bytes, with bases of their own. */
 export function powersOfFourRows(x: usize, stride: usize, bytes: usize, bases: v128): void {
-  const zero = unknownZero(<i32>bytes);
-  const least = kept(POWER_LEAST, zero);
-  const round = kept(POWER_ROUND, zero);
-  const one = kept(1.0, zero);
-  const c1 = kept(POWER_1, zero);
-  const c2 = kept(POWER_2, zero);
-  const c3 = kept(POWER_3, zero);
-  const c4 = kept(POWER_4, zero);
-  const c5 = kept(POWER_5, zero);
+  const least = POWER_LEAST;
+  const round = POWER_ROUND;
+  const one = ONE;
+  const c1 = POWER_1;
+  const c2 = POWER_2;
+  const c3 = POWER_3;
+  const c4 = POWER_4;
+  const c5 = POWER_5;
   for (let row = 0; row < 4; row++) {
     const base = v128.shuffle<i32>(bases, bases, 0, 0, 0, 0);
     const end = x + bytes;

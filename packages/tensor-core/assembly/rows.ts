@@ -2,10 +2,11 @@
  * Softmax, norms, losses, gates and rotary embeddings: kernels over contiguous rows. Optional arrays are absent when their pointer is 0.
  * Every row (or element, or token) is computed alone, so any split of the range gives the same bits.
  */
+import { LOG2_E, ONE } from "./constants";
 import { loadPartial, logF32, storePartial, sumLanes } from "./math";
 import {
-  addMaskToRow, dotOfRows, exponentialsOfRow, kept, LOG2E, maximumOfRow, partialLanes, POWER_1, POWER_2, POWER_3, POWER_4, POWER_5, POWER_LEAST,
-  POWER_ROUND, powerOfTwo, powerOfTwoOf, scaleRow, sumOfExponentials, sumOfRow, sumOfSquares, unknownZero,
+  addMaskToRow, dotOfRows, exponentialsOfRow, LOG2E, maximumOfRow, partialLanes, POWER_1, POWER_2, POWER_3, POWER_4, POWER_5, POWER_LEAST,
+  POWER_MOST, POWER_ROUND, powerOfTwo, powerOfTwoOf, scaleRow, sumOfExponentials, sumOfRow, sumOfSquares,
 } from "./row-functions";
 
 /** Elements of a logits row looked at together: they stay in the first-level cache between the maximum and the exponentials. */
@@ -385,17 +386,16 @@ export function crossEntropyGradient(
 
 /** output = silu(gate) * up; [begin, end) counts elements. */
 export function swiglu(gate: usize, up: usize, output: usize, begin: i32, end: i32): void {
-  const zero = unknownZero(end);
-  const least = kept(POWER_LEAST, zero);
-  const most = kept(128.0, zero);
-  const round = kept(POWER_ROUND, zero);
-  const one = kept(1.0, zero);
-  const c1 = kept(POWER_1, zero);
-  const c2 = kept(POWER_2, zero);
-  const c3 = kept(POWER_3, zero);
-  const c4 = kept(POWER_4, zero);
-  const c5 = kept(POWER_5, zero);
-  const base = kept(-LOG2E, zero);
+  const least = POWER_LEAST;
+  const most = POWER_MOST;
+  const round = POWER_ROUND;
+  const one = ONE;
+  const c1 = POWER_1;
+  const c2 = POWER_2;
+  const c3 = POWER_3;
+  const c4 = POWER_4;
+  const c5 = POWER_5;
+  const base = f32x4.neg(LOG2_E);
   const last = <usize>end << 2;
   let i = <usize>begin << 2;
   for (; i + 16 <= last; i += 16) {
@@ -415,17 +415,16 @@ export function swiglu(gate: usize, up: usize, output: usize, begin: i32, end: i
 export function swigluGradient(
   gradient: usize, gate: usize, up: usize, gateGradient: usize, upGradient: usize, begin: i32, end: i32,
 ): void {
-  const zero = unknownZero(end);
-  const least = kept(POWER_LEAST, zero);
-  const most = kept(128.0, zero);
-  const round = kept(POWER_ROUND, zero);
-  const one = kept(1.0, zero);
-  const c1 = kept(POWER_1, zero);
-  const c2 = kept(POWER_2, zero);
-  const c3 = kept(POWER_3, zero);
-  const c4 = kept(POWER_4, zero);
-  const c5 = kept(POWER_5, zero);
-  const base = kept(-LOG2E, zero);
+  const least = POWER_LEAST;
+  const most = POWER_MOST;
+  const round = POWER_ROUND;
+  const one = ONE;
+  const c1 = POWER_1;
+  const c2 = POWER_2;
+  const c3 = POWER_3;
+  const c4 = POWER_4;
+  const c5 = POWER_5;
+  const base = f32x4.neg(LOG2_E);
   const last = <usize>end << 2;
   for (let i = <usize>begin << 2; i < last; i += 16) {
     const rest = <i32>(last - i) >> 2;
@@ -449,8 +448,8 @@ export function swigluGradient(
 }
 
 /**
- * Rotary position embedding of tokens [batch * sequence, heads, headDim]; [begin, end) counts tokens. `cosine` and `sine` [tableRows, rotaryDim / 2];
- * `direction` is 1, or -1 for the inverse. A position outside the table gives NaN.
+ * Rotary position embedding of tokens [batch * sequence, heads, headDim]; [begin, end) counts tokens. `cosine` and `sine` [tableRows,
+ * rotaryDim / 2]; `direction` is 1, or -1 for the inverse. A position outside the table gives NaN.
  */
 export function rotaryEmbedding(
   input: usize, output: usize, cosine: usize, sine: usize, positions: usize, positionOffset: i32, tableRows: i32,

@@ -8,7 +8,9 @@ const largestRowBlock = 128;
 const smallestRowBlock = 32;
 /** As `BLOCK` in assembly/attention-tiles.ts. */
 const keyBlock = 64;
-/** Backward splits the keys until there are about this many tasks: part of the order of summation, so independent of the number of threads. */
+/**
+ * Backward splits the keys until there are about this many tasks: part of the order of summation, so independent of the number of threads.
+ */
 const wantedTasks = 16;
 const smallestChunk = 128;
 /** What a score costs besides its two dot products, in multiply-adds. */
@@ -77,8 +79,8 @@ export function createAttention(runtime: WasmRuntime): Pick<Kernels, "attention"
         runtime.parallel(
           "attentionGradient",
           [
-            runtime.pointer(gradient), ...strides(gradient), runtime.pointer(query), ...strides(query), runtime.pointer(key), ...strides(key),
-            runtime.pointer(value), ...strides(value), runtime.pointer(output), ...strides(output),
+            runtime.pointer(gradient), ...strides(gradient), runtime.pointer(query), ...strides(query),
+            runtime.pointer(key), ...strides(key), runtime.pointer(value), ...strides(value), runtime.pointer(output), ...strides(output),
             runtime.pointer(keyGradient), ...strides(keyGradient), runtime.pointer(valueGradient), ...strides(valueGradient),
             partials, runtime.pointer(logSumExp), mask ? runtime.pointer(mask) : 0, ...maskStrides(mask),
             heads, keyHeads, queries, keys, headDim, scale, causal ? 1 : 0, queryOffset, keysPerChunk,

@@ -1,12 +1,16 @@
 import type { Kernels, TensorView } from "../backend.ts";
 import type { WasmRuntime } from "./runtime.ts";
 
-/** Rows whose shares of a weight's gradient are summed together: part of the order of summation, so independent of the number of threads. */
+/**
+ * Rows whose shares of a weight's gradient are summed together: part of the order of summation, so independent of the number of threads.
+ */
 const rowsPerBlock = 32;
 
 /** What an element costs next to a multiply-add of the matrix product, measured; it only decides whether to use threads. */
 const exponentialWork = 32;
 const normWork = 8;
+/** Under this much work no thread would help: the kernel is called at once, which saves a token's many small calls about 100 ns each. */
+const smallWork = 65_536;
 
 interface Dimension {
   readonly size: number;
@@ -42,7 +46,8 @@ export function createRows(runtime: WasmRuntime): Pick<
   const pointerOrNull = (view: TensorView | undefined): number => (view ? runtime.pointer(view) : 0);
 
   /**
-   * Runs `compute` with a place for each block's share of every gradient that is wanted, then sums the shares. One block writes the gradient itself.
+   * Runs `compute` with a place for each block's share of every gradient that is wanted, then sums the shares. One block writes the
+   * gradient itself.
    */
   function withPartials(
     gradients: readonly (TensorView | undefined)[], blocks: number, columns: number, compute: (partials: readonly number[]) => void,
@@ -72,13 +77,18 @@ export function createRows(runtime: WasmRuntime): Pick<
       const x = runtime.pointer(input);
       const y = runtime.pointer(output);
       const options = { work: rows * columns * exponentialWork };
+      if (!mask && options.work < smallWork) {
+        runtime.exports.softmax(x, y, columns, scale, logarithm ? 1 : 0, 0, 1, 1, 0, 0, 0, 0, 0, rows);
+        return;
+      }
       if (!mask) {
         runtime.parallel("softmax", [x, y, columns, scale, logarithm ? 1 : 0, 0, 1, 1, 0, 0, 0, 0], rows, options);
         return;
       }
       const { leading, columnStride } = leadingDimensions(mask, input.shape);
       const none: Dimension = { size: 1, stride: 0 };
-      const [first = none, second = none, third = none] = [...Array<Dimension>(Math.max(0, 3 - leading.length)).fill(none), ...leading.slice(-3)];
+      const padding = Array<Dimension>(Math.max(0, 3 - leading.length)).fill(none);
+      const [first = none, second = none, third = none] = [...padding, ...leading.slice(-3)];
       const inner = first.size * second.size * third.size;
       // The kernel walks three axes; a mask that needs more is taken slice by slice.
       const outer = leading.slice(0, -3);
@@ -92,8 +102,8 @@ export function createRows(runtime: WasmRuntime): Pick<
         }
         const byteOffset = slice * inner * columns * 4;
         runtime.parallel("softmax", [
-          x + byteOffset, y + byteOffset, columns, scale, logarithm ? 1 : 0, runtime.pointer(mask) + maskOffset * 4, second.size, third.size,
-          first.stride, second.stride, third.stride, columnStride,
+          x + byteOffset, y + byteOffset, columns, scale, logarithm ? 1 : 0, runtime.pointer(mask) + maskOffset * 4,
+          second.size, third.size, first.stride, second.stride, third.stride, columnStride,
         ], inner, options);
       }
     },
@@ -132,6 +142,12 @@ export function createRows(runtime: WasmRuntime): Pick<
     },
 
     rmsNorm({ input, weight, epsilon, output, rstd, rows, columns }) {
+      if (rows * columns * normWork < smallWork) {
+        runtime.exports.rmsNorm(
+          runtime.pointer(input), pointerOrNull(weight), epsilon, runtime.pointer(output), runtime.pointer(rstd), columns, 0, rows,
+        );
+        return;
+      }
       runtime.parallel(
         "rmsNorm",
         [runtime.pointer(input), pointerOrNull(weight), epsilon, runtime.pointer(output), runtime.pointer(rstd), columns],
@@ -177,6 +193,10 @@ export function createRows(runtime: WasmRuntime): Pick<
 
     swiglu({ gate, up, output }) {
       const count = output.shape.reduce((product, size) => product * size, 1);
+      if (count * exponentialWork < smallWork) {
+        runtime.exports.swiglu(runtime.pointer(gate), runtime.pointer(up), runtime.pointer(output), 0, count);
+        return;
+      }
       runtime.parallel(
         "swiglu", [runtime.pointer(gate), runtime.pointer(up), runtime.pointer(output)],
         count, { granularity: 1024, work: count * exponentialWork },
@@ -195,6 +215,14 @@ export function createRows(runtime: WasmRuntime): Pick<
     rotaryEmbedding({ input, output, cosine, sine, positions, positionOffset, layout, inverse }) {
       const [batch, sequence, heads, headDim] = input.shape as [number, number, number, number];
       const [tableRows, half] = cosine.shape as [number, number];
+      if (batch * sequence * heads * headDim * 4 < smallWork) {
+        runtime.exports.rotaryEmbedding(
+          runtime.pointer(input), runtime.pointer(output), runtime.pointer(cosine), runtime.pointer(sine), pointerOrNull(positions),
+          positionOffset, tableRows, sequence, heads, headDim, half * 2, layout === "interleaved" ? 1 : 0, inverse ? -1 : 1,
+          0, batch * sequence,
+        );
+        return;
+      }
       runtime.parallel(
         "rotaryEmbedding",
         [

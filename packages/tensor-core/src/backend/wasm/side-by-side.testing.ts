@@ -4,7 +4,10 @@ import { createReferenceBackend } from "../reference/index.ts";
 import { contiguousStrides, elementCount } from "../reference/access.ts";
 import type { WasmRuntimeInstance } from "./runtime-instance.ts";
 
-/** A tensor argument: its storage, in order of addresses, and the window on it. Storage that starts as `untouched` shows what a kernel wrote. */
+/**
+ * A tensor argument: its storage, in order of addresses, and the window on it. Storage that starts as `untouched` shows what a kernel
+ * wrote.
+ */
 export interface Argument {
   readonly shape: readonly number[];
   readonly strides: readonly number[];
