@@ -3,7 +3,7 @@ import { backendOf } from "../backend/registry.ts";
 import { DtypeError, ShapeError } from "../errors.ts";
 import { float32ToFloat16Bits, makeTypedArray, type Dtype, type TypedArray } from "../tensor/dtype.ts";
 import { checkShape, formatShape, sizeOf, type Shape } from "../tensor/shape.ts";
-import { Tensor, type NestedArray } from "../tensor/tensor.ts";
+import type { NestedArray, Tensor } from "../tensor/tensor.ts";
 import { allocate } from "./dispatch.ts";
 import { fillLike } from "./materialize.ts";
 

@@ -67,7 +67,7 @@ export function matmul<Device extends DeviceName>(a: Tensor<Device>, b: Tensor<D
   if (a.shape.at(-1) !== b.shape.at(b.rank === 1 ? -1 : -2)) {
     throw new ShapeError(`matmul: inner dimensions differ, ${formatShape(a.shape)} × ${formatShape(b.shape)}`);
   }
-  if (a.rank === 1) return tidy(() => squeeze(matmul(expandDims(a, 0), b), -2));
+  if (a.rank === 1) return tidy(() => squeeze(matmul(expandDims(a, 0), b), b.rank === 1 ? -1 : -2));
   if (b.rank === 1) return tidy(() => squeeze(matmul(a, expandDims(b, 1)), -1));
   broadcastShapes("matmul", a.shape.slice(0, -2), b.shape.slice(0, -2));
   checkDevices("matmul", a as unknown as Tensor, b as unknown as Tensor);

@@ -176,7 +176,7 @@ export function slice<Device extends DeviceName>(input: Tensor<Device>, ...index
 export function assign(target: Tensor, value: Tensor, ...index: readonly SliceIndex[]): void {
   const { shape, strides, offset } = resolveSlice("assign", target, index);
   checkDevices("assign", target, value);
-  if (strides.some((stride, axis) => stride === 0 && shape[axis]! > 1)) {
+  if (sizeOf(shape) > 0 && strides.some((stride, axis) => stride === 0 && shape[axis]! > 1)) {
     throw new ShapeError(`assign: the target ${formatShape(target.shape)} is a broadcast view whose elements share memory; clone() it first`);
   }
   const missing = shape.length - value.rank;

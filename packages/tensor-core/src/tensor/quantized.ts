@@ -1,7 +1,7 @@
 import type { DeviceName, QuantizedView } from "../backend/backend.ts";
 import { ShapeError } from "../errors.ts";
 import { formatShape } from "./shape.ts";
-import { Tensor } from "./tensor.ts";
+import type { Tensor } from "./tensor.ts";
 
 /** Group formats of weights; see `QuantizedTensor`. */
 export type QuantizedFormat = QuantizedView["format"];

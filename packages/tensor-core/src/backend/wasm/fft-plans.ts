@@ -153,7 +153,7 @@ export class FftPlanCache {
       const inside = createFftPlan(kind === "real" && length % 2 === 0 ? length / 2 : length);
       const { bytes } = kind === "complex" ? encodeComplex(inside, rows) : encodeReal(length, inside, rows);
       this.#makeRoom(bytes.length);
-      const buffer = this.#heap.allocate(bytes.length);
+      const buffer = this.#heap.allocateInternal(bytes.length);
       this.#heap.uint8.set(bytes, buffer.pointer);
       this.#bytes += bytes.length;
       plan = { pointer: buffer.pointer, workLength: inside.kind === "smooth" ? inside.length : inside.paddedLength, buffer };

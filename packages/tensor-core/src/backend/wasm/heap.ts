@@ -16,6 +16,8 @@ export interface HeapBuffer extends DeviceBuffer {
   readonly pointer: number;
   /** Bytes actually set aside. */
   readonly capacity: number;
+  /** Held by the backend itself: tables and scratch that outlive tensors. */
+  readonly internal: boolean;
 }
 
 /** Index of the smallest class that holds `byteLength`: multiples of 64 up to 1 KiB, then four classes an octave. */
@@ -71,6 +73,17 @@ export class Heap {
 
   /** @throws OutOfMemoryError when the memory cannot grow. */
   allocate(byteLength: number): HeapBuffer {
+    const buffer = this.#take(byteLength, false);
+    this.#allocations++;
+    return buffer;
+  }
+
+  /** As `allocate`, for tables and scratch that the backend keeps: their bytes count, but not as an allocation, so that leak checks see tensors alone. */
+  allocateInternal(byteLength: number): HeapBuffer {
+    return this.#take(byteLength, true);
+  }
+
+  #take(byteLength: number, internal: boolean): HeapBuffer {
     let pointer: number;
     let capacity: number;
     if (byteLength <= smallLimit) {
@@ -81,14 +94,13 @@ export class Heap {
       capacity = Math.ceil(byteLength / pageSize) * pageSize;
       pointer = this.#allocateLarge(capacity);
     }
-    this.#allocations++;
     this.#allocatedBytes += byteLength;
     if (this.#allocatedBytes > this.#peakBytes) this.#peakBytes = this.#allocatedBytes;
-    return { pointer, byteLength, capacity };
+    return { pointer, byteLength, capacity, internal };
   }
 
   free(buffer: HeapBuffer): void {
-    this.#allocations--;
+    if (!buffer.internal) this.#allocations--;
     this.#allocatedBytes -= buffer.byteLength;
     if (buffer.capacity <= smallLimit) this.#freeSmall[sizeClass(buffer.capacity)]!.push(buffer.pointer);
     else this.#freeLargeBlock(buffer.pointer, buffer.capacity);

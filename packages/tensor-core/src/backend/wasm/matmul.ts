@@ -73,7 +73,7 @@ export function createMatmul(runtime: WasmRuntime): Pick<Kernels, "matmul"> {
   const { exports, heap } = runtime;
   const tileRows = exports.gemmTileRows();
   // Small products must not pay for an allocation, so their scratch block (17 KiB) is taken once.
-  const directScratch = heap.allocate(directScratchBytes).pointer;
+  const directScratch = heap.allocateInternal(directScratchBytes).pointer;
 
   /** One product of addresses and element strides. Scales, minimums and groupSize matter to quantised formats alone. */
   function multiply(

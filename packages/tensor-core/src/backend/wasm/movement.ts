@@ -41,7 +41,9 @@ function fillPattern(dtype: Dtype, value: number): number {
 function orderByOutput(input: TensorView, output: TensorView): readonly [TensorView, TensorView] {
   const order = output.shape.map((_, axis) => axis).sort((a, b) => Math.abs(output.strides[b]!) - Math.abs(output.strides[a]!) || a - b);
   const reorder = (view: TensorView): TensorView => ({
-    ...view, shape: order.map((axis) => view.shape[axis]!), strides: order.map((axis) => view.strides[axis]!),
+    // No spread: the buffer of a tensor is a getter of its class.
+    buffer: view.buffer, dtype: view.dtype, offset: view.offset, shape: order.map((axis) => view.shape[axis]!),
+    strides: order.map((axis) => view.strides[axis]!),
   });
   return [reorder(input), reorder(output)];
 }
@@ -89,7 +91,8 @@ export function copyView(runtime: WasmRuntime, input: TensorView, output: Tensor
   const { sizes, a, b } = layout;
   if (layout.rank <= kernelRank && count < parallelCount) {
     runtime.exports.copyStrided(
-      from, to, source, target, sizes[2]!, sizes[1]!, sizes[0]!, a[3]!, a[2]!, a[1]!, a[0]!, b[3]!, b[2]!, b[1]!, b[0]!, mainThreadScratch, 0, count,
+      from, to, source, target, sizes[2]!, sizes[1]!, sizes[0]!, a[3]!, a[2]!, a[1]!, a[0]!, b[3]!, b[2]!, b[1]!, b[0]!, mainThreadScratch,
+      0, count,
     );
     return;
   }

@@ -154,7 +154,7 @@ export class ThreadPool {
   #scratchPointer(byteLength: number): number {
     if (!this.#scratch || this.#scratch.capacity < byteLength) {
       if (this.#scratch) this.#heap.free(this.#scratch);
-      this.#scratch = this.#heap.allocate(byteLength);
+      this.#scratch = this.#heap.allocateInternal(byteLength);
     }
     return this.#scratch.pointer;
   }

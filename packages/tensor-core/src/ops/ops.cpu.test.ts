@@ -1,0 +1,4 @@
+import "../index.ts";
+import { opSuite } from "../testing/op-suite.ts";
+
+opSuite("cpu");
