@@ -8,7 +8,7 @@ import { integers, normals, uniforms } from "../values.ts";
 const extents = fc.oneof(
   { arbitrary: small(9), weight: 5 },
   { arbitrary: fc.integer({ min: 10, max: 40 }), weight: 3 },
-  { arbitrary: fc.constantFrom(0, 63, 64, 65, 257, 300), weight: 1 },
+  { arbitrary: fc.constantFrom(0, 63, 64, 65, 257, 300, 520, 1030), weight: 1 },
 );
 
 const activations = fc.option(fc.constantFrom<Activation>("relu", "silu", "gelu", "geluTanh"), { nil: undefined });
@@ -45,8 +45,8 @@ const quantizedCases = fc
     a: layouts(),
     m: extents,
     n: extents,
-    groups: small(4),
-    groupSize: fc.constantFrom(8, 16, 32, 64),
+    groups: small(9),
+    groupSize: fc.constantFrom(8, 16, 24, 32, 64),
     format: fc.constantFrom("int8" as const, "uint4" as const),
     minimums: fc.boolean(),
     layout: denseLayouts,
