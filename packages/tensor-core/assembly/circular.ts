@@ -1,4 +1,7 @@
-/** sin, cos, tan and atan2 of four floats. Cephes polynomials; reduction in f64, and with the bits of 2/π for large arguments. Not exported from the module. */
+/**
+ * sin, cos, tan and atan2 of four floats. Cephes polynomials; reduction in f64, and with the bits of 2/π for large arguments. Not exported
+ * from the module.
+ */
 import {
   ONE, HALF, SMALL_ANGLE, CIRCULAR_0, CIRCULAR_1, CIRCULAR_2, CIRCULAR_3, CIRCULAR_4, CIRCULAR_5, ATAN_SWITCH, ATAN_0, ATAN_1, ATAN_2,
   ATAN_3, QUARTER_PI, HALF_PI, PI, SIGN_BIT, TWO_OVER_PI, ROUND_SHIFT, HALF_PI_HIGH, HALF_PI_LOW,

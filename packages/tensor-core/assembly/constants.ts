@@ -1,6 +1,7 @@
 /**
- * Constants of the SIMD functions, in globals of the module instance that are set at start: V8 builds a `v128.const` anew at every use with five
- * instructions, where reading a global is one load (exp runs twice as fast on Node 24) and two bytes of code. Not exported from the module.
+ * Constants of the SIMD functions, in globals of the module instance that are set at start: V8 builds a `v128.const` anew at every use with
+ * five instructions, where reading a global is one load (exp runs twice as fast on Node 24) and two bytes of code. Not exported from the
+ * module.
  */
 
 /** 0, since memories have 2^16 pages at most; the optimizer does not know and cannot fold the constants back into the code. */

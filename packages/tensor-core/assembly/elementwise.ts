@@ -1,6 +1,7 @@
 /**
- * Functions of two arrays, comparisons and `where`. A code names operation and dtype: 0… arithmetic float32, 16… arithmetic int32, 32… comparison float32,
- * 48… comparison int32, 64 `where`; the order within each is that of `src/backend/wasm/elementwise.ts`. Comparisons give bytes, the others four-byte elements.
+ * Functions of two arrays, comparisons and `where`. A code names operation and dtype: 0… arithmetic float32, 16… arithmetic int32, 32…
+ * comparison float32, 48… comparison int32, 64 `where`; the order within each is that of `src/backend/wasm/elementwise.ts`. Comparisons
+ * give bytes, the others four-byte elements.
  */
 import { atan2F32x4 } from "./circular";
 import { constantF64, constantI64 } from "./constants";
@@ -57,7 +58,10 @@ const TWO_52_BITS: v128 = constantI64(0x4330000000000000);
 const MANTISSA_MASK: v128 = constantI64(0x000fffffffffffff);
 const SQRT_HALF_F64_BITS: v128 = constantI64(0x3fe6a09e667f3bcd);
 
-/** x^y of positive finite x and finite y, in f64: log2 by its odd series in (m - 1) / (m + 1), exp2 by its Taylor series; relative error under 1e-9. */
+/**
+ * x^y of positive finite x and finite y, in f64: log2 by its odd series in (m - 1) / (m + 1), exp2 by its Taylor series; relative error
+ * under 1e-9.
+ */
 function powerF64x2(x: v128, y: v128): v128 {
   const shifted = i64x2.add(x, MANTISSA_SHIFT);
   const exponent = f64x2.sub(v128.or(i64x2.shr_u(shifted, 52), TWO_52_BITS), EXPONENT_BIAS);
@@ -111,8 +115,8 @@ function powerF32x4(x: v128, y: v128): v128 {
   const ordinary = v128.and(v128.and(f32x4.gt(magnitude, zero), f32x4.lt(magnitude, infinity)), f32x4.lt(f32x4.abs(y), infinity));
   if (i32x4.all_true(ordinary)) {
     const low = powerF64x2(f64x2.promote_low_f32x4(magnitude), f64x2.promote_low_f32x4(y));
-    const high = powerF64x2(
-      f64x2.promote_low_f32x4(v128.shuffle<i32>(magnitude, magnitude, 2, 3, 2, 3)), f64x2.promote_low_f32x4(v128.shuffle<i32>(y, y, 2, 3, 2, 3)));
+    const upperMagnitude = v128.shuffle<i32>(magnitude, magnitude, 2, 3, 2, 3);
+    const high = powerF64x2(f64x2.promote_low_f32x4(upperMagnitude), f64x2.promote_low_f32x4(v128.shuffle<i32>(y, y, 2, 3, 2, 3)));
     const result = v128.shuffle<i64>(f32x4.demote_f64x2_zero(low), f32x4.demote_f64x2_zero(high), 0, 2);
     const negative = f32x4.lt(x, zero);
     if (!v128.any_true(negative)) return result;
@@ -297,7 +301,9 @@ function mapOther(code: i32, a: usize, b: usize, fixedA: bool, fixedB: bool, x: 
 }
 
 /** One run: operands contiguous, or the same value throughout. */
-function run(code: i32, a: usize, b: usize, condition: usize, fixedA: bool, fixedB: bool, x: v128, y: v128, output: usize, count: i32): void {
+function run(
+  code: i32, a: usize, b: usize, condition: usize, fixedA: bool, fixedB: bool, x: v128, y: v128, output: usize, count: i32,
+): void {
   if (fixedA && !fixedB && (code == ADD || code == MULTIPLY)) {
     // The loops are quicker with the repeated value on the right.
     run(code, b, a, condition, false, true, y, x, output, count);
@@ -345,8 +351,8 @@ function gatherChunk(source: usize, stride: i32, narrow: bool, target: usize, co
 }
 
 /**
- * As `elementwise`, and `where`, for operands of up to four dimensions [any, n1, n2, n3] with strides a0…a3, b0…b3, c0…c3 (condition, bytes); output
- * contiguous. `narrow`: a and b are bytes. Range over elements, granularity 64. Scratch: 2,304 bytes.
+ * As `elementwise`, and `where`, for operands of up to four dimensions [any, n1, n2, n3] with strides a0…a3, b0…b3, c0…c3 (condition,
+ * bytes); output contiguous. `narrow`: a and b are bytes. Range over elements, granularity 64. Scratch: 2,304 bytes.
  */
 export function elementwiseStrided(
   code: i32, narrow: i32, a: usize, b: usize, condition: usize, output: usize, n1: i32, n2: i32, n3: i32,
@@ -418,7 +424,9 @@ export function addScaledF32(output: usize, input: usize, scale: f32, begin: i32
   }
   for (; rest > 0; rest -= 4) {
     const whole = rest >= 4;
-    const sum = multiplyAdd(factor, whole ? v128.load(input) : loadPartial(input, rest), whole ? v128.load(output) : loadPartial(output, rest));
+    const sum = multiplyAdd(
+      factor, whole ? v128.load(input) : loadPartial(input, rest), whole ? v128.load(output) : loadPartial(output, rest),
+    );
     if (whole) v128.store(output, sum);
     else storePartial(output, sum, rest);
     output += 16;

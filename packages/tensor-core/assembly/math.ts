@@ -1,8 +1,9 @@
 /**
  * Inlined SIMD functions shared by the kernel files. Not exported from the module: `index.ts` leaves this file out.
  *
- * Coefficients are those of Cephes (Moshier, single precision), except `erf` (N. Juffa's two-branch minimax fit). Error bounds are measured in
- * `src/backend/wasm/elementwise.test.ts`. All functions keep NaN, and give the same bits in every lane and on every machine in the baseline build.
+ * Coefficients are those of Cephes (Moshier, single precision), except `erf` (N. Juffa's two-branch minimax fit). Error bounds are measured
+ * in `src/backend/wasm/elementwise.test.ts`. All functions keep NaN, and give the same bits in every lane and on every machine in the
+ * baseline build.
  */
 
 import {

@@ -121,7 +121,9 @@ function loadFour(dtype: i32, input: usize): v128 {
   }
 }
 
-/** Stores four float32 (`floating`) or int32 as contiguous elements: floats truncate to integers, everything saturates, bool is "not zero". */
+/**
+ * Stores four float32 (`floating`) or int32 as contiguous elements: floats truncate to integers, everything saturates, bool is "not zero".
+ */
 // @ts-ignore: decorator
 @inline
 function storeFour(dtype: i32, floating: bool, output: usize, v: v128): void {
@@ -148,7 +150,9 @@ function storeFour(dtype: i32, floating: bool, output: usize, v: v128): void {
 }
 
 /** Converts a run between different dtypes; steps in bytes. Runs without gaps go four at a time, others through `scratch` (32 bytes). */
-function convertRun(from: i32, to: i32, input: usize, inputStep: usize, output: usize, outputStep: usize, count: i32, scratch: usize): void {
+function convertRun(
+  from: i32, to: i32, input: usize, inputStep: usize, output: usize, outputStep: usize, count: i32, scratch: usize,
+): void {
   const fromShift = itemShift(from);
   const toShift = itemShift(to);
   const dense = inputStep == <usize>1 << fromShift && outputStep == <usize>1 << toShift;
@@ -164,8 +168,8 @@ function convertRun(from: i32, to: i32, input: usize, inputStep: usize, output: 
 }
 
 /**
- * output[…] = input[…], [any, n1, n2, n3] with strides i0…i3 and o0…o3 in elements, converted between dtypes (float32, float16, int32, uint8, int8, bool = 0…5).
- * Range over elements, granularity 64. Scratch: 32 bytes.
+ * output[…] = input[…], [any, n1, n2, n3] with strides i0…i3 and o0…o3 in elements, converted between dtypes (float32, float16, int32,
+ * uint8, int8, bool = 0…5). Range over elements, granularity 64. Scratch: 32 bytes.
  */
 export function copyStrided(
   from: i32, to: i32, input: usize, output: usize, n1: i32, n2: i32, n3: i32,
@@ -198,9 +202,10 @@ export function copyStrided(
 }
 
 /**
- * output[a, b, r, c] = input[a, b, r, c] of four-byte elements where r has stride 1 in the input and c has stride 1 in the output: a batch [any, n1] of
- * transposes of [rows, columns]. Strides of a, b and c (input) and of a, b and r (output), in elements. Range over batch × ceil(rows / 16). Scratch: 1,024
- * bytes: tiles of 16 × 16 are turned there, so that every cache line is read and written once even where strides of 2^n make all of them collide.
+ * output[a, b, r, c] = input[a, b, r, c] of four-byte elements where r has stride 1 in the input and c has stride 1 in the output: a batch
+ * [any, n1] of transposes of [rows, columns]. Strides of a, b and c (input) and of a, b and r (output), in elements. Range over batch ×
+ * ceil(rows / 16). Scratch: 1,024 bytes: tiles of 16 × 16 are turned there, so that every cache line is read and written once even where
+ * strides of 2^n make all of them collide.
  */
 export function transposeWords(
   input: usize, output: usize, n1: i32, rows: i32, columns: i32,
@@ -255,7 +260,10 @@ export function transposeWords(
   }
 }
 
-/** output[o, i] = input[o, indices[i]] for rows of `inner << shift` bytes; zeros for an index outside [0, size). Range over outer × count rows. */
+/**
+ * output[o, i] = input[o, indices[i]] for rows of `inner << shift` bytes; zeros for an index outside [0, size). Range over outer × count
+ * rows.
+ */
 export function gatherRows(
   shift: i32, input: usize, indices: usize, output: usize, size: i32, count: i32, inner: i32, begin: i32, end: i32,
 ): void {
@@ -264,14 +272,15 @@ export function gatherRows(
   for (let row = begin; row < end; row++) {
     const index = load<i32>(indices + (<usize>(row % count) << 2));
     const target = output + <usize>row * bytes;
-    if (<u32>index < <u32>size) copyRun(<usize>shift, input + (<usize>(row / count) * <usize>size + <usize>index) * bytes, item, target, item, <usize>inner);
+    const source = input + (<usize>(row / count) * <usize>size + <usize>index) * bytes;
+    if (<u32>index < <u32>size) copyRun(<usize>shift, source, item, target, item, <usize>inner);
     else memory.fill(target, 0, bytes);
   }
 }
 
 /**
- * output[o, indices[i], k] += updates[o, i, k] in order of i; indices outside are skipped. Range over the outer × inner columns, so that every sum stays on
- * one thread; granularity 16.
+ * output[o, indices[i], k] += updates[o, i, k] in order of i; indices outside are skipped. Range over the outer × inner columns, so that
+ * every sum stays on one thread; granularity 16.
  */
 export function scatterAdd(
   integer: i32, output: usize, indices: usize, updates: usize, size: i32, count: i32, inner: i32, begin: i32, end: i32,
@@ -300,7 +309,9 @@ export function scatterAdd(
   }
 }
 
-/** output[o, i, k] = input[o, indices[o, i, k], k], four-byte elements; 0 for an index outside. Range over outer × count rows of `inner`. */
+/**
+ * output[o, i, k] = input[o, indices[o, i, k], k], four-byte elements; 0 for an index outside. Range over outer × count rows of `inner`.
+ */
 export function gatherElements(
   input: usize, indices: usize, output: usize, size: i32, count: i32, inner: i32, begin: i32, end: i32,
 ): void {

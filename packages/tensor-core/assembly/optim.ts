@@ -6,7 +6,8 @@ import { loadPartial, storePartial } from "./math";
  * decay = 1 - learningRate * weightDecay, step = learningRate / correction1 and root = 1 / sqrt(correction2). Complements are 1 - beta.
  */
 export function adamW(
-  parameter: usize, gradient: usize, firstMoment: usize, secondMoment: usize, scale: f32, beta1: f32, complement1: f32, beta2: f32, complement2: f32,
+  parameter: usize, gradient: usize, firstMoment: usize, secondMoment: usize, scale: f32, beta1: f32, complement1: f32, beta2: f32,
+  complement2: f32,
   decay: f32, step: f32, root: f32, epsilon: f32, begin: i32, end: i32,
 ): void {
   const start = <usize>begin << 2;
@@ -50,11 +51,12 @@ export function adamW(
 }
 
 /**
- * g = scale * gradient + weightDecay * p; v = momentum * v + complement * g (complement = 1 - dampening); p -= learningRate * (nesterov ? g + momentum * v : v),
- * or learningRate * g where velocity is 0.
+ * g = scale * gradient + weightDecay * p; v = momentum * v + complement * g (complement = 1 - dampening); p -= learningRate * (nesterov ? g
+ * + momentum * v : v), or learningRate * g where velocity is 0.
  */
 export function sgd(
-  parameter: usize, gradient: usize, velocity: usize, scale: f32, weightDecay: f32, momentum: f32, complement: f32, learningRate: f32, nesterov: i32,
+  parameter: usize, gradient: usize, velocity: usize, scale: f32, weightDecay: f32, momentum: f32, complement: f32, learningRate: f32,
+  nesterov: i32,
   begin: i32, end: i32,
 ): void {
   const start = <usize>begin << 2;

@@ -21,11 +21,12 @@ function mix(x: v128, y: v128, rotation: i32): v128 {
 }
 
 /**
- * output[i] for i in the range, from block counter + floor(i / 2): bits (2), uniform numbers (0: `first` = low, `second` = high) or normal ones (1: mean,
- * standard deviation). Granularity 8. Scratch: 32 bytes.
+ * output[i] for i in the range, from block counter + floor(i / 2): bits (2), uniform numbers (0: `first` = low, `second` = high) or normal
+ * ones (1: mean, standard deviation). Granularity 8. Scratch: 32 bytes.
  */
 export function random(
-  distribution: i32, key0: i32, key1: i32, counterLow: i32, counterHigh: i32, first: f32, second: f32, output: usize, scratch: usize, begin: i32, end: i32,
+  distribution: i32, key0: i32, key1: i32, counterLow: i32, counterHigh: i32, first: f32, second: f32, output: usize, scratch: usize,
+  begin: i32, end: i32,
 ): void {
   const key2 = 0x1bd11bda ^ key0 ^ key1;
   for (let i = begin; i < end; i += 8) {

@@ -1,6 +1,6 @@
 /**
- * Reductions over the last axis (`reduceRows`) and over the middle of three (`reduceColumns`), extremes' places, and running totals. Orders of addition depend
- * on shapes alone.
+ * Reductions over the last axis (`reduceRows`) and over the middle of three (`reduceColumns`), extremes' places, and running totals. Orders
+ * of addition depend on shapes alone.
  */
 import { loadPartial, storePartial } from "./math";
 
@@ -162,11 +162,12 @@ function divideIntegers(operation: i32, v: v128, divisor: f64): v128 {
 }
 
 /**
- * output[row, block] = operation over input[row, block * blockLength … (block + 1) * blockLength), the last block up to `columns`; rows of contiguous elements
- * `rowStride` apart. Sums are divided by `divisor`. Range over rows × blocks.
+ * output[row, block] = operation over input[row, block * blockLength … (block + 1) * blockLength), the last block up to `columns`; rows of
+ * contiguous elements `rowStride` apart. Sums are divided by `divisor`. Range over rows × blocks.
  */
 export function reduceRows(
-  operation: i32, input: usize, output: usize, columns: i32, rowStride: i32, blockLength: i32, blocks: i32, divisor: f64, begin: i32, end: i32,
+  operation: i32, input: usize, output: usize, columns: i32, rowStride: i32, blockLength: i32, blocks: i32, divisor: f64, begin: i32,
+  end: i32,
 ): void {
   for (let item = begin; item < end; item++) {
     const start = (item % blocks) * blockLength;
@@ -229,8 +230,8 @@ function foldTile(operation: i32, source: usize, step: usize, rows: i32, accumul
 }
 
 /**
- * output[o, k] = operation over i of input[o, i, k], contiguous [any, size, inner]; sums are divided by `divisor`. Range over outer × ceil(inner / tile)
- * tiles of columns; `tile` is a multiple of 4. Scratch: 12 * tile bytes.
+ * output[o, k] = operation over i of input[o, i, k], contiguous [any, size, inner]; sums are divided by `divisor`. Range over outer ×
+ * ceil(inner / tile) tiles of columns; `tile` is a multiple of 4. Scratch: 12 * tile bytes.
  */
 export function reduceColumns(
   operation: i32, input: usize, output: usize, size: i32, inner: i32, tile: i32, divisor: f64, scratch: usize, begin: i32, end: i32,
@@ -344,7 +345,10 @@ export function argReduce(
   }
 }
 
-/** Running sum (in float64) or product along the middle axis of contiguous [any, size, inner]; `reverse`: from the end. Range over outer × inner. */
+/**
+ * Running sum (in float64) or product along the middle axis of contiguous [any, size, inner]; `reverse`: from the end. Range over outer ×
+ * inner.
+ */
 export function cumulative(
   integer: i32, product: i32, reverse: i32, input: usize, output: usize, size: i32, inner: i32, begin: i32, end: i32,
 ): void {

@@ -1,6 +1,6 @@
 /**
- * Sorting by 64-bit keys: the value as an unsigned number in the wanted order above, its index below. No two keys are equal, so any way of sorting is stable.
- * NaN comes last whichever the direction; -0 and 0 are equal.
+ * Sorting by 64-bit keys: the value as an unsigned number in the wanted order above, its index below. No two keys are equal, so any way of
+ * sorting is stable. NaN comes last whichever the direction; -0 and 0 are equal.
  */
 
 /** Rows up to this long are sorted by insertion, longer ones by radix. */
@@ -92,16 +92,18 @@ export function sortRows(
 }
 
 /**
- * The first k of each row in the wanted order. Range over rows. Scratch: 8 * k bytes, or, for k above 128, what `sortRows` takes. Few are kept in order by
- * insertion; many by sorting the row.
+ * The first k of each row in the wanted order. Range over rows. Scratch: 8 * k bytes, or, for k above 128, what `sortRows` takes. Few are
+ * kept in order by insertion; many by sorting the row.
  */
 export function topK(
   integer: i32, descending: i32, input: usize, values: usize, indices: usize, columns: i32, k: i32, scratch: usize, begin: i32, end: i32,
 ): void {
   for (let row = <usize>begin; row < <usize>end; row++) {
     const source = input + (row * <usize>columns << 2);
-    if (k > 128) sortRow(integer != 0, descending != 0, source, columns, scratch, scratch + (<usize>columns << 3), scratch + (<usize>columns << 4));
-    else {
+    if (k > 128) {
+      const spare = scratch + (<usize>columns << 3);
+      sortRow(integer != 0, descending != 0, source, columns, scratch, spare, scratch + (<usize>columns << 4));
+    } else {
       let kept = 0;
       let worst: u64 = u64.MAX_VALUE;
       for (let i = 0; i < columns; i++) {

@@ -5,7 +5,8 @@
 import { circularF32x4, COSINE, SINE, TANGENT } from "./circular";
 import { INFINITY, MINUS_HALF, ONE, SIGN_BIT, TWO_OVER_SQRT_PI } from "./constants";
 import {
-  erfF32x4, expF32x4, expm1F32x4, geluDerivativeF32x4, geluF32x4, geluTanhDerivativeF32x4, geluTanhF32x4, loadPartial, log1pF32x4, logF32x4, reluF32x4,
+  erfF32x4, expF32x4, expm1F32x4, geluDerivativeF32x4, geluF32x4, geluTanhDerivativeF32x4, geluTanhF32x4, loadPartial, log1pF32x4, logF32x4,
+  reluF32x4,
   sigmoidF32x4, siluDerivativeF32x4, siluF32x4, softplusF32x4, storeBooleans, storePartial, tanhF32x4,
 } from "./math";
 

@@ -8,7 +8,8 @@ export const awkwardSizes: readonly number[] = [0, 1, 3, 4, 5, 15, 16, 17, 63, 6
 
 /** Floats that arithmetic treats specially, float32 exact. */
 export const specialFloats: readonly number[] = [
-  NaN, Infinity, -Infinity, 0, -0, 2 ** -149, -(2 ** -149), 2 ** -126, -(2 ** -126), 3.4028234663852886e38, -3.4028234663852886e38, 1, -1, 0.5, -0.5, 2.5, -2.5, 3, -3,
+  NaN, Infinity, -Infinity, 0, -0, 2 ** -149, -(2 ** -149), 2 ** -126, -(2 ** -126), 3.4028234663852886e38, -3.4028234663852886e38, 1, -1,
+  0.5, -0.5, 2.5, -2.5, 3, -3,
   88.5, -88.5, 1e10, -1e10,
 ];
 
@@ -17,11 +18,15 @@ const margin = 3;
 const marginByte = 0x5a;
 
 /** A view of new device memory with `values` (row-major for the strides' contiguous order: element i of storage is values[i]). */
-export function place(backend: Backend, dtype: Dtype, shape: readonly number[], values: ArrayLike<number>, strides?: readonly number[]): TensorView {
+export function place(
+  backend: Backend, dtype: Dtype, shape: readonly number[], values: ArrayLike<number>, strides?: readonly number[],
+): TensorView {
   const length = values.length + 2 * margin;
   const bytes = new Uint8Array(length * itemSize(dtype)).fill(marginByte);
   const storage = viewTypedArray(dtype, bytes.buffer, 0, length);
-  for (let i = 0; i < values.length; i++) storage[margin + i] = dtype === "float16" ? float32ToFloat16Bits(Math.fround(values[i]!)) : values[i]!;
+  for (let i = 0; i < values.length; i++) {
+    storage[margin + i] = dtype === "float16" ? float32ToFloat16Bits(Math.fround(values[i]!)) : values[i]!;
+  }
   const buffer = backend.allocate(bytes.length);
   backend.write(buffer, 0, bytes);
   return { buffer, dtype, shape, strides: strides ?? contiguousStrides(shape), offset: margin };

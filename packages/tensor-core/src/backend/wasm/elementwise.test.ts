@@ -20,10 +20,14 @@ function unary(operation: UnaryOperation, values: ArrayLike<number>): number[] {
 /** Range of arguments and largest error there in units of the last place; `floor` is the error allowed in any case. */
 const accuracy: Record<UnaryOperation, { range: readonly [number, number]; ulp: number; floor?: number }> = {
   negative: { range: [-9, 9], ulp: 0 }, absolute: { range: [-9, 9], ulp: 0 }, sign: { range: [-9, 9], ulp: 0 },
-  exp: { range: [-86.9, 88.7], ulp: 1.5 }, expm1: { range: [-10, 80], ulp: 3 }, log: { range: [0, 1e4], ulp: 1.5 }, log1p: { range: [-0.999, 100], ulp: 3 },
-  sqrt: { range: [0, 1e6], ulp: 0.5 }, rsqrt: { range: [1e-3, 1e6], ulp: 1.5 }, reciprocal: { range: [-100, 100], ulp: 0.5 }, square: { range: [-9, 9], ulp: 0.5 },
-  sin: { range: [-1e4, 1e4], ulp: 2 }, cos: { range: [-1e4, 1e4], ulp: 2 }, tan: { range: [-100, 100], ulp: 4 }, tanh: { range: [-10, 10], ulp: 2 },
-  erf: { range: [-5, 5], ulp: 2 }, sigmoid: { range: [-80, 30], ulp: 4 }, relu: { range: [-9, 9], ulp: 0 }, silu: { range: [-80, 80], ulp: 4 },
+  exp: { range: [-86.9, 88.7], ulp: 1.5 }, expm1: { range: [-10, 80], ulp: 3 }, log: { range: [0, 1e4], ulp: 1.5 },
+  log1p: { range: [-0.999, 100], ulp: 3 },
+  sqrt: { range: [0, 1e6], ulp: 0.5 }, rsqrt: { range: [1e-3, 1e6], ulp: 1.5 }, reciprocal: { range: [-100, 100], ulp: 0.5 },
+  square: { range: [-9, 9], ulp: 0.5 },
+  sin: { range: [-1e4, 1e4], ulp: 2 }, cos: { range: [-1e4, 1e4], ulp: 2 }, tan: { range: [-100, 100], ulp: 4 },
+  tanh: { range: [-10, 10], ulp: 2 },
+  erf: { range: [-5, 5], ulp: 2 }, sigmoid: { range: [-80, 30], ulp: 4 }, relu: { range: [-9, 9], ulp: 0 },
+  silu: { range: [-80, 80], ulp: 4 },
   gelu: { range: [-9, 9], ulp: 3, floor: 1e-7 }, geluTanh: { range: [-9, 9], ulp: 4, floor: 1e-7 }, softplus: { range: [-50, 50], ulp: 4 },
   floor: { range: [-9, 9], ulp: 0 }, ceil: { range: [-9, 9], ulp: 0 }, round: { range: [-9, 9], ulp: 0 }, trunc: { range: [-9, 9], ulp: 0 },
 };
@@ -53,10 +57,10 @@ describe("unary", () => {
     const outputs = unary(operation, specialFloats);
     specialFloats.forEach((x, i) => {
       const expected = Math.fround(unaryFunctions[operation](x));
-      const where = `${operation}(${x}) = ${outputs[i]}, not ${expected}`;
       // Results under 2^-125 may be flushed to 0.
-      if (Math.abs(expected) < 2 ** -125) expect(Math.abs(outputs[i]! - expected), where).toBeLessThan(2 ** -125);
-      else if (!(Math.abs(outputs[i]! - expected) <= (accuracy[operation].floor ?? 0))) expect(ulpError(outputs[i]!, expected), where).toBeLessThanOrEqual(4);
+      const floor = Math.abs(expected) < 2 ** -125 ? 2 ** -125 : (accuracy[operation].floor ?? 0);
+      const error = Math.abs(outputs[i]! - expected) <= floor ? 0 : ulpError(outputs[i]!, expected);
+      expect(error, `${operation}(${x}) = ${outputs[i]}, not ${expected}`).toBeLessThanOrEqual(4);
     });
   });
 
@@ -76,7 +80,9 @@ describe("unary", () => {
     const input = place(backend, "float32", [5, 3, 4], values, [4, 20, 1]);
     const output = reserve(backend, "float32", [5, 3, 4]);
     kernels.unary({ operation: "square", input, output });
-    const expected = Array.from({ length: 60 }, (_, i) => Math.fround(values[Math.floor(i / 12) * 4 + (Math.floor(i / 4) % 3) * 20 + (i % 4)]! ** 2));
+    const expected = Array.from(
+      { length: 60 }, (_, i) => Math.fround(values[Math.floor(i / 12) * 4 + (Math.floor(i / 4) % 3) * 20 + (i % 4)]! ** 2),
+    );
     expect(take(backend, output)).toEqual(expected);
   });
 
@@ -103,7 +109,9 @@ describe("unaryGradient", () => {
     for (const size of awkwardSizes) {
       const x = someFloats(size, 3).map((value) => (positive ? Math.abs(value) + 0.01 : value));
       const g = someFloats(size, 2, 9);
-      const [gradient, input, output] = [g, x, x.map((value) => unaryFunctions[operation](value))].map((values) => place(backend, "float32", [size], values));
+      const [gradient, input, output] = [
+        g, x, x.map((value) => unaryFunctions[operation](value)),
+      ].map((values) => place(backend, "float32", [size], values));
       const result = reserve(backend, "float32", [size]);
       kernels.unaryGradient({ operation, gradient: gradient!, input: input!, output: output!, result });
       take(backend, result).forEach((value, i) => {
@@ -115,7 +123,9 @@ describe("unaryGradient", () => {
 
   it.each(["silu", "gelu", "geluTanh", "tanh", "sigmoid", "relu"] as const)("%s stays finite at infinities", (operation) => {
     const x = [-Infinity, -1e30, 1e30, Infinity];
-    const [gradient, input, output] = [[1, 1, 1, 1], x, x.map(unaryFunctions[operation])].map((values) => place(backend, "float32", [4], values));
+    const [gradient, input, output] = [[1, 1, 1, 1], x, x.map(unaryFunctions[operation])].map(
+      (values) => place(backend, "float32", [4], values),
+    );
     const result = reserve(backend, "float32", [4]);
     kernels.unaryGradient({ operation, gradient: gradient!, input: input!, output: output!, result });
     expect(take(backend, result).map((value) => value + 0)).toEqual(x.map((value) => unaryDerivatives[operation](value) + 0));
@@ -139,13 +149,17 @@ describe("binary", () => {
     const result = binary(operation, place(backend, "float32", [count], left), place(backend, "float32", [count], right));
     const scalarResults = specialFloats.map((b) => {
       const output = reserve(backend, "float32", [specialFloats.length]);
-      kernels.binaryScalar({ operation, a: place(backend, "float32", [specialFloats.length], specialFloats), scalar: b, reversed: false, output });
+      kernels.binaryScalar(
+        { operation, a: place(backend, "float32", [specialFloats.length], specialFloats), scalar: b, reversed: false, output },
+      );
       return take(backend, output);
     });
     expect(scalarResults.flat().map((x) => x + 0)).toEqual(result.map((x) => x + 0));
     result.forEach((value, i) => {
       const expected = binaryFunctions[operation](left[i]!, right[i]!);
-      expect(ulpError(value + 0, Math.fround(expected) + 0), `${operation}(${left[i]}, ${right[i]}) = ${value}, not ${expected}`).toBeLessThanOrEqual(3);
+      expect(
+        ulpError(value + 0, Math.fround(expected) + 0), `${operation}(${left[i]}, ${right[i]}) = ${value}, not ${expected}`,
+      ).toBeLessThanOrEqual(3);
     });
   });
 
@@ -155,7 +169,8 @@ describe("binary", () => {
       const left = someFloats(size * 3).map((x) => (operation === "power" ? Math.abs(x) + 0.1 : x));
       const right = someFloats(size * 3, 3, 5);
       const cases: { a: readonly [number, number]; b: readonly [number, number] }[] = [
-        { a: [size, 1], b: [size, 1] }, { a: [size, 1], b: [0, 1] }, { a: [size, 1], b: [1, 0] }, { a: [0, 0], b: [size, 1] }, { a: [1, 3], b: [size, 1] },
+        { a: [size, 1], b: [size, 1] }, { a: [size, 1], b: [0, 1] }, { a: [size, 1], b: [1, 0] }, { a: [0, 0], b: [size, 1] },
+        { a: [1, 3], b: [size, 1] },
         { a: [size, 1], b: [1, 3] },
       ];
       for (const { a, b } of cases) {
@@ -185,12 +200,16 @@ describe("binary", () => {
     };
     expect(sum).toEqual(Array.from({ length: 72 }, (_, i) => Math.fround(values[offset(i)]! + values[i]!)));
     const backwards = { ...place(backend, "float32", [72], values, [-1]), offset: 3 + 71 };
-    expect(binary("add", backwards, place(backend, "float32", [72], values))).toEqual(Array.from(values, (x, i) => Math.fround(x + values[71 - i]!)));
+    expect(
+      binary("add", backwards, place(backend, "float32", [72], values)),
+    ).toEqual(Array.from(values, (x, i) => Math.fround(x + values[71 - i]!)));
   });
 
   it("turns large operands that lie across", () => {
     const values = someFloats(160 * 130);
-    const result = binary("subtract", place(backend, "float32", [160, 130], values), place(backend, "float32", [160, 130], values, [1, 160]));
+    const result = binary(
+      "subtract", place(backend, "float32", [160, 130], values), place(backend, "float32", [160, 130], values, [1, 160]),
+    );
     expect(result).toEqual(Array.from(values, (x, i) => Math.fround(x - values[Math.floor(i / 130) + (i % 130) * 160]!)));
   });
 
@@ -263,7 +282,8 @@ describe("compare, predicate and where", () => {
       for (const a of [[size, 1], [0, 0], [1, 2]] as const) {
         const output = reserve(backend, "float32", [2, size]);
         kernels.where({
-          condition: place(backend, "bool", [2, size], mask, c), a: place(backend, "float32", [2, size], left, a), b: place(backend, "float32", [2, size], right),
+          condition: place(backend, "bool", [2, size], mask, c), a: place(backend, "float32", [2, size], left, a),
+          b: place(backend, "float32", [2, size], right),
           output,
         });
         const expected = Array.from({ length: 2 * size }, (_, i) => {

@@ -6,7 +6,8 @@ import type { WasmRuntime } from "./runtime.ts";
 
 /** Operation numbers of assembly/unary.ts. */
 const unaryCodes: Record<UnaryOperation, number> = {
-  negative: 0, absolute: 1, sign: 2, exp: 3, expm1: 4, log: 5, log1p: 6, sqrt: 7, rsqrt: 8, reciprocal: 9, square: 10, sin: 11, cos: 12, tan: 13,
+  negative: 0, absolute: 1, sign: 2, exp: 3, expm1: 4, log: 5, log1p: 6, sqrt: 7, rsqrt: 8, reciprocal: 9, square: 10, sin: 11, cos: 12,
+  tan: 13,
   tanh: 14, erf: 15, sigmoid: 16, relu: 17, silu: 18, gelu: 19, geluTanh: 20, softplus: 21, floor: 22, ceil: 23, round: 24, trunc: 25,
 };
 const integerUnary: ReadonlySet<UnaryOperation> = new Set(["negative", "absolute", "sign", "square", "relu"]);
@@ -69,7 +70,8 @@ export function createElementwise(
     if (rank <= kernelRank && count < parallelCount) {
       const { a: strideA, b: strideB, c: strideC } = layout;
       exports.elementwiseStrided(
-        code, narrow, pointerA, pointerB, pointerC, target, sizes[2]!, sizes[1]!, sizes[0]!, strideA[3]!, strideA[2]!, strideA[1]!, strideA[0]!,
+        code, narrow, pointerA, pointerB, pointerC, target, sizes[2]!, sizes[1]!, sizes[0]!, strideA[3]!, strideA[2]!, strideA[1]!,
+        strideA[0]!,
         strideB[3]!, strideB[2]!, strideB[1]!, strideB[0]!, strideC[3]!, strideC[2]!, strideC[1]!, strideC[0]!, mainThreadScratch, 0, count,
       );
       return;
@@ -167,7 +169,9 @@ export function createElementwise(
       const target = runtime.pointer(output);
       const cost = operation === "power" || operation === "atan2" ? transcendentalCost : 1;
       if (count * cost < parallelCount) exports.elementwiseScalar(code, source, scalar, reversed ? 1 : 0, target, 0, count);
-      else runtime.parallel("elementwiseScalar", [code, source, scalar, reversed ? 1 : 0, target], count, { granularity: 64, work: count * cost });
+      else runtime.parallel(
+        "elementwiseScalar", [code, source, scalar, reversed ? 1 : 0, target], count, { granularity: 64, work: count * cost },
+      );
     },
 
     compare({ operation, a, b, output }) {

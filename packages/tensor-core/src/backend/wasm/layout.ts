@@ -1,8 +1,8 @@
 import type { TensorView } from "../backend.ts";
 
 /**
- * Scratch memory of kernels that run on this thread, inside the heap's reserved first page, past the thread pool's control block. Kernels that run on many
- * threads get blocks of their own from the pool.
+ * Scratch memory of kernels that run on this thread, inside the heap's reserved first page, past the thread pool's control block. Kernels
+ * that run on many threads get blocks of their own from the pool.
  */
 export const mainThreadScratch = 4096;
 
@@ -38,8 +38,8 @@ export function isContiguous(view: TensorView): boolean {
 }
 
 /**
- * The axes that two or three operands of one shape share, merged where all of them step through neighbours as one; innermost first, axes of size 1 left out.
- * Beyond `rank`, up to four axes, sizes are 1 and strides 0.
+ * The axes that two or three operands of one shape share, merged where all of them step through neighbours as one; innermost first, axes of
+ * size 1 left out. Beyond `rank`, up to four axes, sizes are 1 and strides 0.
  */
 export interface Layout {
   rank: number;

@@ -96,7 +96,9 @@ describe("copy", () => {
     kernels.copy({ input: place(backend, "float32", [5, 4], someIntegers(20)), output: target });
     const all = take(backend, { ...target, shape: [40], strides: [1] });
     expect(all.filter((_, i) => i % 2 === 1)).toEqual(new Array(20).fill(9));
-    expect(all.filter((_, i) => i % 2 === 0)).toEqual(Array.from({ length: 20 }, (_, i) => someIntegers(20)[(i % 5) * 4 + Math.floor(i / 5)]));
+    expect(all.filter((_, i) => i % 2 === 0)).toEqual(
+      Array.from({ length: 20 }, (_, i) => someIntegers(20)[(i % 5) * 4 + Math.floor(i / 5)]),
+    );
   });
 
   it("copies broadcast and six-axis views", () => {
@@ -120,7 +122,8 @@ describe("gather and scatter", () => {
       const indices = [4, 0, -1, 2, 5, 4, 2 ** 31 - 1];
       const output = reserve(backend, dtype, [2, 7, inner]);
       kernels.gather({
-        input: place(backend, dtype, [2, 5, inner], values), indices: place(backend, "int32", [7], indices), output, outer: 2, size: 5, inner,
+        input: place(backend, dtype, [2, 5, inner], values), indices: place(backend, "int32", [7], indices), output, outer: 2, size: 5,
+        inner,
       });
       const expected = Array.from({ length: 14 * inner }, (_, i) => {
         const index = indices[Math.floor(i / inner) % 7]!;
@@ -130,13 +133,16 @@ describe("gather and scatter", () => {
     }
   });
 
-  it.each([["float32", 1], ["float32", 37], ["int32", 64], ["int32", 3]] as const)("adds rows of %s, inner %i, in order", (dtype, inner) => {
+  it.each(
+    [["float32", 1], ["float32", 37], ["int32", 64], ["int32", 3]] as const,
+  )("adds rows of %s, inner %i, in order", (dtype, inner) => {
     const indices = [1, 0, 1, -1, 9, 1, 2];
     const start = someIntegers(2 * 4 * inner, 1000);
     const updates = someIntegers(2 * 7 * inner, 1000, 3);
     const output = place(backend, dtype, [2, 4, inner], start);
     kernels.scatterAdd({
-      output, indices: place(backend, "int32", [7], indices), updates: place(backend, dtype, [2, 7, inner], updates), outer: 2, size: 4, inner,
+      output, indices: place(backend, "int32", [7], indices), updates: place(backend, dtype, [2, 7, inner], updates), outer: 2, size: 4,
+      inner,
     });
     const expected = Array.from(start);
     for (let o = 0; o < 2; o++) {
@@ -159,7 +165,8 @@ describe("gather and scatter", () => {
     expect(take(backend, gathered)).toEqual(Array.from(indices, (_, i) => (inside(i) ? values[at(i)]! : 0)));
     const sums = place3(values, 6);
     kernels.scatterElementsAdd({
-      output: sums, indices: place3(indices, 3, "int32"), updates: place3(new Float32Array(6 * inner).fill(0.5), 3), outer: 2, size: 6, inner,
+      output: sums, indices: place3(indices, 3, "int32"), updates: place3(new Float32Array(6 * inner).fill(0.5), 3), outer: 2, size: 6,
+      inner,
     });
     const expected = Float32Array.from(values);
     indices.forEach((_, i) => {

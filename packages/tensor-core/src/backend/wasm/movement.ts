@@ -1,7 +1,9 @@
 import { DtypeError } from "../../errors.ts";
 import { float32ToFloat16Bits, itemSize, type Dtype } from "../../tensor/dtype.ts";
 import type { Kernels, TensorView } from "../backend.ts";
-import { contiguousStrides, countElements, forEachOuter, isContiguous, kernelRank, mainThreadScratch, mergeAxes, type Layout } from "./layout.ts";
+import {
+  contiguousStrides, countElements, forEachOuter, isContiguous, kernelRank, mainThreadScratch, mergeAxes, type Layout,
+} from "./layout.ts";
 import type { WasmRuntime } from "./runtime.ts";
 
 const dtypeCodes: Record<Dtype, number> = { float32: 0, float16: 1, int32: 2, uint8: 3, int8: 4, bool: 5 };

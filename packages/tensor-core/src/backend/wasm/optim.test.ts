@@ -22,7 +22,8 @@ describe("adamW", () => {
       };
       for (let step = 1; step <= 5; step++) {
         device.kernels.adamW({
-          ...views, gradient: place(device, "float32", [count], someFloats(count, 3, step)), learningRate: 0.01, beta1: 0.9, beta2: 0.95, epsilon: 1e-8,
+          ...views, gradient: place(device, "float32", [count], someFloats(count, 3, step)), learningRate: 0.01, beta1: 0.9, beta2: 0.95,
+          epsilon: 1e-8,
           weightDecay: 0.1, correction1: 1 - 0.9 ** step, correction2: 1 - 0.95 ** step, gradientScale: 0.5,
         });
       }
@@ -38,7 +39,10 @@ describe("adamW", () => {
       const gradient = place(backend, "float32", [200], someFloats(200, 1, 4));
       let begin = 0;
       for (const end of ends) {
-        exports.adamW(pointer(views[0]!), pointer(gradient), pointer(views[1]!), pointer(views[2]!), 1, 0.9, 0.1, 0.99, 0.01, 0.999, 0.01, 1, 1e-8, begin, end);
+        exports.adamW(
+          pointer(views[0]!), pointer(gradient), pointer(views[1]!), pointer(views[2]!), 1, 0.9, 0.1, 0.99, 0.01, 0.999, 0.01, 1, 1e-8,
+          begin, end,
+        );
         begin = end;
       }
       return views.map((view) => take(backend, view));

@@ -5,7 +5,10 @@ import { awkwardSizes, place, reserve, take } from "./device-arrays.testing.ts";
 
 const backend = createWasmBackend();
 
-function draw(distribution: "bits" | "uniform" | "normal", key: readonly [number, number], counter: number, count: number, parameters: readonly [number, number] = [0, 1]): number[] {
+function draw(
+  distribution: "bits" | "uniform" | "normal", key: readonly [number, number], counter: number, count: number,
+  parameters: readonly [number, number] = [0, 1],
+): number[] {
   const output = reserve(backend, distribution === "bits" ? "int32" : "float32", [count]);
   backend.kernels.random({ distribution, key, counter, parameters, output });
   return take(backend, output);
@@ -22,8 +25,7 @@ function words(key: readonly [number, number], counter: number, count: number): 
 
 describe("random", () => {
   it("gives the known answers of Random123", () => {
-    const hex = (key: readonly [number, number], counter: number): string[] => draw("bits", key, counter, 2).map((word) => (word >>> 0).toString(16));
-    expect(hex([0, 0], 0)).toEqual(["6b200159", "99ba4efe"]);
+    expect(draw("bits", [0, 0], 0, 2).map((word) => (word >>> 0).toString(16))).toEqual(["6b200159", "99ba4efe"]);
     // The other vectors' counters are no safe integers; their kernels take the words as they are.
     const { exports, pointer } = backend.runtime;
     for (const [key, counter, answer] of [
@@ -46,7 +48,9 @@ describe("random", () => {
   it("turns bits into uniform and normal numbers as the contract says", () => {
     const key = [7, 8] as const;
     const bits = words(key, 100, 1001);
-    draw("uniform", key, 100, 1001, [-3, 5]).forEach((x, i) => expect(Math.abs(x - (-3 + (8 * (bits[i]! >>> 8)) / 2 ** 24))).toBeLessThan(1e-6));
+    draw("uniform", key, 100, 1001, [-3, 5]).forEach(
+      (x, i) => expect(Math.abs(x - (-3 + (8 * (bits[i]! >>> 8)) / 2 ** 24))).toBeLessThan(1e-6),
+    );
     const unit = draw("uniform", key, 100, 1001);
     expect(unit).toEqual(Array.from(bits, (word) => (word >>> 8) / 2 ** 24));
     draw("normal", key, 100, 1000, [1, 2]).forEach((x, i) => {
@@ -67,7 +71,8 @@ describe("random", () => {
   it("does not depend on how a range is split", () => {
     const { exports, pointer } = backend.runtime;
     const output = place(backend, "int32", [100], new Int32Array(100));
-    for (const [begin, end] of [[48, 100], [0, 8], [8, 48]] as const) exports.random(2, 3, 4, 9, 0, 0, 0, pointer(output), 4096, begin, end);
+    const ranges = [[48, 100], [0, 8], [8, 48]] as const;
+    for (const [begin, end] of ranges) exports.random(2, 3, 4, 9, 0, 0, 0, pointer(output), 4096, begin, end);
     expect(take(backend, output)).toEqual(draw("bits", [3, 4], 9, 100));
   });
 });

@@ -9,7 +9,10 @@ const reference = createReferenceBackend();
 const { kernels } = backend;
 
 /** The same reduction here and on the reference device. */
-function both(operation: ReduceOperation, dtype: "float32" | "int32" | "bool", shape: readonly number[], axes: readonly number[], values: ArrayLike<number>, strides?: readonly number[]): readonly [number[], number[]] {
+function both(
+  operation: ReduceOperation, dtype: "float32" | "int32" | "bool", shape: readonly number[], axes: readonly number[],
+  values: ArrayLike<number>, strides?: readonly number[],
+): readonly [number[], number[]] {
   const kept = shape.filter((_, axis) => !axes.includes(axis));
   const [actual, expected] = [backend, reference].map((device) => {
     const output = reserve(device, dtype, kept);
@@ -24,12 +27,16 @@ const numeric = ["sum", "mean", "product", "maximum", "minimum"] as const;
 describe("reduce", () => {
   it.each(numeric)("%s of float32 over rows, columns and everything", (operation) => {
     for (const size of awkwardSizes) {
-      for (const [shape, axes] of [[[size], [0]], [[3, size], [1]], [[size, 3], [0]], [[7, size], [0]], [[2, 5, size], [1]], [[2, size, 3], [0, 2]]] as const) {
+      const cases = [
+        [[size], [0]], [[3, size], [1]], [[size, 3], [0]], [[7, size], [0]], [[2, 5, size], [1]], [[2, size, 3], [0, 2]],
+      ] as const;
+      for (const [shape, axes] of cases) {
         // Products stay in range, close to 1.
         const values = someFloats(shape.reduce((product, n) => product * n, 1)).map((x) => (operation === "product" ? 1 + x / 100 : x));
         const [actual, expected] = both(operation, "float32", shape, axes, values);
         actual.forEach((value, i) => {
-          if (Number.isFinite(expected[i])) expect(Math.abs(value - expected[i]!)).toBeLessThanOrEqual(2e-6 * (Math.abs(expected[i]!) + 1) + 1e-8 * values.length);
+          const tolerance = 2e-6 * (Math.abs(expected[i]!) + 1) + 1e-8 * values.length;
+          if (Number.isFinite(expected[i])) expect(Math.abs(value - expected[i]!)).toBeLessThanOrEqual(tolerance);
           else expect(value).toBe(expected[i]);
         });
         expect(actual).toHaveLength(expected.length);
@@ -51,7 +58,9 @@ describe("reduce", () => {
   it.each(["any", "all"] as const)("%s of bool", (operation) => {
     for (const size of awkwardSizes) {
       for (const [shape, axes] of [[[4, size], [1]], [[size, 70], [0]], [[2, size, 3], [1]]] as const) {
-        const values = someFloats(shape.reduce((product: number, n) => product * n, 1)).map((x) => Number(operation === "any" ? x > 1.8 : x > -1.8));
+        const values = someFloats(shape.reduce((product: number, n) => product * n, 1)).map(
+          (x) => Number(operation === "any" ? x > 1.8 : x > -1.8),
+        );
         const [actual, expected] = both(operation, "bool", shape, axes, values);
         expect(actual).toEqual(expected);
       }
@@ -99,7 +108,10 @@ describe("reduce", () => {
     const alone = createWasmBackend();
     alone.runtime.pool.setThreadCount(1);
     const values = someFloats(300_000, 1000);
-    for (const [shape, axes] of [[[300_000], [0]], [[300, 1000], [1]], [[300, 1000], [0]], [[1000, 300], [0]], [[100_000, 3], [0]], [[10, 1000, 30], [1]]] as const) {
+    const cases = [
+      [[300_000], [0]], [[300, 1000], [1]], [[300, 1000], [0]], [[1000, 300], [0]], [[100_000, 3], [0]], [[10, 1000, 30], [1]],
+    ] as const;
+    for (const [shape, axes] of cases) {
       for (const operation of numeric) {
         const kept = shape.filter((_, axis) => !(axes as readonly number[]).includes(axis));
         const [a, b] = [together, alone].map((device) => {
@@ -153,22 +165,30 @@ describe("cumulative", () => {
     for (const size of awkwardSizes) {
       for (const inner of [1, 3, 4, 21]) {
         for (const dtype of ["float32", "int32"] as const) {
-          const values = dtype === "int32" ? someIntegers(2 * size * inner, 4) : someFloats(2 * size * inner).map((x) => (operation === "product" ? 1 + x / 50 : x));
+          const values = dtype === "int32" ? someIntegers(2 * size * inner, 4) : someFloats(2 * size * inner).map(
+            (x) => (operation === "product" ? 1 + x / 50 : x),
+          );
           const [actual, expected] = [backend, reference].map((device) => {
             const output = reserve(device, dtype, [2, size, inner]);
-            device.kernels.cumulative({ operation, input: place(device, dtype, [2, size, inner], values), output, outer: 2, size, inner, reverse });
+            device.kernels.cumulative(
+              { operation, input: place(device, dtype, [2, size, inner], values), output, outer: 2, size, inner, reverse },
+            );
             return take(device, output);
           });
           if (dtype === "int32") expect(actual).toEqual(expected);
-          else actual!.forEach((value, i) => expect(Math.abs(value - expected![i]!)).toBeLessThanOrEqual(1e-6 * (1 + Math.abs(expected![i]!))));
+          else actual!.forEach(
+            (value, i) => expect(Math.abs(value - expected![i]!)).toBeLessThanOrEqual(1e-6 * (1 + Math.abs(expected![i]!))),
+          );
         }
       }
     }
   });
 
   it("keeps a running sum exact over a million steps", () => {
-    const output = reserve(backend, "float32", [1_000_000]);
-    kernels.cumulative({ operation: "sum", input: place(backend, "float32", [1_000_000], new Float32Array(1_000_000).fill(0.1)), output, outer: 1, size: 1_000_000, inner: 1, reverse: false });
-    expect(take(backend, output).at(-1)).toBe(Math.fround(Math.fround(0.1) * 1_000_000));
+    const size = 1_000_000;
+    const input = place(backend, "float32", [size], new Float32Array(size).fill(0.1));
+    const output = reserve(backend, "float32", [size]);
+    kernels.cumulative({ operation: "sum", input, output, outer: 1, size, inner: 1, reverse: false });
+    expect(take(backend, output).at(-1)).toBe(Math.fround(Math.fround(0.1) * size));
   });
 });

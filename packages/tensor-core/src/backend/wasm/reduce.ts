@@ -8,7 +8,10 @@ import type { WasmRuntime } from "./runtime.ts";
 const reduceCodes: Record<ReduceOperation, number> = { sum: 0, mean: 0, product: 1, maximum: 2, minimum: 3, any: 8, all: 9 };
 const integerCode = 4;
 
-/** Fewer elements are reduced in one go. More, in few rows or columns, go in blocks of these lengths, whose results are then reduced in turn. */
+/**
+ * Fewer elements are reduced in one go. More, in few rows or columns, go in blocks of these lengths, whose results are then reduced in
+ * turn.
+ */
 const splitCount = 131_072;
 const rowBlock = 16_384;
 const columnBlock = 1024;
@@ -21,7 +24,8 @@ interface Middle {
 }
 
 /**
- * Splits a shape into runs of axes that are kept and reduced in turn: sizes of [kept, reduced, kept, reduced, …, kept], axes of size 1 left out.
+ * Splits a shape into runs of axes that are kept and reduced in turn: sizes of [kept, reduced, kept, reduced, …, kept], axes of size 1 left
+ * out.
  */
 function alternatingSizes(shape: readonly number[], axes: readonly number[]): number[] {
   const sizes = [1];
@@ -69,7 +73,9 @@ export function createReduce(runtime: WasmRuntime): Pick<Kernels, "reduce" | "ar
   function runRows(
     code: number, input: number, output: number, rows: number, columns: number, blockLength: number, blocks: number, divisor: number,
   ): void {
-    runtime.parallel("reduceRows", [code, input, output, columns, columns, blockLength, blocks, divisor], rows * blocks, { work: rows * columns });
+    runtime.parallel(
+      "reduceRows", [code, input, output, columns, columns, blockLength, blocks, divisor], rows * blocks, { work: rows * columns },
+    );
   }
 
   function runColumns(code: number, input: number, output: number, outer: number, size: number, inner: number, divisor: number): void {
@@ -86,7 +92,11 @@ export function createReduce(runtime: WasmRuntime): Pick<Kernels, "reduce" | "ar
     const bytes = itemSize(view.dtype);
     const sizes = alternatingSizes(view.shape, axes);
     const divisor = operation === "mean" ? axes.reduce((total, axis) => total * view.shape[axis]!, 1) : 1;
-    if (sizes.length === 1) sizes.push(1, 1);
+    if (sizes.length === 1) {
+      // Only axes of size 1 go.
+      runtime.heap.uint8.copyWithin(output, input, input + sizes[0]! * bytes);
+      return;
+    }
     reduceLast(code, input, output, sizes, divisor, bytes);
   }
 
@@ -122,7 +132,8 @@ export function createReduce(runtime: WasmRuntime): Pick<Kernels, "reduce" | "ar
       runtime.parallel(
         "cumulative",
         [
-          input.dtype === "int32" ? 1 : 0, operation === "product" ? 1 : 0, reverse ? 1 : 0, runtime.pointer(input), runtime.pointer(output), size, inner,
+          input.dtype === "int32" ? 1 : 0, operation === "product" ? 1 : 0, reverse ? 1 : 0, runtime.pointer(input),
+          runtime.pointer(output), size, inner,
         ],
         outer * inner,
         { granularity: 16, work: outer * size * inner * 2 },

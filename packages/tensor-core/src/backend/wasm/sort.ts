@@ -19,7 +19,8 @@ export function createSort(runtime: WasmRuntime): Pick<Kernels, "sort" | "topK">
   return {
     sort({ input, values, indices, rows, columns, descending }) {
       const parameters = [
-        input.dtype === "int32" ? 1 : 0, descending ? 1 : 0, runtime.pointer(input), runtime.pointer(values), runtime.pointer(indices), columns,
+        input.dtype === "int32" ? 1 : 0, descending ? 1 : 0, runtime.pointer(input), runtime.pointer(values), runtime.pointer(indices),
+        columns,
       ];
       run("sortRows", parameters, rows, columns, 16 * columns + 4096);
     },
@@ -27,7 +28,8 @@ export function createSort(runtime: WasmRuntime): Pick<Kernels, "sort" | "topK">
     topK({ input, values, indices, rows, columns, k, largest }) {
       if (k === 0) return;
       const parameters = [
-        input.dtype === "int32" ? 1 : 0, largest ? 1 : 0, runtime.pointer(input), runtime.pointer(values), runtime.pointer(indices), columns, k,
+        input.dtype === "int32" ? 1 : 0, largest ? 1 : 0, runtime.pointer(input), runtime.pointer(values), runtime.pointer(indices),
+        columns, k,
       ];
       run("topK", parameters, rows, columns, k > insertionLimit ? 16 * columns + 4096 : 8 * k);
     },
