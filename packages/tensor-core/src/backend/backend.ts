@@ -73,13 +73,13 @@ export interface KernelArguments {
   fill: { output: TensorView; value: number };
   /** output[i] = start + i * step; contiguous float32 or int32. */
   arange: { output: TensorView; start: number; step: number };
-  /** output = input, converted to the output's dtype (any to any; float → integer truncates, saturating). Same shape, any strides on both sides. */
+  /** output = input, converted to the output's dtype (any to any; to a narrower integer saturates, float → integer truncates first). Same shape, any strides on both sides. */
   copy: { input: TensorView; output: TensorView };
-  /** output[o, i, k] = input[o, indices[i], k]; input [outer, size, inner], output [outer, count, inner], contiguous, any dtype; indices int32 [count], contiguous, already checked by nobody: an index outside [0, size) gives zeros. */
+  /** output[o, i, k] = input[o, indices[i], k]; input [outer, size, inner], output [outer, count, inner], contiguous, any dtype; indices int32 [count], contiguous; an index outside [0, size) gives zeros. */
   gather: { input: TensorView; indices: TensorView; output: TensorView; outer: number; size: number; inner: number };
   /** output[o, indices[i], k] += updates[o, i, k], in order of i; output [outer, size, inner] updated in place. float32 or int32. Indices outside are skipped. */
   scatterAdd: { output: TensorView; indices: TensorView; updates: TensorView; outer: number; size: number; inner: number };
-  /** output[o, i, k] = input[o, indices[o, i, k], k] (NumPy take_along_axis): input [outer, size, inner], indices and output [outer, count, inner]; contiguous, 4-byte dtypes. */
+  /** output[o, i, k] = input[o, indices[o, i, k], k] (NumPy take_along_axis): input [outer, size, inner], indices and output [outer, count, inner]; contiguous, 4-byte dtypes; an index outside gives 0. */
   gatherElements: { input: TensorView; indices: TensorView; output: TensorView; outer: number; size: number; inner: number };
   /** The transpose of `gatherElements`: output[o, indices[o, i, k], k] += updates[o, i, k], in place, float32. */
   scatterElementsAdd: { output: TensorView; indices: TensorView; updates: TensorView; outer: number; size: number; inner: number };
@@ -90,6 +90,7 @@ export interface KernelArguments {
   /** result = gradient * operation'(input). All contiguous float32; `output` is the forward result, which some derivatives are cheaper from. */
   unaryGradient: { operation: UnaryOperation; gradient: TensorView; input: TensorView; output: TensorView; result: TensorView };
   predicate: { operation: UnaryPredicate; input: TensorView; output: TensorView };
+  /** int32: arithmetic wraps, `divide` truncates, `divide` and `remainder` by 0 give 0, a negative power truncates 1 / aⁿ. */
   binary: { operation: BinaryOperation; a: TensorView; b: TensorView; output: TensorView };
   /** b is a number; `reversed` computes `scalar ∘ a`. */
   binaryScalar: { operation: BinaryOperation; a: TensorView; scalar: number; reversed: boolean; output: TensorView };
@@ -100,13 +101,13 @@ export interface KernelArguments {
   addScaled: { output: TensorView; input: TensorView; scale: number };
 
   // — reductions —
-  /** Reduces `axes` (sorted, non-negative) of input; output contiguous, reduced axes absent. Sums are blocked, in an order that depends on the shape alone. */
+  /** Reduces `axes` (sorted, non-negative) of input; output contiguous, reduced axes absent. Sums are blocked, in an order that depends on the shape alone. The mean of nothing is NaN, its extremes ∓Infinity. */
   reduce: { operation: ReduceOperation; input: TensorView; axes: readonly number[]; output: TensorView };
   /** Index of the first extreme along the middle axis: input contiguous [outer, size, inner] float32 or int32, output int32 [outer, inner]. NaN counts as extreme. */
   argReduce: { operation: "argmax" | "argmin"; input: TensorView; output: TensorView; outer: number; size: number; inner: number };
   /** Running sum or product along the middle axis of contiguous [outer, size, inner]. */
   cumulative: { operation: "sum" | "product"; input: TensorView; output: TensorView; outer: number; size: number; inner: number; reverse: boolean };
-  /** Sorts rows, stably, NaN last; `indices` int32. Contiguous [rows, columns] float32 or int32. */
+  /** Sorts rows, stably, NaN last in both directions; `indices` int32. Contiguous [rows, columns] float32 or int32. */
   sort: { input: TensorView; values: TensorView; indices: TensorView; rows: number; columns: number; descending: boolean };
   /** The k largest (or smallest) of each row, in order, ties by lower index; values and indices [rows, k]. */
   topK: { input: TensorView; values: TensorView; indices: TensorView; rows: number; columns: number; k: number; largest: boolean };
@@ -124,7 +125,7 @@ export interface KernelArguments {
   };
 
   // — rows: contiguous [rows, columns] float32 —
-  /** output = softmax(scale * input + mask) over the last axis; mask broadcast to the input's shape; a fully masked row (-Infinity) gives zeros. `logarithm`: log-softmax. */
+  /** output = softmax(scale * input + mask) over the last axis; mask broadcast to the input's shape; a fully masked row (-Infinity) gives zeros. `logarithm`: log-softmax, where such a row stays -Infinity. */
   softmax: { input: TensorView; output: TensorView; rows: number; columns: number; scale: number; mask?: TensorView | undefined; logarithm: boolean };
   /** Gradient of `softmax` for `input`, from its output. */
   softmaxGradient: { gradient: TensorView; output: TensorView; result: TensorView; rows: number; columns: number; scale: number; logarithm: boolean };
@@ -143,7 +144,7 @@ export interface KernelArguments {
     gradient: TensorView; input: TensorView; weight?: TensorView | undefined; rstd: TensorView; rows: number; columns: number;
     inputGradient: TensorView; weightGradient?: TensorView | undefined;
   };
-  /** losses[r] = -(1 - s) log p[target] - s / columns Σ log p, p = softmax(logits[r]); 0 where target = ignoreIndex. targets int32 [rows]. */
+  /** losses[r] = -(1 - s) log p[target] - s / columns Σ log p, p = softmax(logits[r]); 0 where target = ignoreIndex, NaN where it is no column. targets int32 [rows]. */
   crossEntropy: {
     logits: TensorView; targets: TensorView; losses: TensorView; logSumExp: TensorView;
     rows: number; columns: number; ignoreIndex: number; labelSmoothing: number;
@@ -248,7 +249,7 @@ export interface KernelArguments {
     parameter: TensorView; gradient: TensorView; firstMoment: TensorView; secondMoment: TensorView; learningRate: number; beta1: number; beta2: number;
     epsilon: number; weightDecay: number; correction1: number; correction2: number; gradientScale: number;
   };
-  /** v = momentum * v + (1 - dampening) * (scale * g + weightDecay * p); p -= learningRate * (nesterov ? g + momentum * v : v). PyTorch's SGD; velocity absent when momentum = 0. */
+  /** v = momentum * v + (1 - dampening) * (scale * g + weightDecay * p); p -= learningRate * (nesterov ? g + momentum * v : v). PyTorch's SGD; velocity absent when momentum = 0, and dampening ignored then. */
   sgd: {
     parameter: TensorView; gradient: TensorView; velocity?: TensorView | undefined; learningRate: number; momentum: number; dampening: number;
     weightDecay: number; nesterov: boolean; gradientScale: number;
