@@ -5,7 +5,7 @@ import { isFloating, type Dtype } from "../tensor/dtype.ts";
 import { tidy } from "../tensor/scope.ts";
 import { formatShape, normalizeAxes, normalizeAxis, sizeOf, type Shape } from "../tensor/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { allocateLike, release } from "./dispatch.ts";
+import { allocateLike, release, shareView } from "./dispatch.ts";
 import { cast, contiguous, prepare } from "./materialize.ts";
 import { add, multiply, subtract } from "./binary.ts";
 import { binaryRaw, compareRaw, expandRaw, reduceRaw, restoreAxes, scalarRaw } from "./raw.ts";
@@ -110,8 +110,8 @@ function productGradient(gradient: Tensor, input: Tensor, axes: readonly number[
     return shifted;
   };
   const others = binaryRaw("multiply", exclusive(false), exclusive(true));
-  const rowGradient = restoreAxes(contiguous(gradient), [rows, 1], []);
-  const product = binaryRaw("multiply", others, expandRaw(rowGradient, [rows, size]));
+  // One element of the gradient a row.
+  const product = binaryRaw("multiply", others, shareView(contiguous(gradient), [rows, size], [1, 0]));
   const output = allocateLike(input);
   const strides: number[] = [];
   order.forEach((axis, position) => {

@@ -1,0 +1,4 @@
+import "../index.ts";
+import { autogradSuite } from "../testing/op-suite-autograd.ts";
+
+for (const device of ["reference", "cpu"] as const) autogradSuite(device);
