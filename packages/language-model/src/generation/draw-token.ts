@@ -73,9 +73,10 @@ function kthLargest(values: Float32Array, k: number): number {
 /** The smallest set of candidates whose share of their sum reaches p, most probable first. */
 function nucleus(probabilities: Float32Array, candidates: readonly number[], p: number): number[] {
   const total = candidates.reduce((sum, id) => sum + probabilities[id]!, 0);
-  // Whatever lies below this cannot be in the set: all such tokens together are worth less than 1 - p (as in llama2.c). It spares sorting
-  // the whole vocabulary.
-  const cutoff = ((1 - p) * total) / Math.max(1, candidates.length - 1);
+  const largest = candidates.reduce((most, id) => Math.max(most, probabilities[id]!), 0);
+  // Whatever lies below this cannot be in the set, unless it is the most probable: all such tokens together are worth less than 1 - p (as
+  // in llama2.c). It spares sorting the whole vocabulary.
+  const cutoff = Math.min(largest, ((1 - p) * total) / Math.max(1, candidates.length - 1));
   const sorted = candidates.filter((id) => probabilities[id]! >= cutoff).sort((a, b) => probabilities[b]! - probabilities[a]! || a - b);
   let reached = 0;
   const last = sorted.findIndex((id) => (reached += probabilities[id]!) >= p * total);
