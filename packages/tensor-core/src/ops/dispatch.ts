@@ -10,9 +10,10 @@ export function allocate<Device extends DeviceName>(backend: Backend, dtype: Dty
   return new Tensor<Device>(new Storage(backend, sizeOf(shape) * itemSize(dtype)), dtype, shape, contiguousStrides(shape), 0);
 }
 
-/** As `allocate`, on the device of `like`. */
+/** As `allocate`, on the device of `like`. @throws DisposedError when that was freed, before anything is allocated */
 export function allocateLike<Device extends DeviceName>(like: Tensor<Device>, shape: Shape = like.shape, dtype: Dtype = like.dtype): Tensor<Device> {
   const { backend } = like.storage;
+  void like.buffer;
   if (shape !== like.shape || !like.isContiguous) return allocate<Device>(backend, dtype, shape);
   return new Tensor<Device>(new Storage(backend, like.size * itemSize(dtype)), dtype, shape, like.strides, 0);
 }

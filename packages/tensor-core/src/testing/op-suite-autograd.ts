@@ -478,7 +478,7 @@ export function autogradSuite(device: DeviceName): void {
         kept = keep(exp(input));
         return sum(kept);
       })(x);
-      expect((await valuesOf(kept!)).map((value) => Number(value.toFixed(3)))).toEqual([2.718, 7.389]);
+      (await valuesOf(kept!)).forEach((value, i) => expect(value).toBeCloseTo(Math.exp(i + 1), 4));
       for (const made of [x, kept!, gradient]) made.dispose();
     });
   });

@@ -66,18 +66,20 @@ const domains: Record<string, readonly [number, number]> = {
   log: [0.2, 3], log1p: [-0.5, 3], sqrt: [0.2, 3], rsqrt: [0.3, 3], reciprocal: [0.3, 3], tan: [-1, 1], absolute: [0.1, 3], relu: [0.1, 3], sign: [0.1, 3],
   floor: [0.1, 0.9], ceil: [0.1, 0.9], round: [0.6, 1.4], trunc: [0.1, 0.9],
 };
+const unaries = { ...unary };
 for (const name of [
   "negative", "absolute", "sign", "exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "reciprocal", "square", "sin", "cos", "tan", "tanh", "erf", "sigmoid", "relu", "silu", "gelu",
   "geluTanh", "softplus", "floor", "ceil", "round", "trunc",
 ] as const) {
   const [low, high] = domains[name] ?? [-2, 2];
-  add(name, [range(low, high, 3, 4)], ([x]: Input) => unary[name](views.transpose(x!)));
-  if (name === "relu" || name === "absolute" || name === "sign") add(`${name} of negatives`, [range(-3, -0.1, 5)], ([x]: Input) => unary[name](x!));
+  add(name, [range(low, high, 3, 4)], ([x]: Input) => unaries[name](views.transpose(x!)));
+  if (name === "relu" || name === "absolute" || name === "sign") add(`${name} of negatives`, [range(-3, -0.1, 5)], ([x]: Input) => unaries[name](x!));
 }
 
+const binaries = { ...binary };
 const smooth = { add: [-2, 2], subtract: [-2, 2], multiply: [-2, 2], divide: [0.5, 2], power: [0.5, 2], atan2: [0.3, 2], maximum: [-2, 2], minimum: [-2, 2] } as const;
 for (const [name, [low, high]] of Object.entries(smooth) as [keyof typeof smooth, readonly [number, number]][]) {
-  const operation = binary[name];
+  const operation = binaries[name];
   add(`${name}, same shape`, [range(low, high, 2, 3), range(low, high, 2, 3)], ([a, b]: Input) => operation(a!, b!));
   add(`${name}, both broadcast`, [range(low, high, 3, 1), range(low, high, 2, 1, 4)], ([a, b]: Input) => operation(a!, b!));
   add(`${name}, strided`, [range(low, high, 3, 4), range(low, high, 4, 3)], ([a, b]: Input) => operation(views.transpose(a!), views.slice(b!, null, [0, null, 1])));
@@ -91,12 +93,13 @@ add("where", [normal(3, 1), normal(4), normal(3, 4)], ([a, b, c]: Input) => wher
 add("where with numbers", [normal(6)], ([a]: Input) => [where(greater(a!, 0), a!, 2), where(greater(a!, 0), 1, binary.multiply(a!, 3))]);
 
 // — reductions —
+const reductions = { ...reduce };
 for (const name of ["sum", "mean", "product", "max", "min", "norm", "logSumExp", "variance", "standardDeviation"] as const) {
   const values = name === "product" ? range(0.5, 1.5, 2, 3, 4) : distinct(2, 3, 4);
   const axes = [undefined, 0, -1, [0, 2], [1], []] as const;
   for (const axis of axes) {
     if (axis !== undefined && typeof axis === "object" && axis.length === 0 && name === "standardDeviation") continue;
-    add(`${name} over ${JSON.stringify(axis ?? "all")}`, [values], ([x]: Input) => [reduce[name](x!, axis), reduce[name](views.permute(x!), axis, { keepdims: true })]);
+    add(`${name} over ${JSON.stringify(axis ?? "all")}`, [values], ([x]: Input) => [reductions[name](x!, axis), reductions[name](views.permute(x!), axis, { keepdims: true })]);
   }
 }
 add("product with a zero", [{ shape: [2, 3], value: (i) => (i === 1 ? 0 : i + 0.5) }], ([x]: Input) => [reduce.product(x!, 1), reduce.product(x!)]);

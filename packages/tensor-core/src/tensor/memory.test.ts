@@ -1,0 +1,4 @@
+import "../index.ts";
+import { memorySuite } from "../testing/op-suite-memory.ts";
+
+for (const device of ["reference", "cpu"] as const) memorySuite(device);
