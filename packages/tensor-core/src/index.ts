@@ -1,10 +1,8 @@
 import { createCpuBackend } from "./backend/cpu.ts";
-import { createReferenceBackend } from "./backend/reference/index.ts";
 import { registerBackend } from "./backend/registry.ts";
 import "./ops/install-methods.ts";
 
 registerBackend("cpu", createCpuBackend);
-registerBackend("reference", createReferenceBackend);
 
 export * from "./errors.ts";
 export { float16BitsToFloat32, float32ToFloat16Bits, itemSize, promoteDtypes, type Dtype, type TypedArray, type TypedArrayOf } from "./tensor/dtype.ts";
@@ -13,7 +11,7 @@ export { Tensor, type NestedArray } from "./tensor/tensor.ts";
 export { QuantizedTensor, type QuantizedFormat } from "./tensor/quantized.ts";
 export { dispose, keep, scope, tidy, type Scope } from "./tensor/scope.ts";
 export type { Activation, Backend, DeviceBuffer, DeviceName, HostDeviceName, KernelArguments, KernelName, Kernels, MemoryUsage, QuantizedView, TensorView } from "./backend/backend.ts";
-export { registerBackend } from "./backend/registry.ts";
+export { overrideKernel, registerBackend, type KernelOverride } from "./backend/registry.ts";
 export { getThreads, setThreads } from "./backend/cpu.ts";
 export { memory, synchronize } from "./backend/inspection.ts";
 

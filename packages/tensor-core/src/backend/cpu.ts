@@ -1,15 +1,24 @@
 import { DeviceError } from "../errors.ts";
 import { backendOf } from "./registry.ts";
 import { createWasmBackend, type WasmBackend } from "./wasm/backend.ts";
+import { createWasmRuntime } from "./wasm/runtime-instance.ts";
+
+/** The stored kernels that the backend will be built with; undefined = the baseline. */
+let chosenKernels: string | undefined;
+
+/** Has the "cpu" backend built with other kernels. Without effect once it is built. */
+export function chooseKernels(kernels: string): void {
+  chosenKernels = kernels;
+}
 
 /** Builds the "cpu" backend. @throws DeviceError where WebAssembly SIMD is missing */
 export function createCpuBackend(): WasmBackend {
   try {
-    return createWasmBackend();
+    return createWasmBackend(createWasmRuntime(chosenKernels));
   } catch (error) {
     if (error instanceof WebAssembly.CompileError || typeof WebAssembly === "undefined") {
       throw new DeviceError(
-        `the "cpu" device needs WebAssembly with SIMD and threads, which this runtime lacks (${String(error)}); use device "reference"`,
+        `the "cpu" device needs WebAssembly with SIMD and threads, which this runtime lacks (${String(error)}); import "@frugal/tensor-core/reference" and use device "reference"`,
       );
     }
     throw error;

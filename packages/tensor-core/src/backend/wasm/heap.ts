@@ -16,8 +16,8 @@ export interface HeapBuffer extends DeviceBuffer {
   readonly pointer: number;
   /** Bytes actually set aside. */
   readonly capacity: number;
-  /** Held by the backend itself: tables and scratch that outlive tensors. */
-  readonly internal: boolean;
+  /** Made by `allocateInternal`: not in `usage()`. */
+  readonly uncounted: boolean;
 }
 
 /** Index of the smallest class that holds `byteLength`: multiples of 64 up to 1 KiB, then four classes an octave. */
@@ -75,15 +75,17 @@ export class Heap {
   allocate(byteLength: number): HeapBuffer {
     const buffer = this.#take(byteLength, false);
     this.#allocations++;
+    this.#allocatedBytes += byteLength;
+    if (this.#allocatedBytes > this.#peakBytes) this.#peakBytes = this.#allocatedBytes;
     return buffer;
   }
 
-  /** As `allocate`, for tables and scratch that the backend keeps: their bytes count, but not as an allocation, so that leak checks see tensors alone. */
+  /** As `allocate`, for the backend's own tables and scratch: `usage()` leaves them out, so that it speaks of tensors alone. @throws OutOfMemoryError */
   allocateInternal(byteLength: number): HeapBuffer {
     return this.#take(byteLength, true);
   }
 
-  #take(byteLength: number, internal: boolean): HeapBuffer {
+  #take(byteLength: number, uncounted: boolean): HeapBuffer {
     let pointer: number;
     let capacity: number;
     if (byteLength <= smallLimit) {
@@ -94,14 +96,14 @@ export class Heap {
       capacity = Math.ceil(byteLength / pageSize) * pageSize;
       pointer = this.#allocateLarge(capacity);
     }
-    this.#allocatedBytes += byteLength;
-    if (this.#allocatedBytes > this.#peakBytes) this.#peakBytes = this.#allocatedBytes;
-    return { pointer, byteLength, capacity, internal };
+    return { pointer, byteLength, capacity, uncounted };
   }
 
   free(buffer: HeapBuffer): void {
-    if (!buffer.internal) this.#allocations--;
-    this.#allocatedBytes -= buffer.byteLength;
+    if (!buffer.uncounted) {
+      this.#allocations--;
+      this.#allocatedBytes -= buffer.byteLength;
+    }
     if (buffer.capacity <= smallLimit) this.#freeSmall[sizeClass(buffer.capacity)]!.push(buffer.pointer);
     else this.#freeLargeBlock(buffer.pointer, buffer.capacity);
   }
