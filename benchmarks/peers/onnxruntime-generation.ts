@@ -1,0 +1,1 @@
+export async function prepareOnnxGeneration(..._: unknown[]): Promise<undefined> { return undefined; }

@@ -1,0 +1,86 @@
+/** What is measured: pieces of work that several libraries can do, each described by data, so that it can be sent to a child process. */
+
+/** One piece of work. Inputs are made by `inputs.ts` from the task alone, so every library computes the same result. */
+export type Task =
+  /** C = A · B, float32, size × size. */
+  | { readonly kind: "gemm"; readonly size: number }
+  /** `batch` complex transforms of `length` points. */
+  | { readonly kind: "fft"; readonly length: number; readonly batch: number }
+  /** Two-dimensional transform of a real matrix. */
+  | { readonly kind: "rfft2"; readonly rows: number; readonly columns: number }
+  | { readonly kind: "softmax" | "layerNorm" | "rmsNorm"; readonly rows: number; readonly columns: number }
+  | { readonly kind: "exp" | "add"; readonly size: number }
+  /** Selective scan of one sequence, state 16. */
+  | { readonly kind: "scan"; readonly sequence: number; readonly channels: number; readonly state: number }
+  /** One AdamW update. */
+  | { readonly kind: "adamW"; readonly size: number }
+  /** Add two 8 × 8 matrices and free the result. */
+  | { readonly kind: "smallAdd" }
+  /** Forward, backward and update of a small Llama. */
+  | { readonly kind: "train"; readonly shape: TrainingShape }
+  /** Greedy continuation of stories15M by `tokens` tokens. */
+  | { readonly kind: "generate"; readonly tokens: number };
+
+/** Sizes of the training step. */
+export interface TrainingShape {
+  readonly layers: number;
+  readonly hiddenSize: number;
+  readonly heads: number;
+  readonly intermediateSize: number;
+  readonly vocabularySize: number;
+  readonly batchSize: number;
+  readonly sequenceLength: number;
+}
+
+/** A library in one of its settings, run in a child process of its own. */
+export interface Contender {
+  /** As shown in tables; unique. */
+  readonly name: string;
+  /** Module under `peers/`. */
+  readonly module: string;
+  readonly threads: number;
+  /** Passed to the adapter, such as the precision of weights. */
+  readonly variant?: string;
+  /** Native code: shown for comparison, but not among the peers a ratio is taken over. */
+  readonly native?: boolean;
+  /** Left out unless `--slow` is given. */
+  readonly slow?: boolean;
+}
+
+/** One row of the table. */
+export interface Workload {
+  readonly id: string;
+  /** A rate: larger is better. */
+  readonly unit: string;
+  /** Units of work a call does; work / seconds is the rate. */
+  readonly work: number;
+  readonly task: Task;
+  readonly ours: Contender;
+  readonly peers: readonly Contender[];
+  /** Limits of the machine to hold the result against, in the same unit: name → how to compute it from the machine's probes. */
+  readonly limit?: { readonly name: string; readonly of: "simdPeak" | "bandwidth"; readonly factor: number };
+}
+
+/** A task made ready: memory allocated, inputs filled, code warmed up. */
+export interface Prepared {
+  /** Does the work once. Give `run` where the library is synchronous, so that no promise is timed. */
+  readonly run?: () => void;
+  readonly runAsync?: () => Promise<void>;
+  /** Some numbers of the result, for a comparison between libraries; from `sampleOf`. */
+  sample(): Promise<readonly number[]> | readonly number[];
+  dispose?(): void | Promise<void>;
+}
+
+/** How a module under `peers/` offers its library. */
+export interface Adapter {
+  /** Starts the library with a number of threads. @throws when it is not installed */
+  open(threads: number, variant: string | undefined): Promise<OpenAdapter>;
+}
+
+/** A started library. */
+export interface OpenAdapter {
+  /** Version of the library. */
+  readonly version: string;
+  /** Undefined where the library cannot do the task. */
+  prepare(task: Task): Promise<Prepared | undefined>;
+}
