@@ -2,7 +2,7 @@ import { isFloating } from "../tensor/dtype.ts";
 import { Scope } from "../tensor/scope.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { vjp } from "./gradients.ts";
-import { detach, record, recording, Tape } from "./tape.ts";
+import { detach, outputsOf, record, recording, Tape } from "./tape.ts";
 
 /**
  * Runs `run(...inputs)` without keeping its intermediate tensors; the backward pass runs it again to get them (Chen et al. 2016, "Training Deep Nets with
@@ -21,7 +21,8 @@ export function checkpoint<Inputs extends readonly Tensor[], Output extends Tens
   recording.tape = captured;
   try {
     const result = run(...inputs);
-    value = (result instanceof Tensor ? detach(result, inner) : result.map((output) => detach(output, inner))) as Output;
+    const outputs = outputsOf("checkpoint", result).map((output) => detach(output, inner));
+    value = (result instanceof Tensor ? outputs[0] : outputs) as Output;
   } finally {
     recording.tape = tape;
     captured.close();

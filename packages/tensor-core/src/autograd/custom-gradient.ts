@@ -4,7 +4,7 @@ import { isFloating } from "../tensor/dtype.ts";
 import { Scope } from "../tensor/scope.ts";
 import { formatShape, sameShape } from "../tensor/shape.ts";
 import { Tensor } from "../tensor/tensor.ts";
-import { adopt, alias, detach, noGrad, record } from "./tape.ts";
+import { adopt, alias, detach, noGrad, outputsOf, record } from "./tape.ts";
 
 /** What the forward function of `customGradient` returns. */
 export interface CustomGradientResult<Output extends Tensor | readonly Tensor[]> {
@@ -30,7 +30,8 @@ export function customGradient<Inputs extends readonly Tensor[], Output extends 
     using inner = new Scope();
     const { value, saved = [], gradient } = noGrad(() => forward(...inputs));
     const likeInputs = inputs.map((input) => ({ shape: input.shape, dtype: input.dtype }));
-    const outputs = (value instanceof Tensor ? detach(value, inner) : value.map((output) => detach(output, inner))) as Output;
+    const list = outputsOf("customGradient", value).map((output) => detach(output, inner));
+    const outputs = (value instanceof Tensor ? list[0] : list) as Output;
     record("customGradient", inputs, outputs, saved, (outputGradients, kept) => {
       const gradients = gradient(outputGradients, kept);
       if (gradients.length !== likeInputs.length) {

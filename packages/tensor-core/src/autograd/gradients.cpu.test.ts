@@ -1,5 +1,6 @@
 import { memory } from "../backend/inspection.ts";
 import "../index.ts";
+import "../reference.ts";
 import { describe, expect, it } from "vitest";
 import { gradientSuite } from "../testing/op-suite-gradients.ts";
 import { gradientCases } from "../testing/op-suite-gradient-cases.ts";

@@ -8,7 +8,7 @@ import { forEachTensor, Scope } from "../tensor/scope.ts";
 import { formatShape, sameShape, type Shape } from "../tensor/shape.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import type { GraphNode } from "./graph.ts";
-import { adopt, alias, detach, noGrad, recording, Tape } from "./tape.ts";
+import { adopt, alias, detach, noGrad, outputsOf, recording, Tape } from "./tape.ts";
 
 export { noGrad } from "./tape.ts";
 
@@ -59,7 +59,7 @@ export function vjp<Output extends Tensor | readonly Tensor[]>(run: () => Output
     for (const input of inputs) if (!leaves.has(input)) leaves.set(input, tape.watch(input));
     recording.tape = tape;
     const result = run();
-    const list: readonly Tensor[] = result instanceof Tensor ? [result] : result;
+    const list = outputsOf("vjp", result);
     sources = list.map((output) => (output.node?.tape === tape ? { node: output.node, output: output.nodeOutput } : undefined));
     value = (result instanceof Tensor ? detach(result, forward) : list.map((output) => detach(output, forward))) as Output;
     forward.keep(value);

@@ -33,6 +33,14 @@ export function adopt(tensor: Tensor): Tensor {
   return tensor;
 }
 
+/** The tensors that a differentiated function returned. @throws GradientError for anything else, such as the promise of an async function */
+export function outputsOf(operation: string, value: unknown): readonly Tensor[] {
+  const list: readonly unknown[] = Array.isArray(value) ? value : [value];
+  if (list.every((output) => output instanceof Tensor)) return list;
+  const kind = value instanceof Promise ? "a promise; await outside of it" : Object.prototype.toString.call(value);
+  throw new GradientError(`${operation}: the function must return a tensor or an array of tensors, it returned ${kind}`);
+}
+
 /**
  * What a differentiated function returned, as a handle that `scope` owns and that no graph knows. Functions may return their inputs or tensors of a closure: those
  * keep their place in the graph and their owner, and a second handle takes their part.

@@ -110,9 +110,10 @@ function workingDtype(dtype: Dtype, floats: boolean): Dtype {
 }
 
 function compute<Device extends DeviceName>(name: BinaryOperation, a: Tensor<Device>, b: Tensor<Device>): Tensor<Device> {
-  const shape = sameShape(a.shape, b.shape) ? a.shape : broadcastShapes(name, a.shape, b.shape);
+  const same = sameShape(a.shape, b.shape);
+  const shape = same ? a.shape : broadcastShapes(name, a.shape, b.shape);
   const output = allocateLike(a, shape);
-  a.storage.backend.kernels.binary({ operation: name, a: broadcastView(a, shape), b: broadcastView(b, shape), output });
+  a.storage.backend.kernels.binary({ operation: name, a: same ? a : broadcastView(a, shape), b: same ? b : broadcastView(b, shape), output });
   if (recording.tape !== undefined) {
     const rule: BinaryRule = rules[name];
     const saved = rule.saves === "nothing" ? [] : rule.saves === "inputs" ? [a, b] : [a, b, output];

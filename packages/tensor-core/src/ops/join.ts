@@ -7,7 +7,7 @@ import { formatShape, normalizeAxis, sameShape, type Shape } from "../tensor/sha
 import type { Tensor } from "../tensor/tensor.ts";
 import { allocateLike, checkDevices } from "./dispatch.ts";
 import { cast, fillLike } from "./materialize.ts";
-import { broadcastTo, expandDims, reshape, slice, type SliceIndex } from "./views.ts";
+import { broadcastTo, disjointSlices, expandDims, reshape, slice, type SliceIndex } from "./views.ts";
 
 /** Tensors one after another along an existing axis; dtypes meet as in arithmetic. @throws ShapeError when other axes differ */
 export function concatenate<Device extends DeviceName>(inputs: readonly Tensor<Device>[], axis: number = 0): Tensor<Device> {
@@ -58,7 +58,7 @@ export function stack<Device extends DeviceName>(inputs: readonly Tensor<Device>
 export function unstack<Device extends DeviceName>(input: Tensor<Device>, axis: number = 0): Tensor<Device>[] {
   const position = normalizeAxis("unstack", axis, input.rank);
   const whole: SliceIndex[] = Array.from({ length: position }, () => null);
-  return Array.from({ length: input.shape[position]! }, (_, i) => slice(input, ...whole, i));
+  return disjointSlices("unstack", input, Array.from({ length: input.shape[position]! }, (_, i) => [...whole, i]));
 }
 
 /** Adds `value` around each axis: `amounts[axis] = [before, after]`. @throws ShapeError */

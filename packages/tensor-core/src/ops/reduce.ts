@@ -36,7 +36,8 @@ function reduce<Device extends DeviceName>(operation: ReduceOperation, input: Te
     }
   }
   const source = cast(input, workingDtype(operation, input.dtype));
-  const kept = input.shape.filter((_, i) => !axes.includes(i));
+  const kept: number[] = [];
+  for (let i = 0; i < input.rank; i++) if (!axes.includes(i)) kept.push(input.shape[i]!);
   let output = allocateLike(source, kept);
   source.storage.backend.kernels.reduce({ operation, input: source, axes, output });
   if (recording.tape !== undefined && source.dtype === "float32") recordReduce(operation, source, axes, output);

@@ -48,11 +48,23 @@ export function flatten<Device extends DeviceName>(input: Tensor<Device>): Tenso
 
 /** The axes in another order; without `axes`, reversed. A view. @throws IndexError unless `axes` is a permutation */
 export function permute<Device extends DeviceName>(input: Tensor<Device>, axes?: readonly number[]): Tensor<Device> {
-  const order = axes?.map((axis) => normalizeAxis("permute", axis, input.rank)) ?? Array.from(input.shape, (_, axis) => input.rank - 1 - axis);
-  if (order.length !== input.rank || new Set(order).size !== order.length) {
-    throw new IndexError(`permute: [${axes?.join(", ")}] is not a permutation of the ${input.rank} axes of ${formatShape(input.shape)}`);
+  const { rank, shape, strides } = input;
+  const order: number[] = [];
+  for (let i = 0; i < rank; i++) {
+    const axis = axes === undefined ? rank - 1 - i : axes[i] === undefined ? -1 : normalizeAxis("permute", axes[i]!, rank);
+    if (axis < 0 || order.includes(axis)) break;
+    order.push(axis);
   }
-  const output = shareView(input, order.map((axis) => input.shape[axis]!), order.map((axis) => input.strides[axis]!));
+  if (order.length !== rank || (axes !== undefined && axes.length !== rank)) {
+    throw new IndexError(`permute: [${axes?.join(", ")}] is not a permutation of the ${rank} axes of ${formatShape(shape)}`);
+  }
+  const permutedShape: number[] = [];
+  const permutedStrides: number[] = [];
+  for (const axis of order) {
+    permutedShape.push(shape[axis]!);
+    permutedStrides.push(strides[axis]!);
+  }
+  const output = shareView(input, permutedShape, permutedStrides);
   if (recording.tape !== undefined) {
     const inverse = order.map((_, axis) => order.indexOf(axis));
     record("permute", [input], output, [], ([gradient]) => [permute(gradient!, inverse)]);
@@ -64,7 +76,9 @@ export function permute<Device extends DeviceName>(input: Tensor<Device>, axes?:
 export function transpose<Device extends DeviceName>(input: Tensor<Device>, axis0: number = -2, axis1: number = -1): Tensor<Device> {
   const a = normalizeAxis("transpose", axis0, input.rank);
   const b = normalizeAxis("transpose", axis1, input.rank);
-  return permute(input, Array.from(input.shape, (_, axis) => (axis === a ? b : axis === b ? a : axis)));
+  const order: number[] = [];
+  for (let axis = 0; axis < input.rank; axis++) order.push(axis === a ? b : axis === b ? a : axis);
+  return permute(input, order);
 }
 
 /** A new axis of length 1 before `axis`. A view. */
@@ -169,6 +183,25 @@ export function slice<Device extends DeviceName>(input: Tensor<Device>, ...index
   return output;
 }
 
+/** Slices that do not overlap, as views: one operation on the tape, so that the backward pass fills one gradient instead of adding up one a slice. */
+export function disjointSlices<Device extends DeviceName>(operation: string, input: Tensor<Device>, indices: readonly (readonly SliceIndex[])[]): Tensor<Device>[] {
+  const pieces = indices.map((index) => {
+    const { shape, strides, offset } = resolveSlice(operation, input, index);
+    return shareView(input, shape, strides, offset);
+  });
+  if (recording.tape !== undefined) {
+    const like = { shape: input.shape, dtype: input.dtype, backend: input.storage.backend };
+    record(operation, [input], pieces, [], (gradients) => {
+      const whole = fillLike(like, 0);
+      gradients.forEach((gradient, i) => {
+        if (gradient !== undefined) assign(whole, gradient, ...indices[i]!);
+      });
+      return [whole];
+    });
+  }
+  return pieces;
+}
+
 /**
  * Writes `value` (broadcast, converted) into part of `target`, in place: NumPy's `target[index] = value`. Not differentiable: gradients do not see the write.
  * @throws IndexError @throws ShapeError @throws DeviceError
@@ -206,13 +239,9 @@ export function split<Device extends DeviceName>(input: Tensor<Device>, sections
   if (lengths.some((part) => !Number.isInteger(part) || part < 0) || lengths.reduce((total, part) => total + part, 0) !== length) {
     throw new ShapeError(`split: axis ${axis} of ${formatShape(input.shape)} cannot be cut into ${typeof sections === "number" ? sections : `[${lengths.join(", ")}]`}`);
   }
+  const lead: SliceIndex[] = Array.from({ length: position }, () => null);
   let start = 0;
-  return lengths.map((part) => {
-    const index: SliceIndex[] = Array.from({ length: position }, () => null);
-    const piece = slice(input, ...index, [start, start + part]);
-    start += part;
-    return piece;
-  });
+  return disjointSlices("split", input, lengths.map((part) => [...lead, [start, (start += part)]]));
 }
 
 /** The diagonal of the last two axes. A view. */

@@ -64,11 +64,12 @@ export function broadcastShapes(operation: string, a: Shape, b: Shape): Shape {
 /** Strides that read a tensor of `shape` as `target` (axes of length 1 repeat). Assumes the shapes broadcast. */
 export function broadcastStrides(shape: Shape, strides: readonly number[], target: Shape): number[] {
   const missing = target.length - shape.length;
-  return target.map((length, axis) => {
-    if (axis < missing) return 0;
+  const result: number[] = new Array<number>(target.length);
+  for (let axis = 0; axis < target.length; axis++) {
     const own = axis - missing;
-    return shape[own] === 1 && length !== 1 ? 0 : strides[own]!;
-  });
+    result[axis] = own < 0 || (shape[own] === 1 && target[axis] !== 1) ? 0 : strides[own]!;
+  }
+  return result;
 }
 
 /** A negative axis counts from the end. @throws IndexError */
@@ -81,8 +82,13 @@ export function normalizeAxis(operation: string, axis: number, rank: number): nu
 
 /** Sorted non-negative axes; all of them when none are given. @throws IndexError for one outside or twice */
 export function normalizeAxes(operation: string, axes: number | readonly number[] | undefined, rank: number): number[] {
-  if (axes === undefined) return Array.from({ length: rank }, (_, axis) => axis);
-  const list = (typeof axes === "number" ? [axes] : axes).map((axis) => normalizeAxis(operation, axis, rank)).sort((a, b) => a - b);
+  if (typeof axes === "number") return [normalizeAxis(operation, axes, rank)];
+  if (axes === undefined) {
+    const all: number[] = [];
+    for (let axis = 0; axis < rank; axis++) all.push(axis);
+    return all;
+  }
+  const list = axes.map((axis) => normalizeAxis(operation, axis, rank)).sort((a, b) => a - b);
   for (let i = 1; i < list.length; i++) {
     if (list[i] === list[i - 1]) throw new IndexError(`${operation}: axis ${list[i]} is named twice`);
   }

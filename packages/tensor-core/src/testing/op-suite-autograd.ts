@@ -160,6 +160,14 @@ export function autogradSuite(device: DeviceName): void {
           expect(await valuesOf(backward([of([1, 1])])[0]!)).toEqual([8, 0, 0, 32]);
         }));
 
+      it("says what it cannot differentiate", () => {
+        const x = of([1, 2]);
+        expect(() => valueAndGrad((async () => x) as never)([x])).toThrow("it returned a promise");
+        expect(() => vjp((() => 5) as never, [x])).toThrow("vjp: the function must return a tensor or an array of tensors, it returned [object Number]");
+        expect(() => grad((input: Tensor) => sum(checkpoint((() => undefined) as unknown as (input: Tensor) => Tensor, input)))(x)).toThrow(GradientError);
+        x.dispose();
+      });
+
       it("frees everything when the function throws", () => {
         const x = of([1, 2]);
         expect(() => vjp(() => {
