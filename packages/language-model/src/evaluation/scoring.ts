@@ -24,6 +24,8 @@ export interface SequenceScore {
 export interface ScoringOptions {
   /** Tokens scored at a time, at most the model's context, which is the default. Memory for logits grows with it. */
   readonly window?: number;
+  /** Called after each window with the number of tokens scored so far. An error thrown here ends the scoring. */
+  readonly onProgress?: (scored: number) => void;
 }
 
 /**
@@ -46,6 +48,7 @@ export async function tokenLogProbabilities(
     const values = await targetLosses(model, window.slice(0, -1), window.slice(1));
     for (let i = scored - start; i < values.length; i++) result[start + i] = -values[i]!;
     scored = start + values.length;
+    options.onProgress?.(scored);
   }
   return result;
 }
@@ -67,15 +70,16 @@ async function targetLosses(
 /** Perplexity of sequences that each stand alone (put the begin token first). */
 export async function scoreSequences(
   model: ScoringModel, sequences: readonly (readonly number[])[],
-  { onProgress, ...options }: ScoringOptions & { readonly onProgress?: (done: number) => void } = {},
+  options: ScoringOptions = {},
 ): Promise<SequenceScore> {
   if (sequences.length === 0) throw new LanguageModelError("scoreSequences: there is no sequence to score");
   let logProbability = 0;
   let tokens = 0;
-  for (const [i, ids] of sequences.entries()) {
-    for (const value of await tokenLogProbabilities(model, ids, options)) logProbability += value;
+  for (const ids of sequences) {
+    const before = tokens;
+    const onProgress = (scored: number): void => options.onProgress?.(before + scored);
+    for (const value of await tokenLogProbabilities(model, ids, { ...options, onProgress })) logProbability += value;
     tokens += ids.length - 1;
-    onProgress?.(i + 1);
   }
   return { logProbability, tokens, perplexity: Math.exp(-logProbability / tokens) };
 }

@@ -1,5 +1,6 @@
 import { writeSafetensorsFile, type Module, type SafetensorsTensor, type Tensor } from "@frugal/tensor-core";
 import { UnsupportedModelError } from "../errors.ts";
+import { replaceTextFile } from "../files/replace-file.ts";
 import type { ModelConfiguration } from "../weights/model-configuration.ts";
 import type { DecoderModel } from "./decoder-model.ts";
 import { huggingFaceName } from "./weight-names.ts";
@@ -82,7 +83,7 @@ function deinterleaveHeads(values: Float32Array, rows: number, headDim: number):
  * @throws UnsupportedModelError for a model with quantised weights or missing parts
  */
 export async function saveModel(model: DecoderModel, folder: string): Promise<void> {
-  const { mkdir, rename, writeFile } = await import("node:fs/promises");
+  const { mkdir } = await import("node:fs/promises");
   const { join } = await import("node:path");
   const { config } = model;
   const json = configurationToHuggingFace(config);
@@ -101,7 +102,5 @@ export async function saveModel(model: DecoderModel, folder: string): Promise<vo
   });
   await mkdir(folder, { recursive: true });
   await writeSafetensorsFile(join(folder, "model.safetensors"), entries, { format: "pt" });
-  const temporary = join(folder, `config.json.${process.pid}.tmp`);
-  await writeFile(temporary, `${JSON.stringify(json, null, 2)}\n`);
-  await rename(temporary, join(folder, "config.json"));
+  await replaceTextFile(join(folder, "config.json"), `${JSON.stringify(json, null, 2)}\n`);
 }

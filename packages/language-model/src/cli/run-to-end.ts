@@ -1,0 +1,54 @@
+import { DeviceError, TensorError } from "@frugal/tensor-core";
+import { LanguageModelError } from "../errors.ts";
+
+/** Exit status after Ctrl-C, as shells have it. */
+const INTERRUPTED = 130;
+
+/** A command that ended early because of Ctrl-C, after it has put its things in order. */
+export class Interrupted extends Error {
+  override readonly name = "Interrupted";
+}
+
+const controller = new AbortController();
+
+/** Aborts on the first Ctrl-C or SIGTERM; a second one ends the process at once. */
+export const interruption: AbortSignal = controller.signal;
+
+function isExpected(error: unknown): error is Error {
+  if (error instanceof LanguageModelError || error instanceof TensorError || error instanceof DeviceError) return true;
+  // Settings out of range, and what the system says about files.
+  return error instanceof RangeError || (error instanceof Error && "syscall" in error);
+}
+
+/**
+ * Runs a command and sets the exit status: 0, 1 after an error (one line for those that have an explanation, a stack for the rest), 130
+ * after Ctrl-C.
+ */
+export async function runToEnd(run: () => Promise<unknown>): Promise<void> {
+  const interrupt = (): void => {
+    if (controller.signal.aborted) process.exit(INTERRUPTED);
+    controller.abort(new Interrupted("interrupted"));
+  };
+  process.on("SIGINT", interrupt);
+  process.on("SIGTERM", interrupt);
+  // A closed pipe (`| head`) is the reader's wish to stop.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE") process.exit(0);
+    throw error;
+  });
+  try {
+    await run();
+    if (interruption.aborted) process.exitCode = INTERRUPTED;
+  } catch (error) {
+    if (error instanceof Interrupted || (interruption.aborted && error instanceof Error && error.name === "AbortError")) {
+      process.exitCode = INTERRUPTED;
+      return;
+    }
+    process.exitCode = 1;
+    const text = isExpected(error) ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error);
+    process.stderr.write(`language-model: ${isExpected(error) ? text.replaceAll(/\s*\n\s*/g, " ") : text}\n`);
+  } finally {
+    process.off("SIGINT", interrupt);
+    process.off("SIGTERM", interrupt);
+  }
+}
