@@ -1,7 +1,19 @@
-/** Packing for the matrix product: strips of a and b in the order in which `packedTile` reads them. Left out of `index.ts`. */
-import { TILE_COLUMNS, TILE_ROWS } from "./gemm-tile";
+/** Packing for the matrix product: strips of a and b in the order in which the tiles read them. Left out of `index.ts`. */
 import { HALF_MASK, HALF_SCALE, HALF_SPECIAL, halfToFloat, halvesToFloats, opaqueConstant } from "./half";
+import { loadPartial } from "./math";
 import { dequantizeRow, FLOAT16, FLOAT32 } from "./weights";
+
+/** Columns of a tile. */
+// @ts-ignore: decorator
+@inline
+export const TILE_COLUMNS: i32 = 8;
+
+/** Rows of the panel that starts with `left` rows to go: the last four are one of the narrow tile. */
+// @ts-ignore: decorator
+@inline
+export function panelRows(left: i32, tileRows: i32): i32 {
+  return left > 4 ? tileRows : 4;
+}
 
 /** Interleaves four contiguous rows: to[k] = (row0[k], row1[k], row2[k], row3[k]), `step` bytes apart. */
 function interleaveFour(to: usize, step: usize, row0: usize, row1: usize, row2: usize, row3: usize, count: i32): void {
@@ -54,30 +66,43 @@ function interleaveTwo(to: usize, step: usize, row0: usize, row1: usize, count: 
   }
 }
 
+/** The rows of a wide tile past the fourth, to the places after them. */
+function appendRows(to: usize, step: usize, r4: usize, r5: usize, aColumn: usize, k: i32): void {
+  if (RELAXED && aColumn == 4) {
+    interleaveTwo(to, step, r4, r5, k);
+    return;
+  }
+  for (; k > 0; k--) {
+    store<f32>(to, load<f32>(r4));
+    if (RELAXED) store<f32>(to, load<f32>(r5), 4);
+    to += step;
+    r4 += aColumn;
+    r5 += aColumn;
+  }
+}
+
 /**
- * Rows [0, rows) of a [rows, k] block into panels [k, TILE_ROWS]. Rows past the end repeat the last one: their products go to a scratch tile and are
- * dropped. Strides in bytes.
+ * Rows [0, rows) of a [rows, k] block into panels [k, panelRows]. Rows past the end repeat the last one: their products go to a scratch
+ * tile and are dropped. Strides in bytes.
  */
-export function packRows(to: usize, a: usize, aRow: usize, aColumn: usize, rows: i32, k: i32): void {
-  for (let row = 0; row < rows; row += TILE_ROWS) {
+export function packRows(to: usize, a: usize, aRow: usize, aColumn: usize, rows: i32, k: i32, tileRows: i32): void {
+  for (let row = 0; row < rows; ) {
     const left = rows - row;
+    const height = panelRows(left, tileRows);
+    const step = <usize>height << 2;
     const r0 = a + <usize>row * aRow;
     const r1 = left > 1 ? r0 + aRow : r0;
     const r2 = left > 2 ? r1 + aRow : r1;
     const r3 = left > 3 ? r2 + aRow : r2;
-    const r4 = left > 4 ? r3 + aRow : r3;
-    const r5 = left > 5 ? r4 + aRow : r4;
     if (aColumn == 4) {
-      interleaveFour(to, TILE_ROWS * 4, r0, r1, r2, r3, k);
-      if (TILE_ROWS == 6) interleaveTwo(to + 16, TILE_ROWS * 4, r4, r5, k);
-    } else if (aRow == 4 && left >= TILE_ROWS) {
+      interleaveFour(to, step, r0, r1, r2, r3, k);
+    } else if (aRow == 4 && left >= 4) {
       let from = r0;
       let target = to;
       for (let i = 0; i < k; i++) {
         v128.store(target, v128.load(from));
-        if (TILE_ROWS == 6) store<u64>(target, load<u64>(from, 16), 16);
         from += aColumn;
-        target += TILE_ROWS * 4;
+        target += step;
       }
     } else {
       let from: usize = 0;
@@ -87,15 +112,13 @@ export function packRows(to: usize, a: usize, aRow: usize, aColumn: usize, rows:
         store<f32>(target, load<f32>(r1 + from), 4);
         store<f32>(target, load<f32>(r2 + from), 8);
         store<f32>(target, load<f32>(r3 + from), 12);
-        if (TILE_ROWS == 6) {
-          store<f32>(target, load<f32>(r4 + from), 16);
-          store<f32>(target, load<f32>(r5 + from), 20);
-        }
         from += aColumn;
-        target += TILE_ROWS * 4;
+        target += step;
       }
     }
-    to += <usize>k * (TILE_ROWS * 4);
+    if (height > 4) appendRows(to + 16, step, r3 + aRow, left > 5 ? r3 + 2 * aRow : r3 + aRow, aColumn, k);
+    to += <usize>k * step;
+    row += height;
   }
 }
 
@@ -153,6 +176,22 @@ function copyHalfPanel(to: usize, from: usize, bRow: usize, k: i32): void {
   }
 }
 
+/** One panel of `count` columns, fewer than 8, that are next to each other; the others become 0. */
+function copyEdgePanel(to: usize, from: usize, bRow: usize, count: i32, k: i32): void {
+  const zero = f32x4.splat(0);
+  for (let i = 0; i < k; i++) {
+    if (count >= 4) {
+      v128.store(to, v128.load(from));
+      v128.store(to, count > 4 ? loadPartial(from + 16, count - 4) : zero, 16);
+    } else {
+      v128.store(to, loadPartial(from, count));
+      v128.store(to, zero, 16);
+    }
+    from += bRow;
+    to += 32;
+  }
+}
+
 function gatherPanel(to: usize, from: usize, bRow: usize, bColumn: usize, count: i32, k: i32, half: bool): void {
   for (let i = 0; i < k; i++) {
     let at = from;
@@ -168,8 +207,8 @@ function gatherPanel(to: usize, from: usize, bRow: usize, bColumn: usize, count:
 }
 
 /**
- * Columns [column, column + columns) and rows [start, start + k) of b (element strides; a quantised b is its transpose's rows) into panels [k, 8].
- * `inputs` is b's whole row count. Scratch: 8 * k floats, used by the formats that are not float32.
+ * Columns [column, column + columns) and rows [start, start + k) of b (element strides; a quantised b is its transpose's rows) into panels
+ * [k, 8]. `inputs` is b's whole row count. Scratch: 8 * k floats, used by the formats that are not float32.
  */
 export function packColumns(
   to: usize, format: i32, b: usize, bRow: i32, bColumn: i32, scales: usize, minimums: usize, groupSize: i32, inputs: i32,
@@ -190,8 +229,10 @@ export function packColumns(
     }
     for (; left > 0; left -= TILE_COLUMNS) {
       if (row == 4) interleaveEight(to, from, step, left, k);
-      else if (step == 4 && left >= TILE_COLUMNS) copyPanel(to, from, row, k);
-      else gatherPanel(to, from, row, step, left, k, false);
+      else if (step == 4) {
+        if (left >= TILE_COLUMNS) copyPanel(to, from, row, k);
+        else copyEdgePanel(to, from, row, left, k);
+      } else gatherPanel(to, from, row, step, left, k, false);
       to += panel;
       from += step * TILE_COLUMNS;
     }

@@ -1,37 +1,46 @@
 /**
- * Products with few rows, as in decoding: bound by the bandwidth of the weights, which are therefore read in place, once. `bias` 0 and `activation` 0 mean none;
- * c is contiguous [m, n]. Ranges count columns of c (rows of the weights).
+ * Products with few rows, as in decoding: bound by the bandwidth of the weights, which are therefore read in place, once. `bias` 0 and
+ * `activation` 0 mean none; c is contiguous [m, n]. Ranges count columns of c (rows of the weights).
  */
 import { dotFour, dotFourByTwo, gatherFloats, storeResults } from "./dot";
-import { epilogue } from "./gemm-tile";
+import { epilogue } from "./epilogue";
 import { multiplyAdd } from "./math";
 import { dequantizeRow, FLOAT32 } from "./weights";
 
 /** Inputs taken at a time by `gemvDot`: two rows of dequantised weights and four of x stay in the first-level cache. */
 const DOT_DEPTH: i32 = 512;
 
-/** c[n] = x · weights^T for float32 weights [n, k], rows `bColumn` elements apart. Scratch: k floats. Any split. */
+/**
+ * c[m, n] = a · weights^T for float32 weights [n, k], rows `bColumn` elements apart; for one to three rows of a. Scratch: m * k floats.
+ * Any split.
+ */
 export function gemvFloat(
-  n: i32, k: i32, a: usize, aColumn: i32, b: usize, bColumn: i32, c: usize, bias: usize, activation: i32, accumulate: i32,
-  scratch: usize, begin: i32, end: i32,
+  m: i32, n: i32, k: i32, a: usize, aRow: i32, aColumn: i32, b: usize, bColumn: i32,
+  c: usize, bias: usize, activation: i32, accumulate: i32, scratch: usize, begin: i32, end: i32,
 ): void {
   let x = a;
+  let xRow = <usize>aRow << 2;
   if (aColumn != 1) {
     x = scratch;
-    gatherFloats(a, <usize>aColumn << 2, x, k);
+    xRow = <usize>k << 2;
+    for (let row = 0; row < m; row++) gatherFloats(a + <usize>row * (<usize>aRow << 2), <usize>aColumn << 2, x + <usize>row * xRow, k);
   }
   const step = <usize>bColumn << 2;
+  const cRow = <usize>n << 2;
   for (let column = begin; column < end; column += 4) {
     const count = min(end - column, 4);
     const w0 = b + <usize>column * step;
     const w1 = count > 1 ? w0 + step : w0;
     const w2 = count > 2 ? w1 + step : w1;
     const w3 = count > 3 ? w2 + step : w2;
-    storeResults(c + (<usize>column << 2), dotFour(k, x, w0, w1, w2, w3), count, accumulate != 0);
+    const at = c + (<usize>column << 2);
+    for (let row = 0; row < m; row++) {
+      storeResults(at + <usize>row * cRow, dotFour(k, x + <usize>row * xRow, w0, w1, w2, w3), count, accumulate != 0);
+    }
   }
   if (bias != 0 || activation != 0) {
     const at = <usize>begin << 2;
-    epilogue(c + at, <usize>n << 2, 1, end - begin, bias ? bias + at : 0, activation);
+    epilogue(c + at, cRow, m, end - begin, bias ? bias + at : 0, activation);
   }
 }
 
@@ -40,7 +49,8 @@ export function gemvFloat(
  * Scratch bytes: 256 + 4 * (2 * 512 + m * k). Any split.
  */
 export function gemvDot(
-  m: i32, n: i32, k: i32, a: usize, aRow: i32, aColumn: i32, b: usize, bColumn: i32, format: i32, scales: usize, minimums: usize, groupSize: i32,
+  m: i32, n: i32, k: i32, a: usize, aRow: i32, aColumn: i32, b: usize, bColumn: i32,
+  format: i32, scales: usize, minimums: usize, groupSize: i32,
   c: usize, bias: usize, activation: i32, accumulate: i32, scratch: usize, begin: i32, end: i32,
 ): void {
   const sums = scratch;
@@ -177,7 +187,8 @@ function addOneRow(count: i32, x: usize, b: usize, c: usize): void {
 }
 
 /**
- * c[m, n] = a · b for few rows of a and float32 b [k, n] whose rows are contiguous, `bRow` elements apart: eight rows of b stream past c at a time. Any split.
+ * c[m, n] = a · b for few rows of a and float32 b [k, n] whose rows are contiguous, `bRow` elements apart: eight rows of b stream past c
+ * at a time. Any split.
  */
 export function gemvColumns(
   m: i32, n: i32, k: i32, a: usize, aRow: i32, aColumn: i32, b: usize, bRow: i32, c: usize, bias: usize, activation: i32, accumulate: i32,

@@ -1,8 +1,8 @@
 /** float16 to float32 with integer SIMD: WebAssembly has no conversion of its own. Left out of `index.ts`. */
 
 /**
- * A constant in every lane that the compilers cannot tell is one. V8 rebuilds a known vector constant at each use, three instructions inside the hottest
- * loops; a computed one stays in a register. `count` is any number that is not negative.
+ * A constant in every lane that the compilers cannot tell is one. V8 rebuilds a known vector constant at each use, three instructions
+ * inside the hottest loops; a computed one stays in a register. `count` is any number that is not negative.
  */
 // @ts-ignore: decorator
 @inline

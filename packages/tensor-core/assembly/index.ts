@@ -1,4 +1,5 @@
 export * from "./gemm";
+export * from "./gemm-tile";
 export * from "./gemv";
 export * from "./quant";
 export * from "./unary";

@@ -1,14 +1,15 @@
 /**
- * Few rows times weights [n, k] stored as float16 or as groups of integers, computed on the stored bytes: what decoding a language model spends its time on.
- * Every sum has an order of its own that depends on k and the group size alone. `bias` 0 and `activation` 0 mean none; c is contiguous [m, n].
- * Ranges count rows of the weights; any split gives the same bits.
+ * Few rows times weights [n, k] stored as float16 or as groups of integers, computed on the stored bytes: what decoding a language model
+ * spends its time on. Every sum has an order of its own that depends on k and the group size alone. `bias` 0 and `activation` 0 mean none;
+ * c is contiguous [m, n]. Ranges count rows of the weights; any split gives the same bits.
  *
- * Scaling by powers of two, which is exact, keeps conversions out of the loops. float16: a float16's bits moved to float32's places are the number
- * times 2^-112, so x is scaled up and the sum down. Integers: x becomes 30-bit integers of one exponent a group, as two 15-bit halves, and products and sums
- * inside a group are exact; x loses what lies 2^30 below the largest of its group. Infinity or NaN in x makes a whole output NaN there.
+ * Scaling by powers of two, which is exact, keeps conversions out of the loops. float16: a float16's bits moved to float32's places are
+ * the number times 2^-112, so x is scaled up and the sum down. Integers: x becomes 30-bit integers of one exponent a group, as two 15-bit
+ * halves, and products and sums inside a group are exact; x loses what lies 2^30 below the largest of its group. Infinity or NaN in x
+ * makes a whole output NaN there.
  */
 import { gatherFloats, storeResults, sumFour } from "./dot";
-import { epilogue } from "./gemm-tile";
+import { epilogue } from "./epilogue";
 import { evenHalfBits, HALF_MASK, HALF_SPECIAL, markSpecial, oddHalfBits, opaqueConstant } from "./half";
 import { multiplyAdd, sumLanes } from "./math";
 
@@ -39,7 +40,10 @@ function largestExponent(x: usize, count: i32): i32 {
   return max((bits >> 23) - 126, -90);
 }
 
-/** Copies a row of x behind its scale: 16 bytes, of which 4 are the factor for the results, then the floats, padded with zeros to a multiple of 8. */
+/**
+ * Copies a row of x behind its scale: 16 bytes, of which 4 are the factor for the results, then the floats, padded with zeros to a
+ * multiple of 8.
+ */
 function prepareForHalves(k: i32, x: usize, step: usize, to: usize): void {
   const padded = (k + 7) & ~7;
   const floats = to + 16;
@@ -172,8 +176,9 @@ function storeParts(to: usize, first: v128, second: v128, low: v128): void {
 }
 
 /**
- * Turns a row of x into integers: for every eight numbers, eight upper halves (signed) and eight lower halves (15 bits). In natural order, or for 4-bit weights
- * every 32 numbers as those of index 0, 1, 2 and 3 mod 4. `plain`: room for k floats. `groupSize`: a multiple of 8, or of 32.
+ * Turns a row of x into integers: for every eight numbers, eight upper halves (signed) and eight lower halves (15 bits). In natural order,
+ * or for 4-bit weights every 32 numbers as those of index 0, 1, 2 and 3 mod 4. `plain`: room for k floats. `groupSize`: a multiple of 8,
+ * or of 32.
  */
 function prepareForIntegers(k: i32, groupSize: i32, x: usize, step: usize, plain: usize, to: usize, records: usize, fourBits: bool): void {
   gatherFloats(x, step, plain, k);
@@ -342,8 +347,9 @@ function dotUint4(
 }
 
 /**
- * c[m, n] = a · weights^T for weights [n, k] in groups along k, `w = scale * q + minimum`: Σ over groups of scale * Σ q x + minimum * Σ x. `fourBits` 0: int8,
- * groups a multiple of 8; 1: uint4, a multiple of 32. Groups divide k. Scratch bytes: 4 * k + m * (4 * k + 32 * k / groupSize).
+ * c[m, n] = a · weights^T for weights [n, k] in groups along k, `w = scale * q + minimum`: Σ over groups of scale * Σ q x + minimum * Σ x.
+ * `fourBits` 0: int8, groups a multiple of 8; 1: uint4, a multiple of 32. Groups divide k. Scratch bytes: 4 * k + m * (4 * k + 32 * k /
+ * groupSize).
  */
 export function gemvIntegers(
   m: i32, n: i32, k: i32, a: usize, aRow: i32, aColumn: i32, b: usize, fourBits: i32, scales: usize, minimums: usize, groupSize: i32,
@@ -364,15 +370,17 @@ export function gemvIntegers(
     const count = min(end - column, 2);
     const next = <usize>(count - 1);
     const weights = b + <usize>column * rowBytes;
+    const nextWeights = weights + next * rowBytes;
     const group = (<usize>column * groups) << 2;
     const nextGroup = group + ((next * groups) << 2);
     const minimum0 = minimums ? minimums + group : 0;
     const minimum1 = minimums ? minimums + nextGroup : 0;
     for (let row = 0; row < m; row++) {
       const x = prepared + <usize>row * preparedRow;
+      const record = x + integerBytes;
       const results = fourBits
-        ? dotUint4(k, groupSize, x, x + integerBytes, weights, weights + next * rowBytes, scales + group, scales + nextGroup, minimum0, minimum1)
-        : dotInt8(k, groupSize, x, x + integerBytes, weights, weights + next * rowBytes, scales + group, scales + nextGroup, minimum0, minimum1);
+        ? dotUint4(k, groupSize, x, record, weights, nextWeights, scales + group, scales + nextGroup, minimum0, minimum1)
+        : dotInt8(k, groupSize, x, record, weights, nextWeights, scales + group, scales + nextGroup, minimum0, minimum1);
       storeResults(c + ((<usize>row * <usize>n + <usize>column) << 2), results, count, accumulate != 0);
     }
   }

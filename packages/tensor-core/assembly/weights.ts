@@ -67,8 +67,8 @@ function dequantizeUint4(from: usize, start: i32, to: usize, count: i32, scale: 
 }
 
 /**
- * Writes elements [start, start + count) of row `row` of a weight matrix to `to` as float32. float16 rows are `rowStride` elements apart and contiguous in
- * themselves; quantised ones have `inputs` values, in groups of `groupSize`.
+ * Writes elements [start, start + count) of row `row` of a weight matrix to `to` as float32. float16 rows are `rowStride` elements apart
+ * and contiguous in themselves; quantised ones have `inputs` values, in groups of `groupSize`.
  */
 export function dequantizeRow(
   format: i32, weights: usize, rowStride: i32, scales: usize, minimums: usize, groupSize: i32, inputs: i32,

@@ -87,7 +87,8 @@ class Bench {
     for (let i = 0; i < bytes.length; i++) bytes[i] = pick(0, 255);
     const groups = [outputs, inputs / groupSize];
     return {
-      format, shape: [outputs, inputs], groupSize, values, scales: this.randomFloats(groups), minimums: minimums ? this.randomFloats(groups) : undefined,
+      format, shape: [outputs, inputs], groupSize, values, scales: this.randomFloats(groups),
+      minimums: minimums ? this.randomFloats(groups) : undefined,
     };
   }
 
@@ -204,7 +205,8 @@ describe.each(benches)("matmul, %s kernels", (_, bench) => {
   });
 
   it.each([
-    [100, 300, 70], [193, 257, 29], [5, 70, 1100], [17, 1030, 30], [400, 20, 3], [1, 1000, 515], [3, 50, 1030], [1, 9, 4200], [16, 1300, 13], [200, 1, 1], [1100, 70, 1],
+    [100, 300, 70], [193, 257, 29], [5, 70, 1100], [17, 1030, 30], [400, 20, 3], [1, 1000, 515], [3, 50, 1030],
+    [1, 9, 4200], [16, 1300, 13], [200, 1, 1], [1100, 70, 1],
   ])("crosses the blocks of k, rows and columns: %i × %i × %i", (m, k, n) => {
     for (const strides of [[n, 1], [1, k]]) {
       check(bench, bench.randomFloats([m, k]), bench.randomFloats([k, n], strides, 1));
@@ -225,7 +227,8 @@ describe.each(benches)("matmul, %s kernels", (_, bench) => {
   });
 
   it.each([undefined, "relu", "silu", "gelu", "geluTanh"] as const)("adds a bias and applies %s", (activation) => {
-    for (const [m, k, n] of [[1, 40, 33], [1, 40, 600], [4, 9, 19], [6, 6, 6], [16, 300, 35], [70, 300, 43], [66, 12, 600], [90, 33, 1]] as const) {
+    const shapes = [[1, 40, 33], [1, 40, 600], [4, 9, 19], [6, 6, 6], [16, 300, 35], [70, 300, 43], [66, 12, 600], [90, 33, 1]] as const;
+    for (const [m, k, n] of shapes) {
       for (const strides of [[n, 1], [1, k]]) {
         const a = bench.randomFloats([m, k]);
         const b = bench.randomFloats([k, n], strides);
@@ -253,7 +256,8 @@ describe.each(benches)("matmul, %s kernels", (_, bench) => {
   });
 
   it("reads float16", () => {
-    for (const [m, k, n] of [[1, 64, 9], [1, 77, 6], [1, 5, 5], [2, 30, 7], [5, 700, 11], [16, 33, 12], [40, 300, 37], [3, 9, 40]] as const) {
+    const shapes = [[1, 64, 9], [1, 77, 6], [1, 5, 5], [2, 30, 7], [5, 700, 11], [16, 33, 12], [40, 300, 37], [3, 9, 40]] as const;
+    for (const [m, k, n] of shapes) {
       for (const strides of [[1, k], [1, k + 3], [n, 1], [2 * n, 2]]) {
         const a = bench.randomFloats([m, k], [k + 1, 1]);
         check(bench, a, bench.randomHalves([k, n], strides, 1), { bias: bench.randomFloats([n]) });
@@ -263,7 +267,9 @@ describe.each(benches)("matmul, %s kernels", (_, bench) => {
     }
   });
 
-  it.each([["int8", 8], ["int8", 32], ["int8", 6], ["int8", 2048], ["uint4", 32], ["uint4", 64], ["uint4", 10], ["uint4", 2], ["uint4", 4096]] as const)(
+  it.each([
+    ["int8", 8], ["int8", 32], ["int8", 6], ["int8", 2048], ["uint4", 32], ["uint4", 64], ["uint4", 10], ["uint4", 2], ["uint4", 4096],
+  ] as const)(
     "reads %s in groups of %i",
     (format, groupSize) => {
       // One group as long as a row is what weights with one scale an output look like.
@@ -377,7 +383,8 @@ describe("scaled rows", () => {
 
 describe("matmul is deterministic", () => {
   it("gives the same bits with three threads as with one", () => {
-    for (const [m, k, n] of [[1, 700, 900], [2, 500, 333], [4, 257, 515], [16, 300, 301], [70, 300, 90], [33, 200, 900], [200, 520, 210]] as const) {
+    const shapes = [[1, 700, 900], [2, 500, 333], [4, 257, 515], [16, 300, 301], [70, 300, 90], [33, 200, 900], [200, 520, 210]] as const;
+    for (const [m, k, n] of shapes) {
       for (const strides of [[n, 1], [1, k]] as const) {
         for (const kind of ["float32", "float16", "int8", "uint4"] as const) {
           if (kind !== "float32" && kind !== "float16" && strides[1] === 1) continue;
@@ -426,12 +433,13 @@ describe("matmul is deterministic", () => {
     const c = runtime.pointer(output);
     const scratch = runtime.pointer(single.view("float32", [600_000]));
     const packed = runtime.pointer(single.view("float32", [k * 80]));
+    const tileRows = runtime.exports.gemmWideRows();
     const calls: [keyof KernelExports, number[], number][] = [
-      ["gemm", [m, n, k, a, k, 1, b, 1, k, 0, 0, 0, 1, 0, 0, c, n, bias, 2, 0, 0, scratch], m],
-      ["gemm", [m, n, k, a, k, 1, b, 1, k, 0, 0, 0, 1, 0, 0, c, n, bias, 2, 0, 1, scratch], n],
-      ["gemm", [m, n, k, a, k, 1, halves, 1, k, 1, 0, 0, 1, 0, 0, c, n, bias, 2, 0, 1, scratch], n],
+      ["gemm", [m, n, k, a, k, 1, b, 1, k, 0, 0, 0, 1, 0, 0, c, n, bias, 2, 0, 0, tileRows, scratch], m],
+      ["gemm", [m, n, k, a, k, 1, b, 1, k, 0, 0, 0, 1, 0, 0, c, n, bias, 2, 0, 1, tileRows, scratch], n],
+      ["gemm", [m, n, k, a, k, 1, halves, 1, k, 1, 0, 0, 1, 0, 0, c, n, bias, 2, 0, 1, tileRows, scratch], n],
       ["gemmPackColumns", [n, k, b, 1, k, 0, 0, 0, 1, packed, 0, scratch], 10],
-      ["gemvFloat", [n, k, a, 1, b, k, c, bias, 3, 0, scratch], n],
+      ["gemvFloat", [3, n, k, a, k, 1, b, k, c, bias, 3, 0, scratch], n],
       ["gemvDot", [7, n, k, a, k, 1, b, k, 0, 0, 0, 1, c, bias, 4, 0, scratch], n],
       ["gemvDot", [7, n, k, a, k, 1, halves, k, 1, 0, 0, 1, c, bias, 1, 0, scratch], n],
       ["gemvColumns", [3, n, k, a, k, 1, b, n, c, bias, 3, 0], n],

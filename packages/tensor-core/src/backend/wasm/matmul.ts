@@ -65,13 +65,15 @@ function isShared(shape: readonly number[], strides: readonly number[]): boolean
 }
 
 /**
- * Matrix products on the WebAssembly heap. The path depends on shapes, strides and formats only, never on the number of threads, and each path gives the same
- * bits however its work is split: products with few rows read the weights in place (`gemv.ts`, `quant.ts` in `assembly/`), small ones read both
- * matrices in place (`gemmDirect`), all others are packed (`gemm`).
+ * Matrix products on the WebAssembly heap. The path depends on shapes, strides and formats only, never on the number of threads, and each
+ * path gives the same bits however its work is split: products with few rows read the weights in place (`gemv.ts`, `quant.ts` in
+ * `assembly/`), small ones read both matrices in place (`gemmDirect`), all others are packed (`gemm`).
  */
 export function createMatmul(runtime: WasmRuntime): Pick<Kernels, "matmul"> {
   const { exports, heap } = runtime;
-  const tileRows = exports.gemmTileRows();
+  // Both tile sizes give the same bits. V8 keeps the wide one in registers since about the version that brought Float16Array; before, it
+  // is half as fast.
+  const tileRows = "Float16Array" in globalThis ? exports.gemmWideRows() : 4;
   // Small products must not pay for an allocation, so their scratch block (17 KiB) is taken once.
   const directScratch = heap.allocateInternal(directScratchBytes).pointer;
 
@@ -86,8 +88,8 @@ export function createMatmul(runtime: WasmRuntime): Pick<Kernels, "matmul"> {
         return timesColumn(m, k, a, aRow, aColumn, b, bRow, c, bias, activation, accumulate);
       }
       if (m <= dotRows && (bRow === 1 || k === 1) && (m <= columnRows || work > directWork)) {
-        return m === 1
-          ? rowTimesFloats(n, k, a, aColumn, b, bColumn, c, bias, activation, accumulate)
+        return m < 4
+          ? rowsTimesFloats(m, n, k, a, aRow, aColumn, b, bColumn, c, bias, activation, accumulate)
           : rowsTimesWeights(m, n, k, a, aRow, aColumn, b, bColumn, format, 0, 0, 1, c, bias, activation, accumulate);
       }
       if (m <= columnRows && bColumn === 1 && n >= 8) {
@@ -135,15 +137,21 @@ export function createMatmul(runtime: WasmRuntime): Pick<Kernels, "matmul"> {
     });
   }
 
-  function rowTimesFloats(
-    n: number, k: number, a: number, aColumn: number, b: number, bColumn: number, c: number, bias: number, activation: number, accumulate: number,
+  function rowsTimesFloats(
+    m: number, n: number, k: number, a: number, aRow: number, aColumn: number, b: number, bColumn: number,
+    c: number, bias: number, activation: number, accumulate: number,
   ): void {
-    if (aColumn === 1 && n * k <= directWork) {
-      exports.gemvFloat(n, k, a, 1, b, bColumn, c, bias, activation, accumulate, 0, 0, n);
+    const work = m * n * k;
+    if (aColumn === 1 && work <= directWork) {
+      exports.gemvFloat(m, n, k, a, aRow, 1, b, bColumn, c, bias, activation, accumulate, 0, 0, n);
       return;
     }
-    const scratchBytes = aColumn === 1 ? 64 : 4 * k;
-    runtime.parallel("gemvFloat", [n, k, a, aColumn, b, bColumn, c, bias, activation, accumulate], n, { granularity: 4, work: n * k, scratchBytes });
+    runtime.parallel(
+      "gemvFloat",
+      [m, n, k, a, aRow, aColumn, b, bColumn, c, bias, activation, accumulate],
+      n,
+      { granularity: 4, work, scratchBytes: aColumn === 1 ? 64 : 4 * m * k },
+    );
   }
 
   function rowsTimesWeights(
@@ -188,7 +196,10 @@ export function createMatmul(runtime: WasmRuntime): Pick<Kernels, "matmul"> {
       const columns = Math.min(columnBlock, (n + 7) & ~7);
       runtime.parallel(
         "gemm",
-        [m, n, k, a, aRow, aColumn, b, bRow, bColumn, format, scales, minimums, groupSize, 0, 0, c, n, bias, activation, accumulate, 1],
+        [
+          m, n, k, a, aRow, aColumn, b, bRow, bColumn, format, scales, minimums, groupSize, 0, 0,
+          c, n, bias, activation, accumulate, 1, tileRows,
+        ],
         n,
         { granularity: 8, work, scratchBytes: gemmScratchBytes + 4 * depthBlock * columns },
       );
@@ -210,7 +221,7 @@ export function createMatmul(runtime: WasmRuntime): Pick<Kernels, "matmul"> {
           "gemm",
           [
             m, columns, k, a, aRow, aColumn, b, bRow, bColumn, format, scales, minimums, groupSize, column, packed,
-            c + at, n, bias === 0 ? 0 : bias + at, activation, accumulate, 0,
+            c + at, n, bias === 0 ? 0 : bias + at, activation, accumulate, 0, tileRows,
           ],
           m,
           { granularity: tileRows, work: m * columns * k, scratchBytes: gemmScratchBytes },
@@ -239,7 +250,7 @@ export function createMatmul(runtime: WasmRuntime): Pick<Kernels, "matmul"> {
       }
       runtime.parallel(
         "gemmBatch",
-        [m, n, k, aRow, aColumn, bRow, bColumn, format, bias, activation, accumulate, table, direct ? 1 : 0],
+        [m, n, k, aRow, aColumn, bRow, bColumn, format, bias, activation, accumulate, table, direct ? 1 : 0, tileRows],
         count,
         { work: count * m * n * k, scratchBytes },
       );
@@ -265,7 +276,8 @@ export function createMatmul(runtime: WasmRuntime): Pick<Kernels, "matmul"> {
       const format = formatCodes[b.format];
       if (rowsContinue(a.shape, a.strides)) {
         multiply(
-          aOffsets.length * m, n, k, aPointer, aRow, aColumn, values, 1, 0, format, scales, minimums, b.groupSize, c, bias, activation, accumulate,
+          aOffsets.length * m, n, k, aPointer, aRow, aColumn, values, 1, 0, format, scales, minimums, b.groupSize,
+          c, bias, activation, accumulate,
         );
         return;
       }
@@ -283,7 +295,9 @@ export function createMatmul(runtime: WasmRuntime): Pick<Kernels, "matmul"> {
     const bRow = b.strides[rank - 2]!;
     const bColumn = b.strides[rank - 1]!;
     if (isShared(output.shape, b.strides) && rowsContinue(a.shape, a.strides)) {
-      multiply(aOffsets.length * m, n, k, aPointer, aRow, aColumn, bPointer, bRow, bColumn, format, 0, 0, 1, c, bias, activation, accumulate);
+      multiply(
+        aOffsets.length * m, n, k, aPointer, aRow, aColumn, bPointer, bRow, bColumn, format, 0, 0, 1, c, bias, activation, accumulate,
+      );
       return;
     }
     const bOffsets = batchOffsets(output.shape, b.strides, rank - 2);
