@@ -37,7 +37,9 @@ describe("gradients by finite differences", () => {
     const objective = (): number =>
       tidyNumber(() => {
         let total = 0;
-        asList(run(inputs, device)).forEach((output, i) => load(output).forEach((value, place) => (total += value * outputWeights(i)(place))));
+        asList(run(inputs, device)).forEach((output, i) =>
+          load(output).forEach((value, place) => (total += value * outputWeights(i)(place))),
+        );
         return total;
       });
     const owned = [...inputs];
@@ -60,7 +62,9 @@ describe("gradients by finite differences", () => {
           const below = objective();
           values[place] = original;
           const numeric = (above - below) / (2 * step);
-          expect(Math.abs(derivative - numeric), `input ${i}, element ${place}: ${derivative} beside numeric ${numeric}`).toBeLessThan(1e-6 * (1 + Math.abs(numeric)));
+          expect(Math.abs(derivative - numeric), `input ${i}, element ${place}: ${derivative} beside numeric ${numeric}`).toBeLessThan(
+            1e-6 * (1 + Math.abs(numeric)),
+          );
         });
       });
     } finally {
@@ -68,7 +72,6 @@ describe("gradients by finite differences", () => {
     }
     expect(memory(device).allocations - before, "tensors left in memory").toBe(0);
   });
-
 });
 
 /** The number that `run` makes, without the tensors it made on the way. */

@@ -25,7 +25,25 @@ registerBackend("reference", createReferenceBackend);
 opSuite("reference");
 
 it("covers every operation", () => {
-  const families = [attention, binary, compare, creation, einsum, fourier, indexing, join, loss, materialize, matmul, normalization, quantize, reduce, sequence, unary, views];
+  const families = [
+    attention,
+    binary,
+    compare,
+    creation,
+    einsum,
+    fourier,
+    indexing,
+    join,
+    loss,
+    materialize,
+    matmul,
+    normalization,
+    quantize,
+    reduce,
+    sequence,
+    unary,
+    views,
+  ];
   const internal = ["fillLike", "prepare", "disjointSlices"];
   const operations = families.flatMap((family) => Object.keys(family)).filter((name) => !internal.includes(name));
   expect(operations.filter((name) => !testedOperations.has(name))).toEqual([]);

@@ -36,7 +36,15 @@ describe("float16", () => {
       { numRuns: 3000, seed: 3 },
     );
     // Exactly between two neighbours, normal and subnormal, and the edge of infinity.
-    for (const [value, expected] of [[2049, 2048], [2051, 2052], [2 ** -25, 0], [3 * 2 ** -25, 2 ** -23], [65519, 65504], [65520, Infinity], [-65520, -Infinity]] as const) {
+    for (const [value, expected] of [
+      [2049, 2048],
+      [2051, 2052],
+      [2 ** -25, 0],
+      [3 * 2 ** -25, 2 ** -23],
+      [65519, 65504],
+      [65520, Infinity],
+      [-65520, -Infinity],
+    ] as const) {
       expect(float16BitsToFloat32(float32ToFloat16Bits(value))).toBe(expected);
     }
     expect(Object.is(float16BitsToFloat32(float32ToFloat16Bits(-0)), -0)).toBe(true);

@@ -57,9 +57,7 @@ export function broadcastable(number: number): fc.Arbitrary<number[][]> {
       ...Array.from({ length: number }, () =>
         fc
           .tuple(fc.nat(shape.length), fc.constantFrom(0, 0, 0, 1, 2, 7))
-          .map(([dropped, ones]) =>
-            shape.map((length, axis) => ((ones >> axis) & 1 ? 1 : length)).slice(dropped % 2 ? dropped : 0),
-          ),
+          .map(([dropped, ones]) => shape.map((length, axis) => ((ones >> axis) & 1 ? 1 : length)).slice(dropped % 2 ? dropped : 0)),
       ),
     ),
   );
@@ -168,9 +166,8 @@ export function expectClose(actual: HostArray, expected: HostArray, tolerance: n
   expect(actual.shape, `${label}: shape`).toEqual(expected.shape);
   const wrong = expected.values.findIndex((value, i) => !isClose(actual.values[i]!, value, tolerance));
   if (wrong >= 0) {
-    expect.fail(
-      `${label} ${JSON.stringify(expected.shape)}: element ${wrong} is ${actual.values[wrong]}, expected ${expected.values[wrong]} (tolerance ${tolerance})`,
-    );
+    const [found, wanted] = [actual.values[wrong], expected.values[wrong]];
+    expect.fail(`${label} ${JSON.stringify(expected.shape)}: element ${wrong} is ${found}, expected ${wanted} (tolerance ${tolerance})`);
   }
   expect(actual.values.length, `${label}: size`).toBe(expected.values.length);
 }

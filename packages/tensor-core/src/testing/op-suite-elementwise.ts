@@ -8,7 +8,17 @@ import { tensor } from "../ops/creation.ts";
 import type { Dtype } from "../tensor/dtype.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { erfHost, sigmoidHost, zip } from "./op-suite-host.ts";
-import { allDtypes, between, broadcastable, checkOperation, checkProperty, expectNoLeaks, layouts, read, shapes } from "./op-suite-check.ts";
+import {
+  allDtypes,
+  between,
+  broadcastable,
+  checkOperation,
+  checkProperty,
+  expectNoLeaks,
+  layouts,
+  read,
+  shapes,
+} from "./op-suite-check.ts";
 
 type Unary = (input: Tensor) => Tensor;
 type Binary = (a: Tensor | number, b: Tensor | number) => Tensor;
@@ -58,9 +68,28 @@ const roundings = ["floor", "ceil", "round", "trunc"];
 
 /** Names this file answers for. */
 export const elementwiseOperations: readonly string[] = [
-  ...Object.keys(unaryCases), ...Object.keys(predicateCases),
-  "add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "remainder", "atan2", "clamp",
-  "equal", "notEqual", "less", "lessEqual", "greater", "greaterEqual", "logicalAnd", "logicalOr", "logicalXor", "where",
+  ...Object.keys(unaryCases),
+  ...Object.keys(predicateCases),
+  "add",
+  "subtract",
+  "multiply",
+  "divide",
+  "power",
+  "maximum",
+  "minimum",
+  "remainder",
+  "atan2",
+  "clamp",
+  "equal",
+  "notEqual",
+  "less",
+  "lessEqual",
+  "greater",
+  "greaterEqual",
+  "logicalAnd",
+  "logicalOr",
+  "logicalXor",
+  "where",
 ];
 
 const binaryCases: Record<string, (a: number, b: number) => number> = {
@@ -107,7 +136,12 @@ export function elementwiseSuite(device: DeviceName): void {
       // Integers: kept by the operations that make integers of them, else float32.
       for (const dtype of ["int32", "uint8", "int8", "bool"] as const) {
         await checkOperation(device, (input) => {
-          const x = input(dtype, [3, 5], { value: dtype === "int32" || dtype === "int8" ? (i) => (low >= 0 || name === "log1p" ? 1 + (i % 3) : (i % 7) - 3) : (i) => 1 - (i % 2) * Number(low < 0.005) });
+          const x = input(dtype, [3, 5], {
+            value:
+              dtype === "int32" || dtype === "int8"
+                ? (i) => (low >= 0 || name === "log1p" ? 1 + (i % 3) : (i % 7) - 3)
+                : (i) => 1 - (i % 2) * Number(low < 0.005),
+          });
           const kept = roundings.includes(name) ? dtype : integerUnary.includes(name) ? "int32" : "float32";
           return { run: () => unaries[name]!(x.tensor), expected: zip(formula, x.host), dtype: kept };
         });
@@ -136,7 +170,11 @@ export function elementwiseSuite(device: DeviceName): void {
     it("passes NaN and infinities on", async () => {
       await checkOperation(device, (input) => {
         const x = input("float32", [3], { value: (i) => [NaN, Infinity, -Infinity][i]! });
-        return { run: () => [unary.exp(x.tensor), unary.relu(x.tensor), unary.sigmoid(x.tensor)], expected: [zip(Math.exp, x.host), zip((v) => Math.max(v, 0), x.host), zip(sigmoidHost, x.host)], dtype: ["float32", "float32", "float32"] };
+        return {
+          run: () => [unary.exp(x.tensor), unary.relu(x.tensor), unary.sigmoid(x.tensor)],
+          expected: [zip(Math.exp, x.host), zip((v) => Math.max(v, 0), x.host), zip(sigmoidHost, x.host)],
+          dtype: ["float32", "float32", "float32"],
+        };
       });
     });
   });
@@ -173,21 +211,30 @@ export function elementwiseSuite(device: DeviceName): void {
       // Integer exponents of negative bases.
       await checkOperation(device, (input) => {
         const a = input("float32", [5], { value: (i) => i - 2.5 });
-        return { run: () => [binary.power(a.tensor, 2), binary.power(a.tensor, 3)], expected: [zip((x) => x ** 2, a.host), zip((x) => x ** 3, a.host)], dtype: ["float32", "float32"] };
+        return {
+          run: () => [binary.power(a.tensor, 2), binary.power(a.tensor, 3)],
+          expected: [zip((x) => x ** 2, a.host), zip((x) => x ** 3, a.host)],
+          dtype: ["float32", "float32"],
+        };
       });
     });
 
     it.each(Object.entries(compareCases))("%s", async (name, formula) => {
-      await checkProperty(device, pairs, (input, { shapes: [shapeA, shapeB], layouts: [layoutA, layoutB] }) => {
-        const a = input("float32", shapeA!, { layout: layoutA, value: (i) => (i % 3) - 1 });
-        const b = input("float32", shapeB!, { layout: layoutB, value: (i) => (i % 5) - 2 });
-        return {
-          run: () => [binaries[name]!(a.tensor, b.tensor), binaries[name]!(a.tensor, 1), binaries[name]!(0, b.tensor)],
-          expected: [zip(formula, a.host, b.host), zip((x) => formula(x, 1), a.host), zip((y) => formula(0, y), b.host)],
-          dtype: ["bool", "bool", "bool"],
-          tolerance: 0,
-        };
-      }, 15);
+      await checkProperty(
+        device,
+        pairs,
+        (input, { shapes: [shapeA, shapeB], layouts: [layoutA, layoutB] }) => {
+          const a = input("float32", shapeA!, { layout: layoutA, value: (i) => (i % 3) - 1 });
+          const b = input("float32", shapeB!, { layout: layoutB, value: (i) => (i % 5) - 2 });
+          return {
+            run: () => [binaries[name]!(a.tensor, b.tensor), binaries[name]!(a.tensor, 1), binaries[name]!(0, b.tensor)],
+            expected: [zip(formula, a.host, b.host), zip((x) => formula(x, 1), a.host), zip((y) => formula(0, y), b.host)],
+            dtype: ["bool", "bool", "bool"],
+            tolerance: 0,
+          };
+        },
+        15,
+      );
     });
 
     const everyPair = allDtypes.flatMap((a) => allDtypes.map((b) => [a, b] as const));
@@ -214,7 +261,13 @@ export function elementwiseSuite(device: DeviceName): void {
         const whole = integer ? "int32" : dtype;
         const fractional = integer ? "float32" : dtype;
         return {
-          run: () => [binary.add(a.tensor, 2), binary.add(a.tensor, 0.5), binary.subtract(2, a.tensor), binary.divide(a.tensor, 2), binary.maximum(a.tensor, -Infinity)],
+          run: () => [
+            binary.add(a.tensor, 2),
+            binary.add(a.tensor, 0.5),
+            binary.subtract(2, a.tensor),
+            binary.divide(a.tensor, 2),
+            binary.maximum(a.tensor, -Infinity),
+          ],
           expected: [zip((x) => x + 2, a.host), zip((x) => x + 0.5, a.host), zip((x) => 2 - x, a.host), zip((x) => x / 2, a.host), a.host],
           dtype: [whole, fractional, whole, fractional, fractional],
         };
@@ -224,7 +277,11 @@ export function elementwiseSuite(device: DeviceName): void {
     it("compares integers with numbers beyond int32", async () => {
       await checkOperation(device, (input) => {
         const a = input("int32", [3], { value: (i) => [-(2 ** 31), 0, 2 ** 31 - 129][i]! });
-        return { run: () => [compare.less(a.tensor, 3e9), compare.greater(a.tensor, -3e9), compare.less(a.tensor, 0.5)], expected: [zip(() => 1, a.host), zip(() => 1, a.host), zip((x) => Number(x < 0.5), a.host)], dtype: ["bool", "bool", "bool"] };
+        return {
+          run: () => [compare.less(a.tensor, 3e9), compare.greater(a.tensor, -3e9), compare.less(a.tensor, 0.5)],
+          expected: [zip(() => 1, a.host), zip(() => 1, a.host), zip((x) => Number(x < 0.5), a.host)],
+          dtype: ["bool", "bool", "bool"],
+        };
       });
     });
 
@@ -232,7 +289,11 @@ export function elementwiseSuite(device: DeviceName): void {
       await checkOperation(device, (input) => {
         const a = input("float32", [2], { value: (i) => [NaN, 1][i]! });
         const b = input("float32", [2], { value: (i) => [1, NaN][i]! });
-        return { run: () => [binary.maximum(a.tensor, b.tensor), binary.minimum(a.tensor, b.tensor)], expected: [zip(() => NaN, a.host), zip(() => NaN, a.host)], dtype: ["float32", "float32"] };
+        return {
+          run: () => [binary.maximum(a.tensor, b.tensor), binary.minimum(a.tensor, b.tensor)],
+          expected: [zip(() => NaN, a.host), zip(() => NaN, a.host)],
+          dtype: ["float32", "float32"],
+        };
       });
     });
 
@@ -255,7 +316,11 @@ export function elementwiseSuite(device: DeviceName): void {
         const condition = input("bool", c!, { layout: layoutC });
         const left = input("float32", a!, { layout: layoutA });
         const right = input("float32", b!, { layout: layoutB });
-        return { run: () => compare.where(condition.tensor, left.tensor, right.tensor), expected: zip((x, y, z) => (x ? y : z), condition.host, left.host, right.host), tolerance: 0 };
+        return {
+          run: () => compare.where(condition.tensor, left.tensor, right.tensor),
+          expected: zip((x, y, z) => (x ? y : z), condition.host, left.host, right.host),
+          tolerance: 0,
+        };
       });
     });
 
@@ -266,8 +331,16 @@ export function elementwiseSuite(device: DeviceName): void {
         const a = input(dtype, [3, 4]);
         const b = input(dtype, [3, 1]);
         return {
-          run: () => [compare.where(condition.tensor, a.tensor, b.tensor), compare.where(condition.tensor, a.tensor, 1), compare.where(condition.tensor, 2, 0.5)],
-          expected: [zip((x, y, z) => (x ? y : z), condition.host, a.host, b.host), zip((x, y) => (x ? y : 1), condition.host, a.host), zip((x) => (x ? 2 : 0.5), condition.host)],
+          run: () => [
+            compare.where(condition.tensor, a.tensor, b.tensor),
+            compare.where(condition.tensor, a.tensor, 1),
+            compare.where(condition.tensor, 2, 0.5),
+          ],
+          expected: [
+            zip((x, y, z) => (x ? y : z), condition.host, a.host, b.host),
+            zip((x, y) => (x ? y : 1), condition.host, a.host),
+            zip((x) => (x ? 2 : 0.5), condition.host),
+          ],
           dtype: [dtype, number, "float32"],
           tolerance: 0,
         };
@@ -279,7 +352,13 @@ export function elementwiseSuite(device: DeviceName): void {
     await expectNoLeaks(device, async () => {
       const a = tensor([1, -2], { device });
       const results = [a.add(1), a.multiply(a), a.relu(), a.less(0), a.clamp(-1, 0)];
-      expect(await Promise.all(results.map(async (result) => (await read(result)).values))).toEqual([[2, -1], [1, 4], [1, 0], [0, 1], [0, -1]]);
+      expect(await Promise.all(results.map(async (result) => (await read(result)).values))).toEqual([
+        [2, -1],
+        [1, 4],
+        [1, 0],
+        [0, 1],
+        [0, -1],
+      ]);
       for (const made of [a, ...results]) made.dispose();
     });
   });

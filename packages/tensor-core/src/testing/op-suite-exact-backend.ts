@@ -3,8 +3,9 @@ import { ExactBuffer } from "../backend/reference/memory.ts";
 import type { Backend, DeviceBuffer } from "../backend/backend.ts";
 
 /**
- * The reference device with float64 storage behind every dtype, so that finite differences of whole operations have ten correct digits. Data written as bytes is taken as
- * float32, or as int32 where it is no ordinary float; tests read `ExactBuffer.values` instead of bytes.
+ * The reference device with float64 storage behind every dtype, so that finite differences of whole operations have ten correct
+ * digits. Data written as bytes is taken as float32, or as int32 where it is no ordinary float; tests read `ExactBuffer.values`
+ * instead of bytes.
  */
 export function createExactBackend(): Backend {
   const live = new Set<DeviceBuffer>();

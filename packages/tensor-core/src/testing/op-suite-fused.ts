@@ -2,16 +2,24 @@ import fc from "fast-check";
 import { describe, it } from "vitest";
 import type { DeviceName } from "../backend/backend.ts";
 import { rotaryEmbedding, scaledDotProductAttention, swiglu } from "../ops/attention.ts";
-import * as fourier from "../ops/fourier.ts";
 import { crossEntropy, meanSquaredError } from "../ops/loss.ts";
 import { layerNorm, logSoftmax, rmsNorm, softmax } from "../ops/normalization.ts";
 import { causalConv1d, selectiveScan } from "../ops/sequence.ts";
-import { at, build, commonShape, count, dft, matmulHost, permuteHost, reduceHost, reshapeHost, sigmoidHost, zip, type HostArray } from "./op-suite-host.ts";
+import { at, build, commonShape, matmulHost, permuteHost, reduceHost, sigmoidHost, zip, type HostArray } from "./op-suite-host.ts";
 import { between, broadcastable, checkOperation, checkProperty, dense, layouts, shapes, type ViewLayout } from "./op-suite-check.ts";
 
 export const fusedOperations: readonly string[] = [
-  "softmax", "logSoftmax", "rmsNorm", "layerNorm", "crossEntropy", "meanSquaredError", "scaledDotProductAttention", "rotaryEmbedding", "swiglu",
-  "causalConv1d", "selectiveScan", "fft", "ifft", "rfft", "irfft", "fft2", "ifft2", "rfft2", "irfft2",
+  "softmax",
+  "logSoftmax",
+  "rmsNorm",
+  "layerNorm",
+  "crossEntropy",
+  "meanSquaredError",
+  "scaledDotProductAttention",
+  "rotaryEmbedding",
+  "swiglu",
+  "causalConv1d",
+  "selectiveScan",
 ];
 
 const strided: ViewLayout = { order: [2, 0, 3, 1], before: 1, step: 2, repeated: 0 };
@@ -33,114 +41,164 @@ interface AttentionSizes {
 }
 
 /** Attention with the scores in full; `group` query heads share a key head. */
-function attentionHost(query: HostArray, key: HostArray, value: HostArray, mask: HostArray | undefined, { scale, causal, queryOffset }: AttentionSizes): HostArray {
+function attentionHost(
+  query: HostArray,
+  key: HostArray,
+  value: HostArray,
+  mask: HostArray | undefined,
+  { scale, causal, queryOffset }: AttentionSizes,
+): HostArray {
   const [batch, heads, queries] = query.shape as [number, number, number, number];
   const [, keyHeads, keys, headDim] = key.shape as [number, number, number, number];
   const group = heads / keyHeads;
-  const repeat = (array: HostArray): HostArray => build([batch, heads, keys, headDim], (index) => at(array, index.with(1, Math.floor(index[1]! / group))));
+  const repeat = (array: HostArray): HostArray =>
+    build([batch, heads, keys, headDim], (index) => at(array, index.with(1, Math.floor(index[1]! / group))));
   const scores = matmulHost(query, permuteHost(repeat(key), [0, 1, 3, 2]));
   const masked = build([batch, heads, queries, keys], (index, position) =>
-    causal && index[3]! > index[2]! + queryOffset ? -Infinity : scale * scores.values[position]! + (mask ? at(mask, index) : 0));
+    causal && index[3]! > index[2]! + queryOffset ? -Infinity : scale * scores.values[position]! + (mask ? at(mask, index) : 0),
+  );
   return matmulHost(softmaxHost(masked, 3), repeat(value));
 }
 
-function complexAlong(real: HostArray, imaginary: HostArray, axis: number, inverse: boolean): { real: HostArray; imaginary: HostArray } {
-  const outputs = [new Array<number>(real.values.length), new Array<number>(real.values.length)] as const;
-  const strides = real.shape.map((_, i) => count(real.shape.slice(i + 1)));
-  build(real.shape.with(axis, 1), (index) => {
-    const start = index.reduce((sum, i, place) => sum + i * strides[place]!, 0);
-    const places = Array.from({ length: real.shape[axis]! }, (_, i) => start + i * strides[axis]!);
-    const line = dft(places.map((place) => real.values[place]!), places.map((place) => imaginary.values[place]!), inverse);
-    places.forEach((place, i) => ([outputs[0][place], outputs[1][place]] = [line.real[i]!, line.imaginary[i]!]));
-    return 0;
-  });
-  return { real: { shape: real.shape, values: outputs[0] }, imaginary: { shape: real.shape, values: outputs[1] } };
-}
-
-/** Normalisations, losses, attention, sequences and Fourier transforms against their definitions. */
+/** Normalisations, losses, attention and sequences against their definitions. */
 export function fusedSuite(device: DeviceName): void {
   describe("softmax", () => {
     it("softmax and logSoftmax along any axis", async () => {
-      await checkProperty(device, fc.record({ shape: shapes(1, 3), layout: layouts, axis: fc.integer({ min: -1, max: 0 }), scale: fc.constantFrom(1, 0.3, -2) }), (input, { shape, layout, axis, scale }) => {
-        const x = input("float32", shape, { layout });
-        const expected = softmaxHost(zip((value) => scale * value, x.host), axis < 0 ? shape.length - 1 : 0);
-        return { run: () => [softmax(x.tensor, axis, { scale }), logSoftmax(x.tensor, axis, { scale })], expected: [expected, zip(Math.log, expected)], dtype: ["float32", "float32"], tolerance: 5 };
-      }, 60);
+      await checkProperty(
+        device,
+        fc.record({ shape: shapes(1, 3), layout: layouts, axis: fc.integer({ min: -1, max: 0 }), scale: fc.constantFrom(1, 0.3, -2) }),
+        (input, { shape, layout, axis, scale }) => {
+          const x = input("float32", shape, { layout });
+          const expected = softmaxHost(
+            zip((value) => scale * value, x.host),
+            axis < 0 ? shape.length - 1 : 0,
+          );
+          return {
+            run: () => [softmax(x.tensor, axis, { scale }), logSoftmax(x.tensor, axis, { scale })],
+            expected: [expected, zip(Math.log, expected)],
+            dtype: ["float32", "float32"],
+            tolerance: 5,
+          };
+        },
+        60,
+      );
     });
 
     it("adds a mask that broadcasts", async () => {
-      await checkProperty(device, fc.record({ shapes: broadcastable(2), layouts: fc.tuple(layouts, layouts) }), (input, { shapes: [shapeX, shapeM], layouts: [layoutX, layoutM] }) => {
-        const shape = commonShape(shapeX!, shapeM!);
-        const x = input("float32", shape.length === 0 ? [1] : shape, { layout: layoutX });
-        const mask = input("float32", shapeM!, { layout: layoutM, value: (i) => (i % 3 === 1 ? -Infinity : 0.25 * (i % 4)) });
-        const expected = softmaxHost(zip((value, add) => 0.5 * value + add, x.host, mask.host), x.host.shape.length - 1);
-        return { run: () => softmax(x.tensor, -1, { mask: mask.tensor, scale: 0.5 }), expected, tolerance: 5 };
-      }, 40);
+      await checkProperty(
+        device,
+        fc.record({ shapes: broadcastable(2), layouts: fc.tuple(layouts, layouts) }),
+        (input, { shapes: [shapeX, shapeM], layouts: [layoutX, layoutM] }) => {
+          const shape = commonShape(shapeX!, shapeM!);
+          const x = input("float32", shape.length === 0 ? [1] : shape, { layout: layoutX });
+          const mask = input("float32", shapeM!, { layout: layoutM, value: (i) => (i % 3 === 1 ? -Infinity : 0.25 * (i % 4)) });
+          const expected = softmaxHost(
+            zip((value, add) => 0.5 * value + add, x.host, mask.host),
+            x.host.shape.length - 1,
+          );
+          return { run: () => softmax(x.tensor, -1, { mask: mask.tensor, scale: 0.5 }), expected, tolerance: 5 };
+        },
+        40,
+      );
     });
 
     it("takes extreme scores and rows that see nothing", async () => {
       await checkOperation(device, (input) => {
-        const x = input("float32", [3, 3], { value: (i) => [1000, 1000, -1000, -3e38, -3e38, -Infinity, -Infinity, -Infinity, -Infinity][i]! });
+        const x = input("float32", [3, 3], {
+          value: (i) => [1000, 1000, -1000, -3e38, -3e38, -Infinity, -Infinity, -Infinity, -Infinity][i]!,
+        });
         return { run: () => softmax(x.tensor), expected: { shape: [3, 3], values: [0.5, 0.5, 0, 0.5, 0.5, 0, 0, 0, 0] } };
       });
     });
   });
 
   describe("normalization", () => {
-    const drawn = fc.record({ shape: shapes(1, 3), layout: layouts, weighted: fc.boolean(), shifted: fc.boolean(), dtype: fc.constantFrom("float32" as const, "float16" as const) });
+    const drawn = fc.record({
+      shape: shapes(1, 3),
+      layout: layouts,
+      weighted: fc.boolean(),
+      shifted: fc.boolean(),
+      dtype: fc.constantFrom("float32" as const, "float16" as const),
+    });
 
     it("rmsNorm and layerNorm", async () => {
-      await checkProperty(device, drawn, (input, { shape, layout, weighted, shifted, dtype }) => {
-        const x = input(dtype, shape, { layout });
-        const columns = shape.at(-1)!;
-        const weight = input("float32", [columns], { layout: strided });
-        const bias = input("float32", [columns], { layout: strided });
-        const epsilon = 1e-3;
-        const last = [shape.length - 1];
-        const square = reduceHost(x.host, last, true, (values) => mean(values.map((value) => value * value)));
-        const center = reduceHost(x.host, last, true, mean);
-        const spread = reduceHost(x.host, last, true, (values) => mean(values.map((value) => (value - mean(values)) ** 2)));
-        const gain = (value: number, w: number): number => (weighted ? value * w : value);
-        return {
-          run: () => [
-            rmsNorm(x.tensor, { weight: weighted ? weight.tensor : undefined, epsilon }),
-            layerNorm(x.tensor, { weight: weighted ? weight.tensor : undefined, bias: shifted ? bias.tensor : undefined, epsilon }),
-          ],
-          expected: [
-            zip((value, s, w) => gain(value / Math.sqrt(s + epsilon), w), x.host, square, weight.host),
-            zip((value, m, v, w, b) => gain((value - m) / Math.sqrt(v + epsilon), w) + (shifted ? b : 0), x.host, center, spread, weight.host, bias.host),
-          ],
-          dtype: ["float32", "float32"], tolerance: 10,
-        };
-      }, 60);
+      await checkProperty(
+        device,
+        drawn,
+        (input, { shape, layout, weighted, shifted, dtype }) => {
+          const x = input(dtype, shape, { layout });
+          const columns = shape.at(-1)!;
+          const weight = input("float32", [columns], { layout: strided });
+          const bias = input("float32", [columns], { layout: strided });
+          const epsilon = 1e-3;
+          const last = [shape.length - 1];
+          const square = reduceHost(x.host, last, true, (values) => mean(values.map((value) => value * value)));
+          const center = reduceHost(x.host, last, true, mean);
+          const spread = reduceHost(x.host, last, true, (values) => mean(values.map((value) => (value - mean(values)) ** 2)));
+          const gain = (value: number, w: number): number => (weighted ? value * w : value);
+          return {
+            run: () => [
+              rmsNorm(x.tensor, { weight: weighted ? weight.tensor : undefined, epsilon }),
+              layerNorm(x.tensor, { weight: weighted ? weight.tensor : undefined, bias: shifted ? bias.tensor : undefined, epsilon }),
+            ],
+            expected: [
+              zip((value, s, w) => gain(value / Math.sqrt(s + epsilon), w), x.host, square, weight.host),
+              zip(
+                (value, m, v, w, b) => gain((value - m) / Math.sqrt(v + epsilon), w) + (shifted ? b : 0),
+                x.host,
+                center,
+                spread,
+                weight.host,
+                bias.host,
+              ),
+            ],
+            dtype: ["float32", "float32"],
+            tolerance: 10,
+          };
+        },
+        60,
+      );
     });
   });
 
   describe("losses", () => {
     it("crossEntropy", async () => {
-      const drawn = fc.record({ lead: shapes(0, 2, 60), classes: fc.constantFrom(1, 2, 5, 17), layouts: fc.tuple(layouts, layouts), smoothing: fc.constantFrom(0, 0.1), ignored: fc.constantFrom(-100, 1) });
-      await checkProperty(device, drawn, (input, { lead, classes, layouts: [layoutX, layoutT], smoothing, ignored }) => {
-        const logits = input("float32", [...lead, classes], { layout: layoutX });
-        const targets = input("int32", lead, { layout: layoutT, value: (i) => (i % 5 === 3 ? ignored : (i * 3) % classes) });
-        const logs = zip(Math.log, softmaxHost(logits.host, lead.length));
-        const losses = build(lead, (index) => {
-          const target = at(targets.host, index);
-          if (target === ignored) return 0;
-          const row = Array.from({ length: classes }, (_, c) => at(logs, [...index, c]));
-          return -(1 - smoothing) * row[target]! - smoothing * mean(row);
-        });
-        const sum = losses.values.reduce((a, b) => a + b, 0);
-        const counted = targets.host.values.filter((target) => target !== ignored).length;
-        const options = { ignoreIndex: ignored, labelSmoothing: smoothing };
-        return {
-          run: () => [
-            crossEntropy(logits.tensor, targets.tensor, { ...options, reduction: "none" }), crossEntropy(logits.tensor, targets.tensor, { ...options, reduction: "sum" }),
-            crossEntropy(logits.tensor, targets.tensor, options),
-          ],
-          expected: [losses, { shape: [], values: [sum] }, { shape: [], values: [sum / Math.max(1, counted)] }],
-          dtype: ["float32", "float32", "float32"], tolerance: 10,
-        };
-      }, 60);
+      const drawn = fc.record({
+        lead: shapes(0, 2, 60),
+        classes: fc.constantFrom(1, 2, 5, 17),
+        layouts: fc.tuple(layouts, layouts),
+        smoothing: fc.constantFrom(0, 0.1),
+        ignored: fc.constantFrom(-100, 1),
+      });
+      await checkProperty(
+        device,
+        drawn,
+        (input, { lead, classes, layouts: [layoutX, layoutT], smoothing, ignored }) => {
+          const logits = input("float32", [...lead, classes], { layout: layoutX });
+          const targets = input("int32", lead, { layout: layoutT, value: (i) => (i % 5 === 3 ? ignored : (i * 3) % classes) });
+          const logs = zip(Math.log, softmaxHost(logits.host, lead.length));
+          const losses = build(lead, (index) => {
+            const target = at(targets.host, index);
+            if (target === ignored) return 0;
+            const row = Array.from({ length: classes }, (_, c) => at(logs, [...index, c]));
+            return -(1 - smoothing) * row[target]! - smoothing * mean(row);
+          });
+          const sum = losses.values.reduce((a, b) => a + b, 0);
+          const counted = targets.host.values.filter((target) => target !== ignored).length;
+          const options = { ignoreIndex: ignored, labelSmoothing: smoothing };
+          return {
+            run: () => [
+              crossEntropy(logits.tensor, targets.tensor, { ...options, reduction: "none" }),
+              crossEntropy(logits.tensor, targets.tensor, { ...options, reduction: "sum" }),
+              crossEntropy(logits.tensor, targets.tensor, options),
+            ],
+            expected: [losses, { shape: [], values: [sum] }, { shape: [], values: [sum / Math.max(1, counted)] }],
+            dtype: ["float32", "float32", "float32"],
+            tolerance: 10,
+          };
+        },
+        60,
+      );
     });
 
     it("crossEntropy of a target outside is NaN", async () => {
@@ -152,16 +210,29 @@ export function fusedSuite(device: DeviceName): void {
     });
 
     it("meanSquaredError", async () => {
-      await checkProperty(device, fc.record({ shapes: broadcastable(2), layouts: fc.tuple(layouts, layouts) }), (input, { shapes: [shapeA, shapeB], layouts: [layoutA, layoutB] }) => {
-        const a = input("float32", shapeA!, { layout: layoutA });
-        const b = input("float32", shapeB!, { layout: layoutB });
-        const squares = zip((x, y) => (x - y) ** 2, a.host, b.host);
-        return {
-          run: () => [meanSquaredError(a.tensor, b.tensor), meanSquaredError(a.tensor, b.tensor, { reduction: "sum" }), meanSquaredError(a.tensor, b.tensor, { reduction: "none" })],
-          expected: [reduceHost(squares, undefined, false, mean), reduceHost(squares, undefined, false, (values) => values.reduce((x, y) => x + y, 0)), squares],
-          dtype: ["float32", "float32", "float32"], tolerance: 10,
-        };
-      });
+      await checkProperty(
+        device,
+        fc.record({ shapes: broadcastable(2), layouts: fc.tuple(layouts, layouts) }),
+        (input, { shapes: [shapeA, shapeB], layouts: [layoutA, layoutB] }) => {
+          const a = input("float32", shapeA!, { layout: layoutA });
+          const b = input("float32", shapeB!, { layout: layoutB });
+          const squares = zip((x, y) => (x - y) ** 2, a.host, b.host);
+          return {
+            run: () => [
+              meanSquaredError(a.tensor, b.tensor),
+              meanSquaredError(a.tensor, b.tensor, { reduction: "sum" }),
+              meanSquaredError(a.tensor, b.tensor, { reduction: "none" }),
+            ],
+            expected: [
+              reduceHost(squares, undefined, false, mean),
+              reduceHost(squares, undefined, false, (values) => values.reduce((x, y) => x + y, 0)),
+              squares,
+            ],
+            dtype: ["float32", "float32", "float32"],
+            tolerance: 10,
+          };
+        },
+      );
     });
   });
 
@@ -169,189 +240,223 @@ export function fusedSuite(device: DeviceName): void {
     it("scaledDotProductAttention with grouped heads, causality, offsets and masks", async () => {
       const small = fc.constantFrom(1, 2, 3, 5, 8, 9);
       const drawn = fc.record({
-        batch: fc.constantFrom(1, 2), keyHeads: fc.constantFrom(1, 2), group: fc.constantFrom(1, 2, 3), queries: small, keys: small, headDim: fc.constantFrom(1, 4, 5, 8),
-        causal: fc.boolean(), offset: fc.option(fc.integer({ min: -2, max: 3 }), { nil: undefined }), scale: fc.option(fc.constant(0.7), { nil: undefined }), mask: fc.constantFrom("none", "full", "keys"), layout: layouts,
+        batch: fc.constantFrom(1, 2),
+        keyHeads: fc.constantFrom(1, 2),
+        group: fc.constantFrom(1, 2, 3),
+        queries: small,
+        keys: small,
+        headDim: fc.constantFrom(1, 4, 5, 8),
+        causal: fc.boolean(),
+        offset: fc.option(fc.integer({ min: -2, max: 3 }), { nil: undefined }),
+        scale: fc.option(fc.constant(0.7), { nil: undefined }),
+        mask: fc.constantFrom("none", "full", "keys"),
+        layout: layouts,
       });
-      await checkProperty(device, drawn, (input, { batch, keyHeads, group, queries, keys, headDim, causal, offset, scale, mask, layout }) => {
-        const heads = keyHeads * group;
-        const q = input("float32", [batch, heads, queries, headDim], { layout });
-        const k = input("float32", [batch, keyHeads, keys, headDim], { layout: { ...dense, order: [0, 2, 1, 3] } });
-        const v = input("float32", [batch, keyHeads, keys, headDim], { layout: strided });
-        const shape = mask === "full" ? [batch, heads, queries, keys] : [keys];
-        const m = input("float32", shape, { layout, value: (i) => (i % 4 === 3 ? -Infinity : -0.1 * (i % 3)) });
-        const expected = attentionHost(q.host, k.host, v.host, mask === "none" ? undefined : m.host, { scale: scale ?? 1 / Math.sqrt(headDim), causal, queryOffset: offset ?? keys - queries });
-        const options = { causal, mask: mask === "none" ? undefined : m.tensor, ...(offset === undefined ? {} : { queryOffset: offset }), ...(scale === undefined ? {} : { scale }) };
-        return { run: () => scaledDotProductAttention(q.tensor, k.tensor, v.tensor, options), expected, tolerance: 10 };
-      }, 60);
+      await checkProperty(
+        device,
+        drawn,
+        (input, { batch, keyHeads, group, queries, keys, headDim, causal, offset, scale, mask, layout }) => {
+          const heads = keyHeads * group;
+          const q = input("float32", [batch, heads, queries, headDim], { layout });
+          const k = input("float32", [batch, keyHeads, keys, headDim], { layout: { ...dense, order: [0, 2, 1, 3] } });
+          const v = input("float32", [batch, keyHeads, keys, headDim], { layout: strided });
+          const shape = mask === "full" ? [batch, heads, queries, keys] : [keys];
+          const m = input("float32", shape, { layout, value: (i) => (i % 4 === 3 ? -Infinity : -0.1 * (i % 3)) });
+          const expected = attentionHost(q.host, k.host, v.host, mask === "none" ? undefined : m.host, {
+            scale: scale ?? 1 / Math.sqrt(headDim),
+            causal,
+            queryOffset: offset ?? keys - queries,
+          });
+          const options = {
+            causal,
+            mask: mask === "none" ? undefined : m.tensor,
+            ...(offset === undefined ? {} : { queryOffset: offset }),
+            ...(scale === undefined ? {} : { scale }),
+          };
+          return { run: () => scaledDotProductAttention(q.tensor, k.tensor, v.tensor, options), expected, tolerance: 10 };
+        },
+        60,
+      );
     });
 
     it.each(["half", "interleaved"] as const)("rotaryEmbedding, %s pairs", async (layout) => {
-      const drawn = fc.record({ batch: fc.constantFrom(1, 2), sequence: fc.constantFrom(1, 2, 5, 0), heads: fc.constantFrom(1, 3), half: fc.constantFrom(1, 2, 4), rest: fc.constantFrom(0, 1, 3), offset: fc.nat(3), given: fc.boolean(), view: layouts });
-      await checkProperty(device, drawn, (input, { batch, sequence, heads, half, rest, offset, given, view }) => {
-        const x = input("float32", [batch, sequence, heads, 2 * half + rest], { layout: view });
-        const angle = (position: number, pair: number): number => position * 10 ** (-pair / half);
-        const table = (f: (x: number) => number) => (i: number): number => Math.fround(f(angle(Math.floor(i / half), i % half)));
-        const cosine = input("float32", [9, half], { layout: strided, value: table(Math.cos) });
-        const sine = input("float32", [9, half], { layout: strided, value: table(Math.sin) });
-        const positions = input("int32", [sequence], { layout: strided, value: (i) => (i * 4 + 2) % 9 });
-        const expected = build(x.host.shape, (index, place) => {
-          const feature = index[3]!;
-          if (feature >= 2 * half) return x.host.values[place]!;
-          const second = layout === "half" ? feature >= half : feature % 2 === 1;
-          const pair = layout === "half" ? feature % half : feature >> 1;
-          const other = layout === "half" ? (feature + half) % (2 * half) : feature ^ 1;
-          const position = given ? positions.host.values[index[1]!]! : offset + index[1]!;
-          const [c, s] = [at(cosine.host, [position, pair]), at(sine.host, [position, pair])];
-          return x.host.values[place]! * c + at(x.host, index.with(3, other)) * (second ? s : -s);
-        });
-        return { run: () => rotaryEmbedding(x.tensor, cosine.tensor, sine.tensor, { layout, ...(given ? { positions: positions.tensor } : { positionOffset: offset }) }), expected, tolerance: 5 };
-      }, 40);
+      const drawn = fc.record({
+        batch: fc.constantFrom(1, 2),
+        sequence: fc.constantFrom(1, 2, 5, 0),
+        heads: fc.constantFrom(1, 3),
+        half: fc.constantFrom(1, 2, 4),
+        rest: fc.constantFrom(0, 1, 3),
+        offset: fc.nat(3),
+        given: fc.boolean(),
+        view: layouts,
+      });
+      await checkProperty(
+        device,
+        drawn,
+        (input, { batch, sequence, heads, half, rest, offset, given, view }) => {
+          const x = input("float32", [batch, sequence, heads, 2 * half + rest], { layout: view });
+          const angle = (position: number, pair: number): number => position * 10 ** (-pair / half);
+          const table =
+            (f: (x: number) => number) =>
+            (i: number): number =>
+              Math.fround(f(angle(Math.floor(i / half), i % half)));
+          const cosine = input("float32", [9, half], { layout: strided, value: table(Math.cos) });
+          const sine = input("float32", [9, half], { layout: strided, value: table(Math.sin) });
+          const positions = input("int32", [sequence], { layout: strided, value: (i) => (i * 4 + 2) % 9 });
+          const expected = build(x.host.shape, (index, place) => {
+            const feature = index[3]!;
+            if (feature >= 2 * half) return x.host.values[place]!;
+            const second = layout === "half" ? feature >= half : feature % 2 === 1;
+            const pair = layout === "half" ? feature % half : feature >> 1;
+            const other = layout === "half" ? (feature + half) % (2 * half) : feature ^ 1;
+            const position = given ? positions.host.values[index[1]!]! : offset + index[1]!;
+            const [c, s] = [at(cosine.host, [position, pair]), at(sine.host, [position, pair])];
+            return x.host.values[place]! * c + at(x.host, index.with(3, other)) * (second ? s : -s);
+          });
+          return {
+            run: () =>
+              rotaryEmbedding(x.tensor, cosine.tensor, sine.tensor, {
+                layout,
+                ...(given ? { positions: positions.tensor } : { positionOffset: offset }),
+              }),
+            expected,
+            tolerance: 5,
+          };
+        },
+        40,
+      );
     });
 
     it("swiglu", async () => {
-      await checkProperty(device, fc.record({ shape: shapes(), layouts: fc.tuple(layouts, layouts) }), (input, { shape, layouts: [layoutA, layoutB] }) => {
-        const gate = input("float32", shape, { layout: layoutA });
-        const up = input("float32", shape, { layout: layoutB });
-        return { run: () => swiglu(gate.tensor, up.tensor), expected: zip((g, u) => g * sigmoidHost(g) * u, gate.host, up.host), tolerance: 3 };
-      });
+      await checkProperty(
+        device,
+        fc.record({ shape: shapes(), layouts: fc.tuple(layouts, layouts) }),
+        (input, { shape, layouts: [layoutA, layoutB] }) => {
+          const gate = input("float32", shape, { layout: layoutA });
+          const up = input("float32", shape, { layout: layoutB });
+          return {
+            run: () => swiglu(gate.tensor, up.tensor),
+            expected: zip((g, u) => g * sigmoidHost(g) * u, gate.host, up.host),
+            tolerance: 3,
+          };
+        },
+      );
     });
   });
 
   describe("sequences", () => {
     it("causalConv1d", async () => {
-      const drawn = fc.record({ batch: fc.constantFrom(1, 2), sequence: fc.constantFrom(0, 1, 2, 5, 9), channels: fc.constantFrom(1, 3, 4, 9), width: fc.constantFrom(1, 2, 3, 4), bias: fc.boolean(), state: fc.boolean(), silu: fc.boolean(), layout: layouts });
-      await checkProperty(device, drawn, (input, { batch, sequence, channels, width, bias, state, silu, layout }) => {
-        const x = input("float32", [batch, sequence, channels], { layout });
-        const weight = input("float32", [channels, width], { layout: strided });
-        const offset = input("float32", [channels], { layout: strided });
-        const before = input("float32", [batch, width - 1, channels], { layout: strided });
-        const expected = build(x.host.shape, ([b, t, c]) => {
-          let sum = bias ? offset.host.values[c!]! : 0;
-          for (let j = 0; j < width; j++) {
-            const time = t! - width + 1 + j;
-            const seen = time >= 0 ? at(x.host, [b!, time, c!]) : state ? before.host.values[(b! * (width - 1) + time + width - 1) * channels + c!]! : 0;
-            sum += at(weight.host, [c!, j]) * seen;
-          }
-          return silu ? sum * sigmoidHost(sum) : sum;
-        });
-        return { run: () => causalConv1d(x.tensor, weight.tensor, { bias: bias ? offset.tensor : undefined, initialState: state ? before.tensor : undefined, silu }), expected, tolerance: 5 };
-      }, 50);
+      const drawn = fc.record({
+        batch: fc.constantFrom(1, 2),
+        sequence: fc.constantFrom(0, 1, 2, 5, 9),
+        channels: fc.constantFrom(1, 3, 4, 9),
+        width: fc.constantFrom(1, 2, 3, 4),
+        bias: fc.boolean(),
+        state: fc.boolean(),
+        silu: fc.boolean(),
+        layout: layouts,
+      });
+      await checkProperty(
+        device,
+        drawn,
+        (input, { batch, sequence, channels, width, bias, state, silu, layout }) => {
+          const x = input("float32", [batch, sequence, channels], { layout });
+          const weight = input("float32", [channels, width], { layout: strided });
+          const offset = input("float32", [channels], { layout: strided });
+          const before = input("float32", [batch, width - 1, channels], { layout: strided });
+          const expected = build(x.host.shape, ([b, t, c]) => {
+            let sum = bias ? offset.host.values[c!]! : 0;
+            for (let j = 0; j < width; j++) {
+              const time = t! - width + 1 + j;
+              const seen =
+                time >= 0
+                  ? at(x.host, [b!, time, c!])
+                  : state
+                    ? before.host.values[(b! * (width - 1) + time + width - 1) * channels + c!]!
+                    : 0;
+              sum += at(weight.host, [c!, j]) * seen;
+            }
+            return silu ? sum * sigmoidHost(sum) : sum;
+          });
+          return {
+            run: () =>
+              causalConv1d(x.tensor, weight.tensor, {
+                bias: bias ? offset.tensor : undefined,
+                initialState: state ? before.tensor : undefined,
+                silu,
+              }),
+            expected,
+            tolerance: 5,
+          };
+        },
+        50,
+      );
     });
 
     it("selectiveScan", async () => {
-      const drawn = fc.record({ batch: fc.constantFrom(1, 2), sequence: fc.constantFrom(1, 2, 5, 9), channels: fc.constantFrom(1, 3, 8, 9), stateSize: fc.constantFrom(1, 4, 5, 16), skip: fc.boolean(), state: fc.boolean(), softplus: fc.boolean(), layout: layouts });
-      await checkProperty(device, drawn, (input, { batch, sequence, channels, stateSize, skip, state, softplus, layout }) => {
-        const x = input("float32", [batch, sequence, channels], { layout });
-        const delta = input("float32", [batch, sequence, channels], { layout, value: between(0.05, 0.9)(3) });
-        const a = input("float32", [channels, stateSize], { layout: strided, value: between(-2, -0.1)(4) });
-        const b = input("float32", [batch, sequence, stateSize], { layout: strided });
-        const c = input("float32", [batch, sequence, stateSize], { layout: strided });
-        const d = input("float32", [channels], { layout: strided });
-        const start = input("float32", [batch, channels, stateSize], { layout: strided });
-        const final: number[] = [];
-        const output = new Array<number>(batch * sequence * channels);
-        for (let i = 0; i < batch; i++) for (let channel = 0; channel < channels; channel++) {
-          const h = Array.from({ length: stateSize }, (_, n) => (state ? at(start.host, [i, channel, n]) : 0));
-          for (let t = 0; t < sequence; t++) {
-            const raw = at(delta.host, [i, t, channel]);
-            const step = softplus ? Math.log1p(Math.exp(raw)) : raw;
-            const seen = at(x.host, [i, t, channel]);
-            let y = skip ? d.host.values[channel]! * seen : 0;
-            for (let n = 0; n < stateSize; n++) {
-              h[n] = Math.exp(step * at(a.host, [channel, n])) * h[n]! + step * at(b.host, [i, t, n]) * seen;
-              y += at(c.host, [i, t, n]) * h[n]!;
-            }
-            output[(i * sequence + t) * channels + channel] = y;
-          }
-          final.push(...h);
-        }
-        return {
-          run: () => Object.values(selectiveScan({
-            input: x.tensor, delta: delta.tensor, stateMatrix: a.tensor, inputMatrix: b.tensor, outputMatrix: c.tensor,
-            skip: skip ? d.tensor : undefined, initialState: state ? start.tensor : undefined, deltaSoftplus: softplus,
-          })),
-          expected: [{ shape: x.host.shape, values: output }, { shape: [batch, channels, stateSize], values: final }], dtype: ["float32", "float32"], tolerance: 20,
-        };
-      }, 40);
-    });
-  });
-
-  describe("Fourier transforms", () => {
-    const length = fc.constantFrom(1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 14, 15, 16, 17, 21, 32);
-    const drawn = fc.record({ lead: fc.constantFrom<number[]>([], [2], [3, 1], [0]), rows: fc.constantFrom(1, 2, 3, 4, 6), length, layout: layouts, norm: fc.constantFrom("backward" as const, "ortho" as const, "forward" as const) });
-    const factor = (norm: "backward" | "ortho" | "forward", points: number, inverse: boolean): number => (norm === "ortho" ? points ** -0.5 : (norm === "backward") === inverse ? 1 / points : 1);
-    const scaled = (array: HostArray, by: number): HostArray => zip((value) => value * by, array);
-
-    it("fft and ifft along any axis", async () => {
-      await checkProperty(device, fc.record({ drawn, axis: fc.integer({ min: -2, max: -1 }) }), (input, { drawn: { lead, rows, length, layout, norm }, axis }) => {
-        const shape = axis === -1 ? [...lead, rows, length] : [...lead, length, rows];
-        const re = input("float32", shape, { layout });
-        const im = input("float32", shape, { layout: strided });
-        const place = shape.length + axis;
-        const forward = complexAlong(re.host, im.host, place, false);
-        const backward = complexAlong(re.host, im.host, place, true);
-        const value = { real: re.tensor, imaginary: im.tensor };
-        return {
-          run: () => [...Object.values(fourier.fft(value, { axis, norm })), ...Object.values(fourier.ifft(value, { axis, norm }))],
-          expected: [forward.real, forward.imaginary].map((part) => scaled(part, factor(norm, length, false))).concat([backward.real, backward.imaginary].map((part) => scaled(part, factor(norm, length, true)))),
-          dtype: Array.from({ length: 4 }, () => "float32" as const), tolerance: 20,
-        };
-      }, 60);
-    });
-
-    it("rfft and irfft along any axis", async () => {
-      await checkProperty(device, fc.record({ drawn, axis: fc.integer({ min: -2, max: -1 }) }), (input, { drawn: { lead, rows, length, layout, norm }, axis }) => {
-        const shape = axis === -1 ? [...lead, rows, length] : [...lead, length, rows];
-        const place = shape.length + axis;
-        const bins = Math.floor(length / 2) + 1;
-        const x = input("float32", shape, { layout });
-        const full = complexAlong(x.host, build(shape, () => 0), place, false);
-        const half = (array: HostArray): HostArray => scaled(build(shape.with(place, bins), (index) => array.values[index.reduce((at, i, axis) => at * shape[axis]! + i, 0)]!), factor(norm, length, false));
-        return {
-          run: () => {
-            const spectrum = fourier.rfft(x.tensor, { axis, norm });
-            return [spectrum.real, spectrum.imaginary, fourier.irfft(spectrum, { axis, norm, length })];
-          },
-          expected: [half(full.real), half(full.imaginary), x.host], dtype: ["float32", "float32", "float32"], tolerance: 20,
-        };
-      }, 60);
-    });
-
-    it("ignore the imaginary parts that a real signal cannot have", async () => {
-      await checkOperation(device, (input) => {
-        const re = input("float32", [3], { value: (i) => i + 1 });
-        const im = input("float32", [3], { value: (i) => [5, 1, 7][i]! });
-        // n = 4: (1 + 2(2 cos(πk/2) - sin(πk/2)) + 3 (-1)^k) / 4
-        return { run: () => fourier.irfft({ real: re.tensor, imaginary: im.tensor }), expected: { shape: [4], values: [0, 1, 2, 3].map((k) => (1 + 2 * (2 * Math.cos((Math.PI * k) / 2) - Math.sin((Math.PI * k) / 2)) + 3 * (-1) ** k) / 4) } };
+      const drawn = fc.record({
+        batch: fc.constantFrom(1, 2),
+        sequence: fc.constantFrom(1, 2, 5, 9),
+        channels: fc.constantFrom(1, 3, 8, 9),
+        stateSize: fc.constantFrom(1, 4, 5, 16),
+        skip: fc.boolean(),
+        state: fc.boolean(),
+        softplus: fc.boolean(),
+        layout: layouts,
       });
-    });
-
-    it("fft2, ifft2, rfft2 and irfft2", async () => {
-      await checkProperty(device, drawn, (input, { lead, rows, length, layout, norm }) => {
-        const shape = [...lead, rows, length];
-        const bins = Math.floor(length / 2) + 1;
-        const re = input("float32", shape, { layout });
-        const im = input("float32", shape, { layout: strided });
-        const both = (real: HostArray, imaginary: HostArray, inverse: boolean): { real: HostArray; imaginary: HostArray } => {
-          const lines = complexAlong(real, imaginary, shape.length - 1, inverse);
-          const planes = complexAlong(lines.real, lines.imaginary, shape.length - 2, inverse);
-          const by = factor(norm, length, inverse) * factor(norm, rows, inverse);
-          return { real: scaled(planes.real, by), imaginary: scaled(planes.imaginary, by) };
-        };
-        const forward = both(re.host, im.host, false);
-        const backward = both(re.host, im.host, true);
-        const ofReal = both(re.host, build(shape, () => 0), false);
-        const half = (array: HostArray): HostArray => build(shape.with(-1, bins), (index) => array.values[index.reduce((at, i, axis) => at * shape[axis]! + i, 0)]!);
-        const value = { real: re.tensor, imaginary: im.tensor };
-        return {
-          run: () => {
-            const spectrum = fourier.rfft2(re.tensor, { norm });
-            return [...Object.values(fourier.fft2(value, { norm })), ...Object.values(fourier.ifft2(value, { norm })), ...Object.values(spectrum), fourier.irfft2(spectrum, { norm, length })];
-          },
-          expected: [forward.real, forward.imaginary, backward.real, backward.imaginary, half(ofReal.real), half(ofReal.imaginary), reshapeHost(re.host, shape)],
-          dtype: Array.from({ length: 7 }, () => "float32" as const), tolerance: 30,
-        };
-      }, 40);
+      await checkProperty(
+        device,
+        drawn,
+        (input, { batch, sequence, channels, stateSize, skip, state, softplus, layout }) => {
+          const x = input("float32", [batch, sequence, channels], { layout });
+          const delta = input("float32", [batch, sequence, channels], { layout, value: between(0.05, 0.9)(3) });
+          const a = input("float32", [channels, stateSize], { layout: strided, value: between(-2, -0.1)(4) });
+          const b = input("float32", [batch, sequence, stateSize], { layout: strided });
+          const c = input("float32", [batch, sequence, stateSize], { layout: strided });
+          const d = input("float32", [channels], { layout: strided });
+          const start = input("float32", [batch, channels, stateSize], { layout: strided });
+          const final: number[] = [];
+          const output = new Array<number>(batch * sequence * channels);
+          for (let i = 0; i < batch; i++)
+            for (let channel = 0; channel < channels; channel++) {
+              const h = Array.from({ length: stateSize }, (_, n) => (state ? at(start.host, [i, channel, n]) : 0));
+              for (let t = 0; t < sequence; t++) {
+                const raw = at(delta.host, [i, t, channel]);
+                const step = softplus ? Math.log1p(Math.exp(raw)) : raw;
+                const seen = at(x.host, [i, t, channel]);
+                let y = skip ? d.host.values[channel]! * seen : 0;
+                for (let n = 0; n < stateSize; n++) {
+                  h[n] = Math.exp(step * at(a.host, [channel, n])) * h[n]! + step * at(b.host, [i, t, n]) * seen;
+                  y += at(c.host, [i, t, n]) * h[n]!;
+                }
+                output[(i * sequence + t) * channels + channel] = y;
+              }
+              final.push(...h);
+            }
+          return {
+            run: () =>
+              Object.values(
+                selectiveScan({
+                  input: x.tensor,
+                  delta: delta.tensor,
+                  stateMatrix: a.tensor,
+                  inputMatrix: b.tensor,
+                  outputMatrix: c.tensor,
+                  skip: skip ? d.tensor : undefined,
+                  initialState: state ? start.tensor : undefined,
+                  deltaSoftplus: softplus,
+                }),
+              ),
+            expected: [
+              { shape: x.host.shape, values: output },
+              { shape: [batch, channels, stateSize], values: final },
+            ],
+            dtype: ["float32", "float32"],
+            tolerance: 20,
+          };
+        },
+        40,
+      );
     });
   });
 }

@@ -9,7 +9,11 @@ import { count, type HostArray } from "./op-suite-host.ts";
 import type { Filler } from "./values.ts";
 
 function filled(device: DeviceName, shape: readonly number[], value: Filler): Tensor {
-  return tensor(Float32Array.from({ length: count(shape) }, (_, i) => value(i)), shape, { device }) as Tensor;
+  return tensor(
+    Float32Array.from({ length: count(shape) }, (_, i) => value(i)),
+    shape,
+    { device },
+  ) as Tensor;
 }
 
 /** Values and input gradients of one case on one device, from outside every scope. */

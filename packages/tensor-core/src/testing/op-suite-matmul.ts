@@ -7,7 +7,19 @@ import { dequantize, quantize } from "../ops/quantize.ts";
 import type { QuantizedTensor } from "../tensor/quantized.ts";
 import { promoteDtypes } from "../tensor/dtype.ts";
 import { at, build, erfHost, matmulHost, permuteHost, reshapeHost, sigmoidHost, zip, type HostArray } from "./op-suite-host.ts";
-import { allDtypes, checkOperation, checkProperty, dense, expectClose, expectNoLeaks, layouts, place, read, toleranceOf, type ViewLayout } from "./op-suite-check.ts";
+import {
+  allDtypes,
+  checkOperation,
+  checkProperty,
+  dense,
+  expectClose,
+  expectNoLeaks,
+  layouts,
+  place,
+  read,
+  toleranceOf,
+  type ViewLayout,
+} from "./op-suite-check.ts";
 
 export const matmulOperations: readonly string[] = ["matmul", "linear", "dot", "outer", "einsum", "quantize", "dequantize"];
 
@@ -41,34 +53,69 @@ function einsumHost(equation: string, ...operands: readonly HostArray[]): HostAr
 export function matmulSuite(device: DeviceName): void {
   describe("matmul", () => {
     const drawn = fc.record({
-      m: edge, k: edge, n: edge, batch: fc.constantFrom<[number[], number[]]>([[], []], [[2], [2]], [[3], []], [[], [3]], [[2, 1], [3]], [[1], [2]], [[0], [1]], [[2, 3], [1, 3]]),
+      m: edge,
+      k: edge,
+      n: edge,
+      batch: fc.constantFrom<[number[], number[]]>(
+        [[], []],
+        [[2], [2]],
+        [[3], []],
+        [[], [3]],
+        [[2, 1], [3]],
+        [[1], [2]],
+        [[0], [1]],
+        [
+          [2, 3],
+          [1, 3],
+        ],
+      ),
       layouts: fc.tuple(layouts, layouts),
     });
 
     it("multiplies stacks of matrices of any layout", async () => {
-      await checkProperty(device, drawn, (input, { m, k, n, batch: [batchA, batchB], layouts: [layoutA, layoutB] }) => {
-        const a = input("float32", [...batchA, m, k], { layout: layoutA });
-        const b = input("float32", [...batchB, k, n], { layout: layoutB });
-        return { run: () => matmul(a.tensor, b.tensor), expected: matmulHost(a.host, b.host), tolerance: 10 };
-      }, 120);
+      await checkProperty(
+        device,
+        drawn,
+        (input, { m, k, n, batch: [batchA, batchB], layouts: [layoutA, layoutB] }) => {
+          const a = input("float32", [...batchA, m, k], { layout: layoutA });
+          const b = input("float32", [...batchB, k, n], { layout: layoutB });
+          return { run: () => matmul(a.tensor, b.tensor), expected: matmulHost(a.host, b.host), tolerance: 10 };
+        },
+        120,
+      );
     });
 
     it("takes vectors as rows and columns", async () => {
-      await checkProperty(device, drawn, (input, { m, k, n, layouts: [layoutA, layoutB] }) => {
-        const row = input("float32", [k], { layout: layoutA });
-        const a = input("float32", [m, k], { layout: layoutA });
-        const b = input("float32", [2, k, n], { layout: layoutB });
-        const rowMatrix = reshapeHost(row.host, [1, k]);
-        const column = reshapeHost(row.host, [k, 1]);
-        return {
-          run: () => [matmul(row.tensor, b.tensor), matmul(a.tensor, row.tensor), matmul(row.tensor, row.tensor), dot(row.tensor, row.tensor), outer(row.tensor, row.tensor)],
-          expected: [
-            reshapeHost(matmulHost(rowMatrix, b.host), [2, n]), reshapeHost(matmulHost(a.host, column), [m]), reshapeHost(matmulHost(rowMatrix, column), []),
-            reshapeHost(matmulHost(rowMatrix, column), []), matmulHost(column, rowMatrix),
-          ],
-          dtype: Array.from({ length: 5 }, () => "float32" as const), tolerance: 10,
-        };
-      }, 30);
+      await checkProperty(
+        device,
+        drawn,
+        (input, { m, k, n, layouts: [layoutA, layoutB] }) => {
+          const row = input("float32", [k], { layout: layoutA });
+          const a = input("float32", [m, k], { layout: layoutA });
+          const b = input("float32", [2, k, n], { layout: layoutB });
+          const rowMatrix = reshapeHost(row.host, [1, k]);
+          const column = reshapeHost(row.host, [k, 1]);
+          return {
+            run: () => [
+              matmul(row.tensor, b.tensor),
+              matmul(a.tensor, row.tensor),
+              matmul(row.tensor, row.tensor),
+              dot(row.tensor, row.tensor),
+              outer(row.tensor, row.tensor),
+            ],
+            expected: [
+              reshapeHost(matmulHost(rowMatrix, b.host), [2, n]),
+              reshapeHost(matmulHost(a.host, column), [m]),
+              reshapeHost(matmulHost(rowMatrix, column), []),
+              reshapeHost(matmulHost(rowMatrix, column), []),
+              matmulHost(column, rowMatrix),
+            ],
+            dtype: Array.from({ length: 5 }, () => "float32" as const),
+            tolerance: 10,
+          };
+        },
+        30,
+      );
     });
 
     it.each(allDtypes.flatMap((a) => allDtypes.map((b) => [a, b] as const)))("multiplies %s by %s", async (left, right) => {
@@ -86,16 +133,32 @@ export function matmulSuite(device: DeviceName): void {
     const strided: ViewLayout = { order: [1, 0, 2, 3], before: 1, step: 2, repeated: 0 };
 
     it.each([undefined, "relu", "silu", "gelu", "geluTanh"] as const)("with activation %s", async (activation) => {
-      const drawn = fc.record({ lead: fc.constantFrom<number[]>([], [1], [5], [2, 3], [0]), inputs: edge, outputs: edge, layout: layouts, bias: fc.boolean(), dtype: fc.constantFrom("float32" as const, "float16" as const) });
-      await checkProperty(device, drawn, (input, { lead, inputs, outputs, layout, bias, dtype }) => {
-        const x = input("float32", [...lead, inputs], { layout });
-        const weight = input(dtype, [outputs, inputs], { layout: strided });
-        const offset = input("float32", [outputs], { layout: strided });
-        const rows = reshapeHost(x.host, [lead.reduce((a, b) => a * b, 1), inputs]);
-        const sums = zip((sum, add) => sum + (bias ? add : 0), matmulHost(rows, permuteHost(weight.host, [1, 0])), offset.host);
-        const expected = reshapeHost(activation ? zip(activations[activation], sums) : sums, [...lead, outputs]);
-        return { run: () => linear(x.tensor, weight.tensor, { bias: bias ? offset.tensor : undefined, activation }), expected, tolerance: 10 };
-      }, 30);
+      const drawn = fc.record({
+        lead: fc.constantFrom<number[]>([], [1], [5], [2, 3], [0]),
+        inputs: edge,
+        outputs: edge,
+        layout: layouts,
+        bias: fc.boolean(),
+        dtype: fc.constantFrom("float32" as const, "float16" as const),
+      });
+      await checkProperty(
+        device,
+        drawn,
+        (input, { lead, inputs, outputs, layout, bias, dtype }) => {
+          const x = input("float32", [...lead, inputs], { layout });
+          const weight = input(dtype, [outputs, inputs], { layout: strided });
+          const offset = input("float32", [outputs], { layout: strided });
+          const rows = reshapeHost(x.host, [lead.reduce((a, b) => a * b, 1), inputs]);
+          const sums = zip((sum, add) => sum + (bias ? add : 0), matmulHost(rows, permuteHost(weight.host, [1, 0])), offset.host);
+          const expected = reshapeHost(activation ? zip(activations[activation], sums) : sums, [...lead, outputs]);
+          return {
+            run: () => linear(x.tensor, weight.tensor, { bias: bias ? offset.tensor : undefined, activation }),
+            expected,
+            tolerance: 10,
+          };
+        },
+        30,
+      );
     });
 
     it.each(["int8", "uint4"] as const)("with %s groups", async (format) => {
@@ -109,7 +172,11 @@ export function matmulSuite(device: DeviceName): void {
         const step = format === "int8" ? 1 / 127 : 2 / 15;
         expectClose(host, weight.host, step * 0.51);
         const product = linear(input.tensor, quantized, { activation: "silu" });
-        expectClose(await read(product), zip(activations.silu, matmulHost(input.host, permuteHost(host, [1, 0]))), toleranceOf(device) * 10);
+        expectClose(
+          await read(product),
+          zip(activations.silu, matmulHost(input.host, permuteHost(host, [1, 0]))),
+          toleranceOf(device) * 10,
+        );
         expect(quantized.byteLength).toBe(format === "int8" ? 7 * 64 + 4 * 28 : 7 * 32 + 8 * 28);
         for (const made of [weight.tensor, input.tensor, restored, product, quantized]) made.dispose();
       });
@@ -123,7 +190,9 @@ export function matmulSuite(device: DeviceName): void {
           const quantized = await quantize(weight.tensor, { format, groupSize: 8 });
           const restored = await dequantize(quantized);
           const host = await read(restored);
-          host.values.forEach((actual, i) => expect(Math.abs(actual - weight.host.values[i]!)).toBeLessThanOrEqual(Math.abs(weight.host.values[i]!) / 100 + 1e-40));
+          host.values.forEach((actual, i) =>
+            expect(Math.abs(actual - weight.host.values[i]!)).toBeLessThanOrEqual(Math.abs(weight.host.values[i]!) / 100 + 1e-40),
+          );
           for (const made of [weight.tensor, quantized, restored]) made.dispose();
         }
       });
@@ -132,17 +201,56 @@ export function matmulSuite(device: DeviceName): void {
 
   describe("einsum", () => {
     const equations = [
-      "ij,jk->ik", "bij,bjk->bik", "ij,ij->", "i,j->ij", "ii->i", "ii->", "ij->ji", "ij->", "ijk->j", "bhqd,bhkd->bhqk", "ij,jk,kl->il", "i,i->i", "ij,j->i",
-      "bi,bj->bij", "iij,jk->ki", "ijk,k->", "ab,cd->abcd", "abc,cd,ae->bde", ",i->i", "iji->j",
+      "ij,jk->ik",
+      "bij,bjk->bik",
+      "ij,ij->",
+      "i,j->ij",
+      "ii->i",
+      "ii->",
+      "ij->ji",
+      "ij->",
+      "ijk->j",
+      "bhqd,bhkd->bhqk",
+      "ij,jk,kl->il",
+      "i,i->i",
+      "ij,j->i",
+      "bi,bj->bij",
+      "iij,jk->ki",
+      "ijk,k->",
+      "ab,cd->abcd",
+      "abc,cd,ae->bde",
+      ",i->i",
+      "iji->j",
     ];
     it.each(equations)("%s", async (equation) => {
       const letters = [...new Set(equation.replaceAll(/[^a-z]/g, ""))];
-      const drawn = fc.record({ sizes: fc.array(fc.constantFrom(1, 2, 3, 4, 5), { minLength: letters.length, maxLength: letters.length }), layout: layouts });
-      await checkProperty(device, drawn, (input, { sizes, layout }) => {
-        const plain = { ...layout, repeated: 0 };
-        const operands = equation.split("->")[0]!.split(",").map((labels) => input("float32", [...labels].map((label) => sizes[letters.indexOf(label)]!), { layout: plain }));
-        return { run: () => einsum(equation, ...operands.map(({ tensor }) => tensor)), expected: einsumHost(equation, ...operands.map(({ host }) => host)), tolerance: 20 };
-      }, 8);
+      const drawn = fc.record({
+        sizes: fc.array(fc.constantFrom(1, 2, 3, 4, 5), { minLength: letters.length, maxLength: letters.length }),
+        layout: layouts,
+      });
+      await checkProperty(
+        device,
+        drawn,
+        (input, { sizes, layout }) => {
+          const plain = { ...layout, repeated: 0 };
+          const operands = equation
+            .split("->")[0]!
+            .split(",")
+            .map((labels) =>
+              input(
+                "float32",
+                [...labels].map((label) => sizes[letters.indexOf(label)]!),
+                { layout: plain },
+              ),
+            );
+          return {
+            run: () => einsum(equation, ...operands.map(({ tensor }) => tensor)),
+            expected: einsumHost(equation, ...operands.map(({ host }) => host)),
+            tolerance: 20,
+          };
+        },
+        8,
+      );
     });
 
     it("keeps single letters in order without an arrow, and takes empty axes", async () => {
@@ -151,9 +259,14 @@ export function matmulSuite(device: DeviceName): void {
         const b = input("float32", [3, 4]);
         const none = input("float32", [0, 3]);
         return {
-          run: () => [einsum("kj, ji", a.tensor, b.tensor), einsum("ij,jk->ik", none.tensor, b.tensor), einsum("ji,jk->ik", none.tensor, none.tensor)],
+          run: () => [
+            einsum("kj, ji", a.tensor, b.tensor),
+            einsum("ij,jk->ik", none.tensor, b.tensor),
+            einsum("ji,jk->ik", none.tensor, none.tensor),
+          ],
           expected: [permuteHost(matmulHost(a.host, b.host), [1, 0]), build([0, 4], () => 0), build([3, 3], () => 0)],
-          dtype: ["float32", "float32", "float32"], tolerance: 5,
+          dtype: ["float32", "float32", "float32"],
+          tolerance: 5,
         };
       });
     });
