@@ -11,6 +11,9 @@ import { trainCommand } from "./cli/train.ts";
 // The same place seen from src/cli.ts and dist/cli.js.
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string };
 
+// @huggingface/hub tells of its downloads there, that is on stdout, where results alone belong.
+console.debug = () => {};
+
 const program = new Command("language-model")
   .description("Runs, trains, scores and inspects decoder language models on the CPU.")
   .version(version)

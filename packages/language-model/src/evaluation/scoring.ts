@@ -1,6 +1,7 @@
 import { crossEntropy, dispose, tensor, tidy, type DeviceName, type Tensor } from "@frugal/tensor-core";
 import { LanguageModelError } from "../errors.ts";
 import type { KeyValueCache } from "../model/key-value-cache.ts";
+import { breathe } from "../scheduling/event-loop.ts";
 
 /** What scoring needs of a model: a whole `DecoderModel`, or one that is split between machines. */
 export interface ScoringModel {
@@ -44,6 +45,7 @@ export async function tokenLogProbabilities(
   const result = new Float32Array(ids.length - 1);
   let scored = 0;
   for (let start = 0; scored < result.length; start += Math.floor(context / 2)) {
+    await breathe();
     const window = ids.slice(start, start + context);
     const values = await targetLosses(model, window.slice(0, -1), window.slice(1));
     for (let i = scored - start; i < values.length; i++) result[start + i] = -values[i]!;
@@ -109,6 +111,7 @@ export async function scoreContinuations(
     }
     const scores: ContinuationScore[] = [];
     for (const ids of continuations) {
+      await breathe();
       cache.truncate(shared.length);
       const losses = await targetLosses(model, [promptIds.at(-1)!, ...ids.slice(0, -1)], ids, cache);
       const logProbability = -losses.reduce((total, loss) => total + loss, 0);

@@ -1,6 +1,7 @@
 import { tensor, type DeviceName, type Tensor } from "@frugal/tensor-core";
 import { ContextLengthError, LanguageModelError } from "../errors.ts";
 import type { KeyValueCache } from "../model/key-value-cache.ts";
+import { breathe } from "../scheduling/event-loop.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { createSampler, type SampledToken, type SamplingOptions } from "./sampling.ts";
 
@@ -74,6 +75,7 @@ export async function* generateTokens(
   try {
     let pending: readonly number[] = promptIds;
     for (let count = 0; count < maxNewTokens && cache.length + pending.length <= capacity; count++) {
+      await breathe();
       if (signal?.aborted) return;
       const logits = await logitsAfter(model, pending, cache);
       let token: SampledToken;

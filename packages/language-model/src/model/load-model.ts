@@ -1,5 +1,6 @@
 import { Parameter, quantize, QuantizedTensor, tensor, type DeviceName, type QuantizedFormat, type Tensor } from "@frugal/tensor-core";
 import { UnsupportedModelError } from "../errors.ts";
+import { breathe } from "../scheduling/event-loop.ts";
 import { canGroup } from "../weights/grouped-quantization.ts";
 import { readFloat32Weight, readGroupedWeight } from "../weights/read-weight.ts";
 import type { WeightSource } from "../weights/weight-source.ts";
@@ -91,6 +92,7 @@ export async function loadModel(
   const weights = new Map<string, Parameter | QuantizedTensor>();
   try {
     for (const name of names) {
+      await breathe();
       signal?.throwIfAborted();
       weights.set(name, await readWeight(source, name, precision, device));
       onProgress?.({ loaded: weights.size, total: names.length, name });

@@ -6,6 +6,7 @@ import { configurationFromHuggingFace } from "../weights/model-configuration.ts"
 interface Hub {
   downloadFileToCacheDir(options: HubFile): Promise<string>;
   fileExists(options: HubFile): Promise<boolean>;
+  modelInfo(options: Omit<HubFile, "repo" | "path"> & { readonly name: string; readonly additionalFields: readonly ["sha"] }): Promise<unknown>;
 }
 
 interface HubFile {
@@ -74,11 +75,7 @@ export async function fetchHubModel(repository: string, options: HubOptions = {}
   const { cacheFolder, onFile, signal } = options;
   const endpoint = options.endpoint ?? process.env["HF_ENDPOINT"];
   const accessToken = options.accessToken ?? process.env["HF_TOKEN"];
-  let revision = options.revision ?? "main";
-  const fileAt = (path: string): HubFile => ({
-    repo: repository, path, revision,
-    ...(endpoint ? { hubUrl: endpoint } : {}), ...(cacheFolder ? { cacheDir: cacheFolder } : {}), ...(accessToken ? { accessToken } : {}),
-  });
+  const access = { ...(endpoint ? { hubUrl: endpoint } : {}), ...(accessToken ? { accessToken } : {}) };
   const attempt = async <Result>(path: string, run: () => Promise<Result>): Promise<Result> => {
     try {
       return await run();
@@ -87,6 +84,16 @@ export async function fetchHubModel(repository: string, options: HubOptions = {}
       throw new DownloadError(`${repository}: ${path} could not be had from the Hugging Face hub: ${said}`, { cause });
     }
   };
+  signal?.throwIfAborted();
+  // A commit rather than a branch: all files are of the same state, whatever is pushed meanwhile, and lie in one folder of the cache.
+  const name = options.revision ?? "main";
+  const info = await attempt(name, () => hub.modelInfo({ name: repository, revision: name, additionalFields: ["sha"], ...access }));
+  const commit = z.looseObject({ sha: z.string().regex(/^[0-9a-f]{40}$/) }).safeParse(info);
+  if (!commit.success) throw new DownloadError(`${repository}: the hub names no commit for revision ${name}`);
+  const revision = commit.data.sha;
+  const fileAt = (path: string): HubFile => ({
+    repo: repository, path, revision, ...access, ...(cacheFolder ? { cacheDir: cacheFolder } : {}),
+  });
   const exists = (path: string): Promise<boolean> => attempt(path, () => hub.fileExists(fileAt(path)));
   const download = async (path: string): Promise<string> => {
     signal?.throwIfAborted();
@@ -107,8 +114,6 @@ export async function fetchHubModel(repository: string, options: HubOptions = {}
   const config = await download(CONFIG);
   configurationFromHuggingFace(await readJson(config), `${repository}: ${CONFIG}`);
   const folder = dirname(config);
-  // The cache names snapshots by commit: later files are of the same one, whatever is pushed meanwhile.
-  if (/^[0-9a-f]{40}$/.test(basename(folder))) revision = basename(folder);
   for (const path of OPTIONAL) if (await exists(path)) await download(path);
   if (await exists(SINGLE)) {
     await download(SINGLE);

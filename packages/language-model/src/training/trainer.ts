@@ -5,6 +5,7 @@ import {
 import { LanguageModelError } from "../errors.ts";
 import type { TokenBatch, TokenDataset } from "../datasets/token-dataset.ts";
 import type { DecoderModel } from "../model/decoder-model.ts";
+import { breathe } from "../scheduling/event-loop.ts";
 
 /** Settings of `Trainer`. */
 export interface TrainingSettings {
@@ -71,6 +72,7 @@ export class Trainer {
 
   /** One update on the batch of the current step. @throws LanguageModelError when the loss is no longer finite */
   async step(): Promise<TrainingStep> {
+    await breathe();
     const started = performance.now();
     const index = this.optimizer.stepCount;
     const batch = this.#dataset.batch(index);
@@ -111,6 +113,7 @@ export class Trainer {
 export async function validationLoss(model: DecoderModel, dataset: TokenDataset, batches: number): Promise<number> {
   let total = 0;
   for (let i = 0; i < batches; i++) {
+    await breathe();
     const loss = tidy(() => languageModelLoss(model, dataset.batch(i)));
     total += await loss.item();
     loss.dispose();
