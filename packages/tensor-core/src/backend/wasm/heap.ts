@@ -2,6 +2,7 @@ import { OutOfMemoryError } from "../../errors.ts";
 import type { DeviceBuffer, MemoryUsage } from "../backend.ts";
 
 const pageSize = 65536;
+const initialPages = 256;
 const alignment = 64;
 /** Blocks up to this size come from size classes; larger ones from a best-fit list that merges neighbours. */
 const smallLimit = 1 << 20;
@@ -34,16 +35,15 @@ function classCapacity(index: number): number {
   return (5 + (step & 3)) << (8 + (step >> 2));
 }
 
-function createMemory(): WebAssembly.Memory {
+function createMemory(maximumPages: number): WebAssembly.Memory {
   // Only address space is reserved up to the maximum, but some runtimes refuse a large reservation: ask for less then.
-  for (let maximum = 65536; maximum >= 4096; maximum /= 2) {
+  for (let maximum = maximumPages; ; maximum /= 2) {
     try {
-      return new WebAssembly.Memory({ initial: 256, maximum, shared: true });
+      return new WebAssembly.Memory({ initial: initialPages, maximum, shared: true });
     } catch (error) {
-      if (maximum === 4096) throw new OutOfMemoryError(`cannot reserve WebAssembly memory: ${String(error)}`);
+      if (maximum <= 4096) throw new OutOfMemoryError(`cannot reserve WebAssembly memory: ${String(error)}`);
     }
   }
-  throw new OutOfMemoryError("cannot reserve WebAssembly memory");
 }
 
 /**
@@ -51,7 +51,7 @@ function createMemory(): WebAssembly.Memory {
  * freed blocks are kept and reused.
  */
 export class Heap {
-  readonly memory: WebAssembly.Memory = createMemory();
+  readonly memory: WebAssembly.Memory;
   /** Typed windows on the whole memory; replaced when it grows, so never keep them across an allocation. */
   float32!: Float32Array;
   int32!: Int32Array;
@@ -67,7 +67,9 @@ export class Heap {
   #allocations = 0;
   #peakBytes = 0;
 
-  constructor() {
+  /** `maximumPages` of 64 KiB, a power of two from 256: 4 GiB unless told. */
+  constructor(maximumPages: number = 65536) {
+    this.memory = createMemory(maximumPages);
     this.#refreshViews();
   }
 
