@@ -19,9 +19,10 @@ function startHub(files: ReadonlyMap<string, Uint8Array>, requests: string[]): P
   const server = createServer((request, response) => {
     const url = decodeURIComponent(request.url!);
     requests.push(`${request.method} ${url}`);
-    const send = (status: number, body: unknown): void => void response.writeHead(status, { "Content-Type": "application/json" }).end(JSON.stringify(body));
+    const send = (status: number, body: unknown): void =>
+      void response.writeHead(status, { "Content-Type": "application/json" }).end(JSON.stringify(body));
     if (!url.includes("owner/tiny")) return send(401, { error: "Invalid username or password." });
-    if (url.startsWith("/api/models/owner/tiny/revision/main")) return send(200, { _id: "1", id: "owner/tiny", modelId: "owner/tiny", sha: commit });
+    if (url.startsWith("/api/models/owner/tiny/revision/main")) return send(200, { _id: "1", id: "owner/tiny", sha: commit });
     if (url === `/api/models/owner/tiny/paths-info/${commit}`) {
       let body = "";
       request.on("data", (chunk: Buffer) => (body += chunk.toString()));

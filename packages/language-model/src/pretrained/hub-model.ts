@@ -6,7 +6,15 @@ import { configurationFromHuggingFace } from "../weights/model-configuration.ts"
 interface Hub {
   downloadFileToCacheDir(options: HubFile): Promise<string>;
   fileExists(options: HubFile): Promise<boolean>;
-  modelInfo(options: Omit<HubFile, "repo" | "path"> & { readonly name: string; readonly additionalFields: readonly ["sha"] }): Promise<unknown>;
+  modelInfo(options: HubModel): Promise<unknown>;
+}
+
+interface HubModel {
+  readonly name: string;
+  readonly revision: string;
+  readonly additionalFields: readonly ["sha"];
+  readonly hubUrl?: string;
+  readonly accessToken?: string;
 }
 
 interface HubFile {
