@@ -1,14 +1,14 @@
 import type { DeviceName, ReduceOperation } from "../backend/backend.ts";
 import { ShapeError } from "../errors.ts";
-import { record, recording } from "../autograd/tape.ts";
+import { noGrad, record, recording } from "../autograd/tape.ts";
 import { isFloating, type Dtype } from "../tensor/dtype.ts";
 import { tidy } from "../tensor/scope.ts";
 import { formatShape, normalizeAxes, normalizeAxis, sizeOf, type Shape } from "../tensor/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { allocateLike, release, shareView } from "./dispatch.ts";
-import { cast, contiguous, prepare } from "./materialize.ts";
+import { cast, contiguous, fillLike, prepare } from "./materialize.ts";
 import { add, multiply, subtract } from "./binary.ts";
-import { binaryRaw, compareRaw, expandRaw, reduceRaw, restoreAxes, scalarRaw } from "./raw.ts";
+import { binaryRaw, compareRaw, expandRaw, reduceRaw, restoreAxes, scalarRaw, selectRaw } from "./raw.ts";
 import { exp, log, sqrt, square } from "./unary.ts";
 import { reshape } from "./views.ts";
 
@@ -176,9 +176,21 @@ export function standardDeviation<Device extends DeviceName>(
   return inFloat32(input, (source) => sqrt(variance(source, axis, options)));
 }
 
-/** Euclidean (Frobenius) norm over axes. */
+/** Euclidean (Frobenius) norm over axes. The gradient of a zero norm is 0. */
 export function norm<Device extends DeviceName>(input: Tensor<Device>, axis?: Axes, options: ReduceOptions = {}): Tensor<Device> {
-  return inFloat32(input, (source) => sqrt(sum(square(source), axis, options)));
+  const axes = normalizeAxes("norm", axis, input.rank);
+  return inFloat32(input, (source) => {
+    const { shape } = source;
+    const output = noGrad(() => sqrt(sum(square(source), axes)));
+    if (recording.tape !== undefined) {
+      record("norm", [source], output, [source, output], ([gradient], [saved, length]) => {
+        const zero = fillLike({ shape: [], dtype: "float32", backend: saved!.storage.backend }, 0);
+        const share = selectRaw(compareRaw("equal", length!, zero), zero, binaryRaw("divide", gradient!, length!));
+        return [binaryRaw("multiply", saved!, expandRaw(restoreAxes(share, shape, axes), shape))];
+      });
+    }
+    return options.keepdims ? reshape(output, keptShape(shape, axes)) : output;
+  });
 }
 
 /** log Σ exp(x) over axes, without overflow. */

@@ -12,7 +12,7 @@ import { tensor, zeros } from "../ops/creation.ts";
 import { embedding, take } from "../ops/indexing.ts";
 import { cast } from "../ops/materialize.ts";
 import { linear, matmul } from "../ops/matmul.ts";
-import { max, mean, sum } from "../ops/reduce.ts";
+import { max, mean, norm, sum } from "../ops/reduce.ts";
 import { exp, square, tanh } from "../ops/unary.ts";
 import { assign, broadcastTo, reshape, slice, split, transpose } from "../ops/views.ts";
 import { scopeStack } from "../tensor/ownership.ts";
@@ -305,6 +305,23 @@ export function autogradSuite(device: DeviceName): void {
               return total;
             })(x);
           expect(await run().data()).toEqual(await run().data());
+        }));
+
+      it("takes 0 as the slope of a norm at zero, and of x⁰", () =>
+        scoped(async () => {
+          const x = of([
+            [0, 0],
+            [3, 4],
+          ]);
+          const slopes = await grad((input: Tensor) => sum(norm(input, 1)))(x).toArray();
+          expect(slopes).toEqual([
+            [0, 0],
+            [Math.fround(0.6), Math.fround(0.8)],
+          ]);
+          expect(await grad((input: Tensor) => sum(ops.power(input, 0)))(x).toArray()).toEqual([
+            [0, 0],
+            [0, 0],
+          ]);
         }));
 
       it("shares the gradient of ties", () =>
