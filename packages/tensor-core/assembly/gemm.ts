@@ -10,13 +10,13 @@ import { packColumns, packRows, panelRows, TILE_COLUMNS } from "./gemm-pack";
 import { gemmTileNarrow, gemmTileWide } from "./gemm-tile";
 import { FLOAT32 } from "./weights";
 
-/** Steps of k in one block: a panel of b (8 KiB) and one of a stay in the first-level cache. */
-const DEPTH: i32 = 256;
+/** Steps of k in one block: a panel of b (16 KiB) and one of a stay in the first-level cache. */
+const DEPTH: i32 = 512;
 /**
  * Rows of a packed at once (192 KiB), columns of b packed at once (1 MiB). Both are known to `matmul.ts`, which sizes the scratch memory.
  */
-const ROW_BLOCK: i32 = 192;
-const COLUMN_BLOCK: i32 = 1024;
+const ROW_BLOCK: i32 = 96;
+const COLUMN_BLOCK: i32 = 512;
 /** Bytes before the packed blocks: one tile for the edges. */
 const TILE_BYTES: i32 = 256;
 
@@ -62,7 +62,7 @@ function multiplyBlock(
 }
 
 /**
- * Packs b for `gemm` (argument `packed`): all of k, in blocks of depth, each [panels, depth, 8]. Scratch: 8 * 256 floats. Range: panels of
+ * Packs b for `gemm` (argument `packed`): all of k, in blocks of depth, each [panels, depth, 8]. Scratch: 8 * 512 floats. Range: panels of
  * 8 columns, any split.
  */
 export function gemmPackColumns(
@@ -83,8 +83,8 @@ export function gemmPackColumns(
 /**
  * The product of any two matrices. `format`: 0 float32, 1 float16, 2 int8 groups, 3 uint4 groups (b is then the transpose of weights [n,
  * k]). `firstColumn` is added to columns of b (for formats whose addresses are not linear in it). `packed`: b from `gemmPackColumns`, or 0
- * to pack here. The range counts rows of c, or its columns with `byColumns`; any split gives the same bits. Scratch bytes: 256 + 4 * 256 *
- * (192 + 8 + (packed ? 0 : min(1024, columns rounded up to 8))).
+ * to pack here. The range counts rows of c, or its columns with `byColumns`; any split gives the same bits. Scratch bytes: 256 + 4 * 512 *
+ * (96 + 8 + (packed ? 0 : min(512, columns rounded up to 8))).
  */
 export function gemm(
   m: i32, n: i32, k: i32, a: usize, aRow: i32, aColumn: i32, b: usize, bRow: i32, bColumn: i32,

@@ -17,9 +17,9 @@ const columnRows = 4;
 /** Rows of a up to which weights are worth decoding once for each row, in registers, rather than into memory. */
 const storedRows = 4;
 /** Scratch of the `gemm` kernel: its block sizes are those of `assembly/gemm.ts`. */
-const depthBlock = 256;
-const rowBlock = 192;
-const columnBlock = 1024;
+const depthBlock = 512;
+const rowBlock = 96;
+const columnBlock = 512;
 const gemmScratchBytes = 256 + 4 * depthBlock * (rowBlock + 8);
 /** Bytes of b packed for all threads at once. */
 const packedLimit = 1 << 25;
