@@ -1,6 +1,6 @@
 import { DeviceError, TensorError } from "../../errors.ts";
 import type { Heap, HeapBuffer } from "./heap.ts";
-import { kernelNames, type KernelExports } from "./kernels/kernel-exports.ts";
+import type { KernelExports } from "./kernels/kernel-exports.ts";
 import { workerSource } from "./worker-source.ts";
 
 /** Word offsets in the control block, one cache line apart where threads write. */
@@ -53,7 +53,8 @@ export class ThreadPool {
   readonly #exports: KernelExports;
   readonly #control: Int32Array;
   readonly #parameters: Float64Array;
-  readonly #kernelIndex = new Map<string, number>(kernelNames.map((name, index) => [name, index]));
+  /** Kernels travel as their position among the module's exports, which is the same on every thread. */
+  readonly #kernelIndex: ReadonlyMap<string, number>;
   #started = false;
   #generation = 0;
   #threadCount = defaultThreadCount();
@@ -64,6 +65,7 @@ export class ThreadPool {
     this.#heap = heap;
     this.#module = module;
     this.#exports = exports;
+    this.#kernelIndex = new Map(Object.keys(exports).map((name, index) => [name, index]));
     this.#control = new Int32Array(heap.memory.buffer, controlPointer, 64);
     this.#parameters = new Float64Array(heap.memory.buffer, controlPointer + parameterOffset, 64);
   }
@@ -139,7 +141,7 @@ export class ThreadPool {
 
   #start(workers: number): void {
     this.#started = true;
-    const shared = { module: this.#module, memory: this.#heap.memory, controlPointer, kernelNames, words, parameterOffset, spinCount };
+    const shared = { module: this.#module, memory: this.#heap.memory, controlPointer, words, parameterOffset, spinCount };
     for (let index = 1; index <= workers; index++) spawn({ ...shared, index, generation: this.#generation });
   }
 

@@ -1,11 +1,10 @@
 /**
  * The thread pool's worker as text, so that no bundler has to find a worker file. It runs as a CommonJS eval worker in Node and as a blob worker in browsers.
- * Word offsets are those of `ControlWord` in threads.ts.
+ * Word offsets are those of `words` in threads.ts. The build of the package minifies it (tsup.config.ts).
  */
 export const workerSource: string = `
-function run({ module, memory, controlPointer, kernelNames, words, parameterOffset, spinCount, index, generation }) {
-  const exports = new WebAssembly.Instance(module, { env: { memory } }).exports;
-  const kernels = kernelNames.map((name) => exports[name]);
+function run({ module, memory, controlPointer, words, parameterOffset, spinCount, index, generation }) {
+  const kernels = Object.values(new WebAssembly.Instance(module, { env: { memory } }).exports);
   // The control block never moves, so a view on the memory's first pages stays valid when the memory grows.
   const control = new Int32Array(memory.buffer, controlPointer, 64);
   const parameters = new Float64Array(memory.buffer, controlPointer + parameterOffset, 64);
