@@ -39,7 +39,7 @@ function prepareUpdate(size: number): Prepared {
   const optimizer = new AdamW([parameter], { ...settings, betas: [beta1, beta2] });
   return {
     run: () => optimizer.step([gradient]),
-    sample: () => sampleOf(parameter.dataSync()),
+    sample: async () => sampleOf(await parameter.data()),
     dispose: () => {
       optimizer.dispose();
       parameter.dispose();

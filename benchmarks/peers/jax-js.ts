@@ -1,11 +1,13 @@
 /** jax-js on its WebAssembly backend, every operation inside `jit`, which is faster than its eager mode. */
+import type * as JaxModule from "@jax-js/jax";
 import { sampleOf, sampleOfComplex, adamW, uniform } from "../src/inputs.ts";
 import { packageVersion } from "../src/package-version.ts";
 import type { Adapter, Prepared, Task } from "../src/workload.ts";
 import { prepareJaxTraining } from "./jax-js-training.ts";
 import { installWebWorker } from "./web-worker.ts";
 
-export type Jax = typeof import("@jax-js/jax");
+/** The library. */
+export type Jax = typeof JaxModule;
 type JaxArray = InstanceType<Jax["Array"]>;
 
 // Its functions consume their arguments; `.ref` keeps one for the next call.

@@ -1,12 +1,13 @@
 /** ONNX Runtime; the variant is "web" (WebAssembly with SIMD and threads) or "node" (native). */
-import type { InferenceSession, Tensor } from "onnxruntime-common";
+import type * as Onnx from "onnxruntime-common";
 import { sampleOf, uniform } from "../src/inputs.ts";
 import { onnxModel, type Graph, type Initializer } from "../src/onnx-model.ts";
 import { packageVersion } from "../src/package-version.ts";
 import type { Adapter, Prepared, Task } from "../src/workload.ts";
 import { prepareOnnxGeneration } from "./onnxruntime-generation.ts";
 
-export type Runtime = typeof import("onnxruntime-common");
+/** What the web and the native package have in common. */
+export type Runtime = typeof Onnx;
 
 /** Graph of one operator: two-input operators take a and b, the others x. */
 function graphOf(task: Task): { readonly graph: Graph; readonly feeds: Readonly<Record<string, readonly [Float32Array, readonly number[]]>> } | undefined {
@@ -57,7 +58,7 @@ function graphOf(task: Task): { readonly graph: Graph; readonly feeds: Readonly<
 }
 
 /** Settings of sessions. */
-export function sessionOptions(threads: number): InferenceSession.SessionOptions {
+export function sessionOptions(threads: number): Onnx.InferenceSession.SessionOptions {
   return { intraOpNumThreads: threads, interOpNumThreads: 1, executionMode: "sequential", graphOptimizationLevel: "all" };
 }
 
@@ -67,7 +68,7 @@ async function prepare(runtime: Runtime, providers: readonly string[], threads: 
   if (described === undefined) return undefined;
   const session = await runtime.InferenceSession.create(onnxModel(described.graph), { ...sessionOptions(threads), executionProviders: providers });
   const feeds = Object.fromEntries(Object.entries(described.feeds).map(([name, [values, shape]]) => [name, new runtime.Tensor("float32", values, shape)]));
-  let result: Tensor | undefined;
+  let result: Onnx.Tensor | undefined;
   return {
     runAsync: async () => void (result = (await session.run(feeds))["y"]),
     sample: () => sampleOf(result!.data as Float32Array),

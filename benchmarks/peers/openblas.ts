@@ -1,5 +1,5 @@
 /** OpenBLAS of the system through koffi, as a native yardstick. */
-import koffi from "koffi";
+import koffi, { type LibraryHandle } from "koffi";
 import { sampleOf, uniform } from "../src/inputs.ts";
 import type { Adapter, Prepared, Task } from "../src/workload.ts";
 
@@ -27,7 +27,7 @@ async function prepare(blas: Blas, task: Task): Promise<Prepared | undefined> {
 export const adapter: Adapter = {
   async open(threads) {
     for (const library of libraries) {
-      let loaded: koffi.IKoffiLib;
+      let loaded: LibraryHandle;
       try {
         loaded = koffi.load(library);
       } catch {

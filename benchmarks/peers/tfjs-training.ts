@@ -1,13 +1,24 @@
+import { registerHooks } from "node:module";
 import type { Tensor, Variable } from "@tensorflow/tfjs-core";
 import { uniform } from "../src/inputs.ts";
 import type { Prepared, TrainingShape } from "../src/workload.ts";
-import type { Tf } from "./tfjs.ts";
+import type { Tensorflow } from "./tfjs.ts";
+
+/** Gradients come in ES modules whose imports lack the extensions that Node wants; they register themselves for all copies of the library. */
+async function registerGradients(): Promise<void> {
+  const hooks = registerHooks({
+    resolve: (specifier, context, next) => next(/^\.{1,2}\/.*(?<!\.js)$/.test(specifier) && context.parentURL?.includes("/tfjs-core/") ? `${specifier}.js` : specifier, context),
+  });
+  await import("@tensorflow/tfjs-core/dist/register_all_gradients.js" as string);
+  hooks.deregister();
+}
 
 /**
  * Forward and backward pass of the Llama that `shape` describes. The inputs of the first block are fixed, not looked up in a trained embedding, since the backend has no
  * kernel for that gradient; no update follows. Both make its work less than ours.
  */
-export function prepareTfjsTraining(tf: Tf, shape: TrainingShape): Prepared {
+export async function prepareTfjsTraining(tf: Tensorflow, shape: TrainingShape): Promise<Prepared> {
+  await registerGradients();
   const { layers, hiddenSize, heads, intermediateSize, vocabularySize, batchSize, sequenceLength } = shape;
   const headDim = hiddenSize / heads;
   const rows = batchSize * sequenceLength;

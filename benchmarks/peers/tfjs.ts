@@ -1,7 +1,8 @@
 /** TensorFlow.js; the variant is its backend, "wasm" (XNNPACK; it uses one thread under Node) or "cpu" (plain JavaScript). */
 import { createRequire } from "node:module";
 import { dirname } from "node:path";
-import type { Tensor } from "@tensorflow/tfjs-core";
+import type * as Tf from "@tensorflow/tfjs-core";
+import type * as WasmBackend from "@tensorflow/tfjs-backend-wasm";
 import { adamW, sampleOf, uniform } from "../src/inputs.ts";
 import { packageVersion } from "../src/package-version.ts";
 import type { Adapter, Prepared, Task } from "../src/workload.ts";
@@ -9,7 +10,10 @@ import { prepareTfjsTraining } from "./tfjs-training.ts";
 
 // The CommonJS build, because the packages' ESM files lack the extensions that Node wants.
 const require = createRequire(import.meta.url);
-export type Tf = typeof import("@tensorflow/tfjs-core");
+
+/** The library. */
+export type Tensorflow = typeof Tf;
+type Tensor = Tf.Tensor;
 
 function repeated(operation: () => Tensor): Prepared {
   return {
@@ -23,7 +27,7 @@ function repeated(operation: () => Tensor): Prepared {
   };
 }
 
-function prepareUpdate(tf: Tf, size: number): Prepared {
+function prepareUpdate(tf: Tensorflow, size: number): Prepared {
   const { learningRate, beta1, beta2, epsilon, weightDecay } = adamW;
   const parameter = tf.variable(tf.tensor1d(uniform(size, 1)));
   const gradient = tf.tensor1d(uniform(size, 2));
@@ -33,14 +37,14 @@ function prepareUpdate(tf: Tf, size: number): Prepared {
     run: () =>
       tf.tidy(() => {
         parameter.assign(tf.mul(parameter, 1 - learningRate * weightDecay));
-        optimizer.applyGradients({ [parameter.name]: gradient });
+        optimizer.applyGradients([{ name: parameter.name, tensor: gradient }]);
       }),
     sample: () => sampleOf(parameter.dataSync()),
     dispose: () => optimizer.dispose(),
   };
 }
 
-async function prepare(tf: Tf, task: Task): Promise<Prepared | undefined> {
+async function prepare(tf: Tensorflow, task: Task): Promise<Prepared | undefined> {
   switch (task.kind) {
     case "gemm": {
       const [a, b] = [1, 2].map((seed) => tf.tensor2d(uniform(task.size ** 2, seed), [task.size, task.size])) as [Tensor, Tensor];
@@ -81,7 +85,7 @@ async function prepare(tf: Tf, task: Task): Promise<Prepared | undefined> {
     case "adamW":
       return prepareUpdate(tf, task.size);
     case "train":
-      return prepareTfjsTraining(tf, task.shape);
+      return await prepareTfjsTraining(tf, task.shape);
     default:
       return undefined;
   }
@@ -89,9 +93,9 @@ async function prepare(tf: Tf, task: Task): Promise<Prepared | undefined> {
 
 export const adapter: Adapter = {
   async open(threads, variant = "wasm") {
-    const tf = require("@tensorflow/tfjs-core") as Tf;
+    const tf = require("@tensorflow/tfjs-core") as Tensorflow;
     const name = `@tensorflow/tfjs-backend-${variant}`;
-    const backend = require(name) as Partial<typeof import("@tensorflow/tfjs-backend-wasm")>;
+    const backend = require(name) as Partial<typeof WasmBackend>;
     backend.setWasmPaths?.(`${dirname(require.resolve(name))}/`);
     backend.setThreadsCount?.(threads);
     if (!(await tf.setBackend(variant))) throw new Error(`${name} did not start`);

@@ -41,7 +41,7 @@ export class ContenderProcess {
   }
 
   /** Sends a request and waits for its answer. @throws when the child fails or ends */
-  async ask<Type extends Reply["type"]>(request: Request, type: Type): Promise<Extract<Reply, { type: Type }>> {
+  async ask<Type extends Reply["type"]>(request: Request, answer: Type): Promise<Extract<Reply, { type: Type }>> {
     const reply = await new Promise<Reply>((resolve, reject) => {
       const onExit = (code: number | null, signal: string | null): void => {
         clearTimeout(timer);
@@ -60,6 +60,7 @@ export class ContenderProcess {
       this.#child.send(request);
     });
     if (reply.type === "failed") throw new Error(reply.message);
+    if (reply.type !== answer) throw new Error(`${this.contender.name} answered ${reply.type} instead of ${answer}`);
     return reply as Extract<Reply, { type: Type }>;
   }
 
