@@ -1,20 +1,13 @@
+import type { downloadFileToCacheDir, fileExists, modelInfo } from "@huggingface/hub";
 import { z } from "zod";
 import { DownloadError, MissingResourceError, WeightFormatError } from "../errors.ts";
 import { configurationFromHuggingFace } from "../weights/model-configuration.ts";
 
 /** What is used of the optional peer `@huggingface/hub`. */
 interface Hub {
-  downloadFileToCacheDir(options: HubFile): Promise<string>;
-  fileExists(options: HubFile): Promise<boolean>;
-  modelInfo(options: HubModel): Promise<unknown>;
-}
-
-interface HubModel {
-  readonly name: string;
-  readonly revision: string;
-  readonly additionalFields: readonly ["sha"];
-  readonly hubUrl?: string;
-  readonly accessToken?: string;
+  readonly downloadFileToCacheDir: typeof downloadFileToCacheDir;
+  readonly fileExists: typeof fileExists;
+  readonly modelInfo: typeof modelInfo;
 }
 
 interface HubFile {
