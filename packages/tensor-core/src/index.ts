@@ -1,8 +1,10 @@
 import { createCpuBackend } from "./backend/cpu.ts";
 import { registerBackend } from "./backend/registry.ts";
+import { warnOfSecondCopy } from "./backend/second-copy.ts";
 import "./ops/install-methods.ts";
 
 registerBackend("cpu", createCpuBackend);
+warnOfSecondCopy(import.meta.url);
 
 export * from "./errors.ts";
 export { float16BitsToFloat32, float32ToFloat16Bits, itemSize, promoteDtypes, type Dtype, type TypedArray, type TypedArrayOf } from "./tensor/dtype.ts";
@@ -49,5 +51,6 @@ export { Sgd, type SgdSettings } from "./optim/sgd.ts";
 export { constantSchedule, cosineSchedule, linearSchedule, stepSchedule, type DecaySettings, type Schedule } from "./optim/schedules.ts";
 
 export { RandomAccessError, readerFromBlob, readerFromBytes, readerFromFile, readerFromRange, type RandomAccessReader } from "./io/random-access.ts";
+export { nodeModule } from "./io/node-module.ts";
 export * from "./io/safetensors.ts";
 export * from "./random/threefry.ts";

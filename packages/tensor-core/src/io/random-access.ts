@@ -3,6 +3,7 @@
  * whole file and run unchanged in browsers.
  */
 
+import { nodeModule } from "./node-module.ts";
 import { TensorError } from "../errors.ts";
 
 /** A read-only byte source of known length with range reads. */
@@ -93,19 +94,22 @@ const LARGEST_SINGLE_READ = 1 << 30;
  * @throws RandomAccessError if the file does not exist or is not a plain file.
  */
 export async function readerFromFile(path: string): Promise<RandomAccessReader> {
-  const { open } = await import("node:fs/promises");
+  const { open } = nodeModule("node:fs/promises");
   let handle: Awaited<ReturnType<typeof open>>;
   try {
     handle = await open(path, "r");
   } catch (cause) {
     throw new RandomAccessError(path, `cannot be opened: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
   }
-  const status = await handle.stat();
-  if (!status.isFile()) {
+  let byteLength: number;
+  try {
+    const status = await handle.stat();
+    if (!status.isFile()) throw new RandomAccessError(path, "is not a plain file");
+    byteLength = status.size;
+  } catch (error) {
     await handle.close();
-    throw new RandomAccessError(path, "is not a plain file");
+    throw error;
   }
-  const byteLength = status.size;
   let closed = false;
   return {
     byteLength,

@@ -2,6 +2,7 @@
  * The safetensors format: uint64 header length, a JSON header of names, dtypes, shapes and offsets, then the tensors' bytes without
  * gaps. Reading believes nothing before it is checked against the file's size; writing replaces the file in one step.
  */
+import { nodeModule } from "./node-module.ts";
 import { TensorError } from "../errors.ts";
 import type { RandomAccessReader } from "./random-access.ts";
 
@@ -251,8 +252,8 @@ export async function writeSafetensorsFile(
   tensors: Iterable<SafetensorsTensor>,
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
-  const { open, rename, rm } = await import("node:fs/promises");
-  const { dirname } = await import("node:path");
+  const { open, rename, rm } = nodeModule("node:fs/promises");
+  const { dirname } = nodeModule("node:path");
   const { head, order } = layOut(tensors, metadata, path);
   const temporary = `${path}.${process.pid}-${Math.random().toString(36).slice(2)}.tmp`;
   try {

@@ -40,6 +40,17 @@ describe("Heap", () => {
     expect(heap.usage().reservedBytes).toBe(reserved);
   });
 
+  it("takes blocks of no bytes back too", () => {
+    const heap = new Heap();
+    heap.free(heap.allocate(0));
+    const { pointer } = heap.allocate(0);
+    for (let i = 0; i < 1000; i++) {
+      const buffer = heap.allocate(0);
+      heap.free(buffer);
+      expect(buffer.pointer - pointer).toBe(64);
+    }
+  });
+
   it("refuses what cannot fit with a typed error and stays usable", () => {
     const heap = new Heap();
     expect(() => heap.allocate(5 * 2 ** 30)).toThrow(/heap cannot grow/);

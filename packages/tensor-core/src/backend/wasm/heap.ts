@@ -23,14 +23,15 @@ export interface HeapBuffer extends DeviceBuffer {
 
 /** Index of the smallest class that holds `byteLength`: multiples of 64 up to 1 KiB, then four classes an octave. */
 function sizeClass(byteLength: number): number {
-  if (byteLength <= 1024) return (byteLength + 63) >> 6;
+  // Nothing takes a block too: it has to come back to the class that it was taken from.
+  if (byteLength <= 1024) return Math.max(1, (byteLength + 63) >> 6);
   const octave = 31 - Math.clz32(byteLength - 1);
   const quarter = (byteLength - 1) >> (octave - 2);
   return 16 + (octave - 10) * 4 + (quarter - 3);
 }
 
 function classCapacity(index: number): number {
-  if (index <= 16) return Math.max(1, index) << 6;
+  if (index <= 16) return index << 6;
   const step = index - 17;
   return (5 + (step & 3)) << (8 + (step >> 2));
 }

@@ -60,6 +60,30 @@ describe("results", () => {
   });
 });
 
+describe("workers", () => {
+  it("take part, so that the comparisons above compare something", { timeout: 60_000 }, async () => {
+    const backend = createWasmBackend();
+    const { pool } = backend.runtime;
+    pool.setThreadCount(2);
+    // They start by themselves while this thread is idle.
+    for (let patience = 0; pool.activity.workerChunks === 0 && patience < 500; patience++) {
+      work(backend, 200, 200, 200, 1);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    expect(pool.activity.jobs).toBeGreaterThan(0);
+    expect(pool.activity.workerChunks).toBeGreaterThan(0);
+    pool.stop();
+  });
+
+  it("that may not start leave the work to this thread, with a warning", { timeout: 30_000 }, () => {
+    const program = `import { getThreads, setThreads, ones, matmul } from ${JSON.stringify(entry)}; setThreads(2);
+      for (let i = 0; i < 3; i++) matmul(ones([300, 300]), ones([300, 300])); console.log(matmul(ones([300, 300]), ones([300, 300])).dataSync()[7], getThreads());`;
+    const { status, stdout, stderr } = spawnSync(process.execPath, ["--permission", "--allow-fs-read=*", "--input-type=module", "--eval", program], { encoding: "utf8", timeout: 25_000 });
+    expect({ status, stdout: stdout.trim() }).toEqual({ status: 0, stdout: "300 1" });
+    expect(stderr.match(/a worker could not start/g)).toHaveLength(1);
+  });
+});
+
 describe("setThreadCount", () => {
   it("goes up and down, before, between and right after jobs", { timeout: 60_000 }, () => {
     const backend = createWasmBackend();

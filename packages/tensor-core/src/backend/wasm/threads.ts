@@ -6,29 +6,39 @@ import { workerSource } from "./worker-source.ts";
 /** Word offsets in the control block, one cache line apart where threads write. */
 const words = {
   sequence: 0, open: 1, kernel: 2, parameterCount: 3, count: 4, chunk: 5, scratchBytes: 6,
-  next: 16, active: 32, sleeping: 48, ready: 49, failed: 50, generation: 51,
+  next: 16, active: 32, sleeping: 48, ready: 49, failed: 50, generation: 51, workerChunks: 52,
 } as const;
 
 const controlPointer = 1024;
 /** The parameters, as 64 doubles, follow the 256 bytes of control words. The last one holds the scratch block's address. */
 const parameterOffset = 256;
 const scratchParameter = 63;
-/** Loads a worker spins before it sleeps: about 20 µs, so that back-to-back kernels find it awake. */
+/** Loads a worker spins before it sleeps: about 0.2 ms, so that the kernels of one training step find it awake. */
 const spinCount = 20_000;
-/** Jobs below this many scalar operations are faster on the calling thread alone. */
-const minimumWork = 65_536;
 const maximumThreads = 32;
 
-function spawn(workerData: unknown): void {
+let workerUrl: string | undefined;
+
+function spawn(workerData: unknown, onFailure: (error: unknown) => void): void {
   const nodeThreads = globalThis.process?.getBuiltinModule?.("node:worker_threads");
   if (nodeThreads) {
     const worker = new nodeThreads.Worker(workerSource, { eval: true, workerData, execArgv: [], stdin: false });
+    worker.on("error", onFailure);
     worker.unref();
     return;
   }
-  const url = URL.createObjectURL(new Blob([workerSource], { type: "text/javascript" }));
-  const worker = new Worker(url);
+  workerUrl ??= URL.createObjectURL(new Blob([workerSource], { type: "text/javascript" }));
+  const worker = new Worker(workerUrl);
+  worker.onerror = onFailure;
   worker.postMessage(workerData);
+}
+
+let warned = false;
+
+function warnOnce(error: unknown): void {
+  if (warned) return;
+  warned = true;
+  console.warn("@frugal/tensor-core: kernels run on fewer threads, a worker could not start:", error);
 }
 
 /** Whether this runtime can share WebAssembly memory with workers: Node always, browsers when cross-origin isolated. */
@@ -60,6 +70,9 @@ export class ThreadPool {
   #threadCount = defaultThreadCount();
   #sequence = 0;
   #scratch: HeapBuffer | undefined;
+  #jobs = 0;
+  /** Jobs below this many scalar operations are faster on the calling thread alone. */
+  minimumWork: number = 65_536;
 
   constructor(heap: Heap, module: WebAssembly.Module, exports: KernelExports) {
     this.#heap = heap;
@@ -72,6 +85,11 @@ export class ThreadPool {
 
   get threadCount(): number {
     return this.#threadCount;
+  }
+
+  /** What has run here so far: jobs that were offered to workers, and chunks that workers took. */
+  get activity(): { readonly jobs: number; readonly workerChunks: number } {
+    return { jobs: this.#jobs, workerChunks: Atomics.load(this.#control, words.workerChunks) };
   }
 
   /** @throws DeviceError for a count that is not a whole number from 1 to 32. */
@@ -101,12 +119,13 @@ export class ThreadPool {
     const call = this.#exports[kernel] as (...parameters: number[]) => void;
     const scratchStride = (scratchBytes + 63) & ~63;
     const scratch = scratchBytes > 0 ? this.#scratchPointer(scratchStride * threads) : 0;
-    if (threads === 1 || work < minimumWork || count <= granularity) {
+    if (threads === 1 || work < this.minimumWork || count <= granularity) {
       if (scratchBytes > 0) call(...parameters, scratch, 0, count);
       else call(...parameters, 0, count);
       return;
     }
     if (!this.#started) this.#start(threads - 1);
+    this.#jobs++;
     const control = this.#control;
     // Two chunks a thread even out a core that is busy elsewhere without multiplying per-chunk set-up.
     const chunk = Math.max(granularity, Math.ceil(count / (threads * 2) / granularity) * granularity);
@@ -135,14 +154,21 @@ export class ThreadPool {
     // Close the job, then wait for those inside: a worker that arrives later sees it closed and leaves the next job's parameters alone.
     Atomics.store(control, words.open, 0);
     while (Atomics.load(control, words.active) > 0);
+    const trapped = Atomics.exchange(control, words.failed, 0) !== 0;
     if (failure !== undefined) throw failure;
-    if (Atomics.exchange(control, words.failed, 0) !== 0) throw new TensorError(`kernel ${kernel} trapped on a worker thread; please report this`);
+    if (trapped) throw new TensorError(`kernel ${kernel} trapped on a worker thread; please report this`);
   }
 
   #start(workers: number): void {
     this.#started = true;
     const shared = { module: this.#module, memory: this.#heap.memory, controlPointer, words, parameterOffset, spinCount };
-    for (let index = 1; index <= workers; index++) spawn({ ...shared, index, generation: this.#generation });
+    try {
+      for (let index = 1; index <= workers; index++) spawn({ ...shared, index, generation: this.#generation }, warnOnce);
+    } catch (error) {
+      // A permission model or a page's security policy may forbid workers: the caller's own thread does all the work then.
+      this.#threadCount = 1;
+      warnOnce(error);
+    }
   }
 
   /** Wakes the workers with a new sequence number; `open` says whether there is a job to join. */

@@ -40,6 +40,7 @@ function run({ module, memory, controlPointer, words, parameterOffset, spinCount
           list[beginAt] = begin;
           list[beginAt + 1] = Math.min(begin + chunk, count);
           kernel.apply(undefined, list);
+          Atomics.add(control, words.workerChunks, 1);
         }
       }
     } catch (error) {
