@@ -3,10 +3,19 @@ const modifyEsbuildConfig = (config) => ({ ...config, format: "esm" });
 
 export default [
   {
-    name: "@frugal/tensor-core with its kernels",
+    name: "@frugal/tensor-core: tensors with all their methods, products, gradients, and all kernels",
     path: "packages/tensor-core/dist/index.js",
+    import: "{ grad, linear, matmul, scope, softmax, tensor, tidy, valueAndGrad, zeros }",
     gzip: true,
     limit: "60 kB",
+    ignore: ["node:*", "koffi"],
+    modifyEsbuildConfig,
+  },
+  {
+    name: "@frugal/tensor-core, everything in the main entry",
+    path: "packages/tensor-core/dist/index.js",
+    gzip: true,
+    limit: "75 kB",
     ignore: ["node:*", "koffi"],
     modifyEsbuildConfig,
   },

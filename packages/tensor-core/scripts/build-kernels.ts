@@ -39,7 +39,8 @@ async function compile(entry: string, flags: readonly string[]): Promise<Uint8Ar
   return binary;
 }
 
-const { LZMA } = createRequire(import.meta.url)("lzma/src/lzma_worker.js") as { LZMA: { compress(bytes: Uint8Array, level: number): number[] } };
+const require = createRequire(import.meta.url);
+const { LZMA } = require("lzma/src/lzma_worker.js") as { LZMA: { compress(bytes: Uint8Array, level: number): number[] } };
 
 /** The module as it is stored. @throws Error when unpacking would not give it back */
 function pack(binary: Uint8Array): Uint8Array {

@@ -10,7 +10,8 @@ import { joinModule, splitModule } from "./wasm-streams.ts";
 
 /** `printf 'the cat sat on the mat, the cat sat on the hat' | xz --format=lzma -9 | base64` */
 const xzStream = "XQAAAAT//////////wA6GgjOdkliH4NoP/O1o1S0jWvNjoUlWZOd/osyH//75SAA";
-const { LZMA } = createRequire(import.meta.url)("lzma/src/lzma_worker.js") as { LZMA: { compress(bytes: Uint8Array, level: number): number[] } };
+const require = createRequire(import.meta.url);
+const { LZMA } = require("lzma/src/lzma_worker.js") as { LZMA: { compress(bytes: Uint8Array, level: number): number[] } };
 
 describe("decodeLzma", () => {
   it("gives back what was compressed: noise, runs, repeats near and far", () => {
