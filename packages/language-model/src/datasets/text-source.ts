@@ -1,3 +1,4 @@
+import { nodeModule } from "@frugal/tensor-core";
 import { z } from "zod";
 import { DatasetError, MissingResourceError } from "../errors.ts";
 
@@ -65,7 +66,7 @@ const LARGEST_TEXT_BYTES = 1 << 29;
  * @throws MissingResourceError if it is not there, DatasetError if it is too large, empty or not UTF-8
  */
 export async function loadTextFile(path: string): Promise<string> {
-  const { readFile, stat } = await import("node:fs/promises");
+  const { readFile, stat } = nodeModule("node:fs/promises");
   const status = await stat(path).catch((cause: unknown) => {
     throw new MissingResourceError(`There is no text file ${path}`, "Give the path of a UTF-8 text file", { cause });
   });

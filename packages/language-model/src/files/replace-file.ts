@@ -1,6 +1,8 @@
+import { nodeModule } from "@frugal/tensor-core";
+
 /** Writes a text file so that readers see the old content or the new, never half of it (Node). */
 export async function replaceTextFile(path: string, text: string): Promise<void> {
-  const { open, rename, rm } = await import("node:fs/promises");
+  const { open, rename, rm } = nodeModule("node:fs/promises");
   const temporary = `${path}.${process.pid}.tmp`;
   try {
     const file = await open(temporary, "w");

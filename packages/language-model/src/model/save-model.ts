@@ -1,4 +1,4 @@
-import { writeSafetensorsFile, type Module, type SafetensorsTensor, type Tensor } from "@frugal/tensor-core";
+import { nodeModule, writeSafetensorsFile, type Module, type SafetensorsTensor, type Tensor } from "@frugal/tensor-core";
 import { UnsupportedModelError } from "../errors.ts";
 import { replaceTextFile } from "../files/replace-file.ts";
 import type { ModelConfiguration } from "../weights/model-configuration.ts";
@@ -83,8 +83,8 @@ function deinterleaveHeads(values: Float32Array, rows: number, headDim: number):
  * @throws UnsupportedModelError for a model with quantised weights or missing parts
  */
 export async function saveModel(model: DecoderModel, folder: string): Promise<void> {
-  const { mkdir } = await import("node:fs/promises");
-  const { join } = await import("node:path");
+  const { mkdir } = nodeModule("node:fs/promises");
+  const { join } = nodeModule("node:path");
   const { config } = model;
   const json = configurationToHuggingFace(config);
   const [from, to] = model.blockRange;

@@ -1,3 +1,4 @@
+import { nodeModule } from "@frugal/tensor-core";
 import type { downloadFileToCacheDir, fileExists, modelInfo } from "@huggingface/hub";
 import { z } from "zod";
 import { DownloadError, MissingResourceError, WeightFormatError } from "../errors.ts";
@@ -70,8 +71,8 @@ export function isHubName(name: string): boolean {
  *   UnsupportedModelError for architectures this package does not have
  */
 export async function fetchHubModel(repository: string, options: HubOptions = {}): Promise<string> {
-  const { readFile } = await import("node:fs/promises");
-  const { dirname, basename } = await import("node:path");
+  const { readFile } = nodeModule("node:fs/promises");
+  const { dirname, basename } = nodeModule("node:path");
   const hub = await loadHub(repository);
   const { cacheFolder, onFile, signal } = options;
   const endpoint = options.endpoint ?? process.env["HF_ENDPOINT"];

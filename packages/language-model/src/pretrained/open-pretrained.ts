@@ -1,3 +1,4 @@
+import { nodeModule } from "@frugal/tensor-core";
 import { MissingResourceError } from "../errors.ts";
 import { createGgufTokenizer } from "../tokenizer/gguf-tokenizer.ts";
 import { openHuggingFaceTokenizer } from "../tokenizer/hugging-face-tokenizer.ts";
@@ -35,7 +36,7 @@ function isGguf(source: WeightSource): source is GgufSource {
 }
 
 async function tokenizerAt(path: string, source: WeightSource): Promise<Tokenizer> {
-  const { stat } = await import("node:fs/promises");
+  const { stat } = nodeModule("node:fs/promises");
   const status = await stat(path).catch((cause: unknown) => {
     const fix = "Give a folder with tokenizer.json, or a llama2.c tokenizer.bin";
     throw new MissingResourceError(`There is no tokenizer at ${path}`, fix, { cause });
@@ -49,8 +50,8 @@ function eosOf({ config }: WeightSource): readonly number[] | undefined {
 }
 
 async function openPath(path: string): Promise<PretrainedModel> {
-  const { existsSync, statSync } = await import("node:fs");
-  const { dirname, join } = await import("node:path");
+  const { existsSync, statSync } = nodeModule("node:fs");
+  const { dirname, join } = nodeModule("node:path");
   const source = await openWeights(path);
   return {
     source,
@@ -66,15 +67,15 @@ async function openPath(path: string): Promise<PretrainedModel> {
 }
 
 async function openTinyLlama(): Promise<PretrainedModel> {
-  const { existsSync } = await import("node:fs");
-  const { join } = await import("node:path");
+  const { existsSync } = nodeModule("node:fs");
+  const { join } = nodeModule("node:path");
   const path = join(await modelCacheFolder(), TINY_LLAMA.fileName);
   if (existsSync(path)) return await openPath(path);
   throw new MissingResourceError(`TinyLlama is not at ${path}`, "Fetch it (323 MB) with: npx language-model fetch tinyllama");
 }
 
 async function openNamed(name: string, options: PretrainedOptions): Promise<PretrainedModel> {
-  const { existsSync } = await import("node:fs");
+  const { existsSync } = nodeModule("node:fs");
   const known = name.toLowerCase();
   if (existsSync(name)) return await openPath(name);
   if (known === "stories15m") return { source: await openStories15m(), loadTokenizer: loadLlamaTokenizer };

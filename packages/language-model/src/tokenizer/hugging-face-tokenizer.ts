@@ -1,3 +1,4 @@
+import { nodeModule } from "@frugal/tensor-core";
 import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 import { z } from "zod";
 import { MissingResourceError, TokenizerError } from "../errors.ts";
@@ -111,7 +112,7 @@ export function createHuggingFaceTokenizer(tokenizerJson: unknown, configJson: u
 const LARGEST_JSON_BYTES = 1 << 27;
 
 async function readJson(path: string): Promise<unknown> {
-  const { readFile, stat } = await import("node:fs/promises");
+  const { readFile, stat } = nodeModule("node:fs/promises");
   const { size } = await stat(path);
   if (size > LARGEST_JSON_BYTES) throw new TokenizerError(`${path} has ${size} bytes, at most ${LARGEST_JSON_BYTES} are read`);
   try {
@@ -126,8 +127,8 @@ async function readJson(path: string): Promise<unknown> {
  * @throws MissingResourceError if there is no `tokenizer.json`, TokenizerError if a file is not valid
  */
 export async function openHuggingFaceTokenizer(folder: string, eosTokenIds?: readonly number[]): Promise<Tokenizer> {
-  const { join } = await import("node:path");
-  const { existsSync } = await import("node:fs");
+  const { join } = nodeModule("node:path");
+  const { existsSync } = nodeModule("node:fs");
   const path = join(folder, "tokenizer.json");
   if (!existsSync(path)) {
     throw new MissingResourceError(`There is no tokenizer.json in ${folder}`, "Download the model's tokenizer.json beside its config.json");

@@ -1,4 +1,4 @@
-import {
+import { nodeModule,
   openSafetensors,
   readerFromFile,
   SafetensorsError,
@@ -153,8 +153,8 @@ export async function openHuggingFaceModel(openFile: OpenModelFile, source: stri
 
 /** Opens a Hugging Face model folder (Node). Errors as `openHuggingFaceModel`. */
 export async function openHuggingFaceFolder(folder: string): Promise<WeightSource> {
-  const { existsSync } = await import("node:fs");
-  const { join } = await import("node:path");
+  const { existsSync } = nodeModule("node:fs");
+  const { join } = nodeModule("node:path");
   const openFile = async (name: string): Promise<RandomAccessReader | undefined> => {
     const path = join(folder, name);
     return existsSync(path) ? await readerFromFile(path) : undefined;

@@ -1,4 +1,4 @@
-import { readerFromFile } from "@frugal/tensor-core";
+import { nodeModule, readerFromFile } from "@frugal/tensor-core";
 import { MissingResourceError, WeightFormatError } from "../errors.ts";
 import { openGgufFile } from "./gguf/gguf.ts";
 import { openHuggingFaceFolder } from "./hugging-face.ts";
@@ -11,7 +11,7 @@ import type { WeightSource } from "./weight-source.ts";
  * @throws MissingResourceError if there is nothing at the path; errors of the format's own reader otherwise
  */
 export async function openWeights(path: string): Promise<WeightSource> {
-  const { stat } = await import("node:fs/promises");
+  const { stat } = nodeModule("node:fs/promises");
   const status = await stat(path).catch((cause: unknown) => {
     throw new MissingResourceError(`There is no model at ${path}`, "Give a GGUF file, a llama2.c .bin file or a Hugging Face folder", {
       cause,

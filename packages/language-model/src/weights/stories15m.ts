@@ -1,4 +1,4 @@
-import { RandomAccessError, readerFromFile, readerFromRange, type RandomAccessReader } from "@frugal/tensor-core";
+import { nodeModule, RandomAccessError, readerFromFile, readerFromRange, type RandomAccessReader } from "@frugal/tensor-core";
 import { ChecksumError, MissingResourceError } from "../errors.ts";
 import { openLlama2c } from "./llama2c.ts";
 import { sha256OfReader } from "./sha256.ts";
@@ -19,10 +19,10 @@ const FIX = `Install it with: npm install --save-dev ${PACKAGE}@0.1.0`;
  * @throws MissingResourceError with the command to install it
  */
 export async function findStories15m(): Promise<string> {
-  const { createRequire } = await import("node:module");
-  const { dirname, join } = await import("node:path");
-  const { pathToFileURL } = await import("node:url");
-  const { existsSync } = await import("node:fs");
+  const { createRequire } = nodeModule("node:module");
+  const { dirname, join } = nodeModule("node:path");
+  const { pathToFileURL } = nodeModule("node:url");
+  const { existsSync } = nodeModule("node:fs");
   let cause: unknown;
   for (const from of [import.meta.url, pathToFileURL(join(process.cwd(), "package.json")).href]) {
     try {

