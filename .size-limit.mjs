@@ -8,7 +8,7 @@ export default [
     import: "{ grad, linear, matmul, scope, softmax, tensor, tidy, valueAndGrad, zeros }",
     gzip: true,
     limit: "60 kB",
-    ignore: ["node:*", "koffi"],
+    ignore: ["koffi"],
     modifyEsbuildConfig,
   },
   {
@@ -16,7 +16,7 @@ export default [
     path: "packages/tensor-core/dist/index.js",
     gzip: true,
     limit: "75 kB",
-    ignore: ["node:*", "koffi"],
+    ignore: ["koffi"],
     modifyEsbuildConfig,
   },
   {
@@ -24,7 +24,7 @@ export default [
     path: "packages/language-model/dist/index.js",
     gzip: true,
     limit: "150 kB",
-    ignore: ["node:*", "@frugal/tensor-core", "llama-tokenizer-js"],
+    ignore: ["@frugal/tensor-core", "llama-tokenizer-js"],
     modifyEsbuildConfig,
   },
 ];

@@ -1,12 +1,14 @@
 /**
  * `npm run pack-test`: packs every publishable package, installs the tarballs together into an empty project outside the
  * repository, imports every entry from ESM and requires it from CommonJS there, and type-checks a consumer under both module
- * resolutions with library checks on. Entries other than the main one are tried after their optional peers were installed.
+ * resolutions with library checks on, runs the examples of the READMEs, and bundles the main entries for browsers. Entries other than the main one are tried after their optional peers were installed.
  */
 import { execFileSync, execSync, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { build } from "esbuild";
+import { extractExamples } from "./readme-examples.ts";
 import { importSpecifiers, listPublishable, repositoryRoot } from "./workspaces.ts";
 
 const packages = listPublishable();
@@ -48,7 +50,39 @@ function load(specifiers: readonly string[]): void {
   }
 }
 
-function typeCheck(specifiers: readonly string[]): void {
+/** The runnable examples of every package's README, as files of the consumer. */
+function writeExamples(): string[] {
+  return packages.flatMap(({ folder, manifest }) => {
+    const examples = extractExamples(manifest.name, readFileSync(join(folder, "README.md"), "utf8"));
+    if (examples.length === 0) throw new Error(`${manifest.name} has no runnable example in its README`);
+    return examples.map(({ code }, index) => {
+      const file = `${manifest.name.replace(/.*\//, "")}-example-${index}.ts`;
+      write(file, `${code}\nexport {};\n`);
+      return file;
+    });
+  });
+}
+
+/** Runs what the README shows, against the installed tarballs. */
+function runExamples(files: readonly string[]): void {
+  for (const file of files) {
+    execFileSync(process.execPath, [file], { cwd: project, stdio: ["ignore", "ignore", "inherit"], timeout: 120_000 });
+    console.log(`ran ${file}`);
+  }
+}
+
+/** Bundles every main entry for browsers with nothing left out: an import of a Node module fails here. */
+async function bundleForBrowsers(names: readonly string[]): Promise<void> {
+  for (const name of names) {
+    await build({
+      stdin: { contents: `import * as all from "${name}"; console.log(all);`, resolveDir: project },
+      bundle: true, format: "esm", platform: "browser", write: false, logLevel: "error",
+    });
+    console.log(`bundles for browsers: ${name}`);
+  }
+}
+
+function typeCheck(specifiers: readonly string[], examples: readonly string[]): void {
   const imports = specifiers.map((name, index) => `import * as module${index} from "${name}";\nexport const names${index}: string[] = Object.keys(module${index});`);
   write("consumer.ts", `${imports.join("\n")}\n`);
   for (const [module, moduleResolution] of [["nodenext", "nodenext"], ["esnext", "bundler"]]) {
@@ -57,7 +91,7 @@ function typeCheck(specifiers: readonly string[]): void {
         module, moduleResolution, target: "es2023", lib: ["es2024", "esnext.disposable", "dom"], types: ["node"],
         strict: true, exactOptionalPropertyTypes: true, skipLibCheck: false, noEmit: true,
       },
-      files: ["consumer.ts"],
+      files: ["consumer.ts", ...examples],
     }));
     execFileSync(process.execPath, [join(repositoryRoot, "node_modules/typescript/bin/tsc"), "-p", project], { stdio: "inherit" });
     console.log(`types check with moduleResolution ${moduleResolution}`);
@@ -81,7 +115,10 @@ try {
   if (peers.length > 0) npm(`install ${offline} ${peers.map((peer) => `"${peer}"`).join(" ")}`, project);
   const specifiers = packages.flatMap(({ manifest }) => importSpecifiers(manifest));
   load(specifiers);
-  typeCheck(specifiers);
+  const examples = writeExamples();
+  typeCheck(specifiers, examples);
+  runExamples(examples);
+  await bundleForBrowsers(packages.map(({ manifest }) => manifest.name));
   console.log(`pack-test: ${packages.length} packages work from their tarballs`);
 } catch (error) {
   console.error(`pack-test failed: ${error instanceof Error ? error.message : String(error)}`);
