@@ -1,4 +1,7 @@
-/** `npm start`: every section in turn, then one self-contained report. Ctrl-C ends the current section early and still writes it; a second one exits at once. */
+/**
+ * `npm start`: every section in turn, then one self-contained report. Ctrl-C ends the current section early and still writes it; a
+ * second one exits at once.
+ */
 import { cpus } from "node:os";
 import { mkdir, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
@@ -10,11 +13,13 @@ const reportFolder = new URL("../../../report/", import.meta.url);
 const startedAt = new Date();
 const progress = createProgress();
 const interruption = new AbortController();
-process.on("SIGINT", () => {
-  if (interruption.signal.aborted) process.exit(130);
-  progress.line("\n  finishing early; press Ctrl-C again to exit at once");
-  interruption.abort();
-});
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.on(signal, () => {
+    if (interruption.signal.aborted) process.exit(130);
+    progress.line("\n  finishing early; press Ctrl-C again to exit at once");
+    interruption.abort();
+  });
+}
 
 const results: SectionResult[] = [];
 for (const { title, packageName, run } of sections) {
@@ -38,7 +43,8 @@ for (const { title, packageName, run } of sections) {
 }
 
 const processor = cpus()[0]?.model.trim() ?? "unknown processor";
-const html = renderReport({ startedAt, machine: `${cpus().length} × ${processor}, Node ${process.version}`, interrupted: interruption.signal.aborted }, results);
+const machine = `${cpus().length} × ${processor}, Node ${process.version}`;
+const html = renderReport({ startedAt, machine, interrupted: interruption.signal.aborted }, results);
 await mkdir(reportFolder, { recursive: true });
 const file = new URL("index.html", reportFolder);
 await writeFile(file, html);

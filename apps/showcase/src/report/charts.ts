@@ -7,6 +7,7 @@ use([BarChart, LineChart, GridComponent, LegendComponent, SVGRenderer]);
 
 const palette = ["#2563eb", "#ea580c", "#059669", "#7c3aed"];
 const muted = "#64748b";
+const legend = { top: 0, itemGap: 24, textStyle: { color: muted } };
 
 /** A named series of points. */
 export interface Series {
@@ -26,8 +27,15 @@ function render(option: object, height: number): string {
 
 function axis(name: string, extra: object = {}): object {
   return {
-    type: "value", name, nameLocation: "middle", nameGap: 34, nameTextStyle: { color: muted }, axisLabel: { color: muted }, scale: true,
-    splitLine: { lineStyle: { color: "#e2e8f0" } }, ...extra,
+    type: "value",
+    name,
+    nameLocation: "middle",
+    nameGap: 34,
+    nameTextStyle: { color: muted },
+    axisLabel: { color: muted },
+    scale: true,
+    splitLine: { lineStyle: { color: "#e2e8f0" } },
+    ...extra,
   };
 }
 
@@ -36,7 +44,7 @@ export function lineChart(series: readonly Series[], labels: { readonly x: strin
   return render(
     {
       grid: { left: 60, right: 24, top: 36, bottom: 54 },
-      legend: { top: 0, textStyle: { color: muted } },
+      legend,
       xAxis: axis(labels.x, { splitLine: { show: false } }),
       yAxis: axis(labels.y, { nameGap: 42 }),
       series: series.map(({ name, points, marks = false }) => ({
@@ -48,11 +56,15 @@ export function lineChart(series: readonly Series[], labels: { readonly x: strin
 }
 
 /** Bars by category, as an SVG string. */
-export function barChart(categories: readonly string[], series: readonly { readonly name: string; readonly values: readonly number[] }[], label: string): string {
+export function barChart(
+  categories: readonly string[],
+  series: readonly { readonly name: string; readonly values: readonly number[] }[],
+  label: string,
+): string {
   return render(
     {
       grid: { left: 60, right: 24, top: 36, bottom: 36 },
-      legend: { top: 0, textStyle: { color: muted } },
+      legend,
       xAxis: { type: "category", data: categories, axisLabel: { color: muted } },
       yAxis: axis(label, { nameGap: 42, scale: false }),
       series: series.map(({ name, values }) => ({
