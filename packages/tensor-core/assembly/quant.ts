@@ -61,59 +61,62 @@ function prepareForHalves(k: i32, x: usize, step: usize, to: usize): void {
   }
 }
 
-// @ts-ignore: decorator
-@inline
-function addHalves(halves: v128, even: v128, odd: v128, mask: v128, sum: v128): v128 {
-  return multiplyAdd(oddHalfBits(halves, mask), odd, multiplyAdd(evenHalfBits(halves, mask), even, sum));
-}
-
-/** One row of weights that holds Infinity or NaN: the same order of the same steps, with those in place. */
+/** One row of weights that holds Infinity or NaN: the same order of the same steps as `dotHalfRow`, with those in place. */
 function dotSpecialHalves(k: i32, x: usize, w: usize): v128 {
   const mask = opaqueConstant(HALF_MASK, k);
   const special = opaqueConstant(HALF_SPECIAL, k);
-  let sum = f32x4.splat(0);
-  for (; k > 0; k -= 8) {
-    const halves = v128.load(w);
-    sum = multiplyAdd(markSpecial(evenHalfBits(halves, mask), special), v128.load(x), sum);
-    sum = multiplyAdd(markSpecial(oddHalfBits(halves, mask), special), v128.load(x, 16), sum);
-    x += 32;
-    w += 16;
+  let s0 = f32x4.splat(0), s1 = f32x4.splat(0), s2 = f32x4.splat(0), s3 = f32x4.splat(0);
+  for (; k >= 16; k -= 16) {
+    const first = v128.load(w);
+    const second = v128.load(w, 16);
+    s0 = multiplyAdd(markSpecial(evenHalfBits(first, mask), special), v128.load(x), s0);
+    s1 = multiplyAdd(markSpecial(oddHalfBits(first, mask), special), v128.load(x, 16), s1);
+    s2 = multiplyAdd(markSpecial(evenHalfBits(second, mask), special), v128.load(x, 32), s2);
+    s3 = multiplyAdd(markSpecial(oddHalfBits(second, mask), special), v128.load(x, 48), s3);
+    x += 64;
+    w += 32;
   }
-  return sum;
+  if (k > 0) {
+    const halves = v128.load(w);
+    s0 = multiplyAdd(markSpecial(evenHalfBits(halves, mask), special), v128.load(x), s0);
+    s1 = multiplyAdd(markSpecial(oddHalfBits(halves, mask), special), v128.load(x, 16), s1);
+  }
+  return f32x4.add(f32x4.add(s0, s2), f32x4.add(s1, s3));
 }
 
-/** Dot products of four float16 rows with a prepared x. k: a multiple of 8. */
-function dotHalves(k: i32, x: usize, w0: usize, w1: usize, w2: usize, w3: usize): v128 {
+/** Products of a prepared x with one float16 row, added up in four partial sums and then lane by lane. k: a multiple of 8. */
+function dotHalfRow(k: i32, x: usize, w: usize): v128 {
   const mask = opaqueConstant(HALF_MASK, k);
   const magnitude = opaqueConstant(0x7fff7fff, k);
   let s0 = f32x4.splat(0), s1 = f32x4.splat(0), s2 = f32x4.splat(0), s3 = f32x4.splat(0);
   let largest = f32x4.splat(0);
-  const end = <usize>k << 1;
   let from = x;
-  for (let at: usize = 0; at < end; at += 16) {
-    const even = v128.load(from);
-    const odd = v128.load(from, 16);
-    let halves = v128.load(w0 + at);
-    largest = i16x8.max_u(largest, v128.and(halves, magnitude));
-    s0 = addHalves(halves, even, odd, mask, s0);
-    halves = v128.load(w1 + at);
-    largest = i16x8.max_u(largest, v128.and(halves, magnitude));
-    s1 = addHalves(halves, even, odd, mask, s1);
-    halves = v128.load(w2 + at);
-    largest = i16x8.max_u(largest, v128.and(halves, magnitude));
-    s2 = addHalves(halves, even, odd, mask, s2);
-    halves = v128.load(w3 + at);
-    largest = i16x8.max_u(largest, v128.and(halves, magnitude));
-    s3 = addHalves(halves, even, odd, mask, s3);
-    from += 32;
+  let at = w;
+  let left = k;
+  for (; left >= 16; left -= 16) {
+    const first = v128.load(at);
+    const second = v128.load(at, 16);
+    largest = i16x8.max_u(largest, i16x8.max_u(v128.and(first, magnitude), v128.and(second, magnitude)));
+    s0 = multiplyAdd(evenHalfBits(first, mask), v128.load(from), s0);
+    s1 = multiplyAdd(oddHalfBits(first, mask), v128.load(from, 16), s1);
+    s2 = multiplyAdd(evenHalfBits(second, mask), v128.load(from, 32), s2);
+    s3 = multiplyAdd(oddHalfBits(second, mask), v128.load(from, 48), s3);
+    from += 64;
+    at += 32;
   }
-  if (v128.any_true(i16x8.ge_u(largest, i16x8.splat(0x7c00)))) {
-    s0 = dotSpecialHalves(k, x, w0);
-    s1 = dotSpecialHalves(k, x, w1);
-    s2 = dotSpecialHalves(k, x, w2);
-    s3 = dotSpecialHalves(k, x, w3);
+  if (left > 0) {
+    const halves = v128.load(at);
+    largest = i16x8.max_u(largest, v128.and(halves, magnitude));
+    s0 = multiplyAdd(evenHalfBits(halves, mask), v128.load(from), s0);
+    s1 = multiplyAdd(oddHalfBits(halves, mask), v128.load(from, 16), s1);
   }
-  return sumFour(s0, s1, s2, s3);
+  if (v128.any_true(i16x8.ge_u(largest, i16x8.splat(0x7c00)))) return dotSpecialHalves(k, x, w);
+  return f32x4.add(f32x4.add(s0, s2), f32x4.add(s1, s3));
+}
+
+/** Dot products of four float16 rows with a prepared x, row after row (`dotFour` says why). k: a multiple of 8. */
+function dotHalves(k: i32, x: usize, w0: usize, w1: usize, w2: usize, w3: usize): v128 {
+  return sumFour(dotHalfRow(k, x, w0), dotHalfRow(k, x, w1), dotHalfRow(k, x, w2), dotHalfRow(k, x, w3));
 }
 
 /**
