@@ -1,6 +1,6 @@
 import type { DeviceName } from "../backend/backend.ts";
-import { ShapeError } from "../errors.ts";
-import { record, recording } from "../autograd/tape.ts";
+import { GradientError, ShapeError } from "../errors.ts";
+import { isRecorded, record, recording } from "../autograd/tape.ts";
 import { broadcastShapes, formatShape, sameShape } from "../tensor/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { allocateLike, broadcastView, checkDevices, release, shareView } from "./dispatch.ts";
@@ -13,10 +13,17 @@ export interface AttentionOptions<Device extends DeviceName> {
   readonly causal?: boolean;
   /** Keys before the first query, e.g. the length of a key-value cache. Default keys - queries, so that the last query sees everything. */
   readonly queryOffset?: number;
-  /** Added to the scaled scores, broadcast to [batch, heads, queries, keys]. A constant: it gets no gradient. */
+  /** Added to the scaled scores, broadcast to [batch, heads, queries, keys]. A constant: one that is being differentiated is refused. */
   readonly mask?: Tensor<Device> | undefined;
   /** Default 1 / sqrt(headDim). */
   readonly scale?: number;
+}
+
+/** @throws GradientError for a tensor that is being differentiated, whose gradient would be lost */
+function checkConstant(operation: string, name: string, ...tensors: readonly (Tensor | undefined)[]): void {
+  if (recording.tape !== undefined && isRecorded(tensors)) {
+    throw new GradientError(`${operation}: the ${name} gets no gradient here, but is being differentiated; wrap it in stopGradient()`);
+  }
 }
 
 /** float32 with a last axis without gaps, as the kernels want it; other axes may be strided. To be released. */
@@ -29,7 +36,7 @@ function prepareRows<Device extends DeviceName>(input: Tensor<Device>): Tensor<D
  * softmax(scale · q kᵀ + mask) v without the scores in memory (Dao et al. 2022, "FlashAttention"). query [batch, heads, queries, headDim]; key and value
  * [batch, keyHeads, keys, headDim]; keyHeads divides heads (grouped-query attention). Strided views are read in place. The result, [batch, heads, queries, headDim], is
  * laid out as [batch, queries, heads, headDim], so that merging the heads afterwards is free.
- * @throws ShapeError
+ * @throws ShapeError @throws GradientError when the mask would need a gradient
  */
 export function scaledDotProductAttention<Device extends DeviceName>(
   query: Tensor<Device>, key: Tensor<Device>, value: Tensor<Device>, options: AttentionOptions<Device> = {},
@@ -49,6 +56,7 @@ export function scaledDotProductAttention<Device extends DeviceName>(
   if (mask !== undefined && !sameShape(broadcastShapes("scaledDotProductAttention", scores, mask.shape), scores)) {
     throw new ShapeError(`scaledDotProductAttention: mask ${formatShape(mask.shape)} does not broadcast to the scores ${formatShape(scores)}`);
   }
+  checkConstant("scaledDotProductAttention", "mask", mask);
   const q = prepareRows(query);
   const k = prepareRows(key);
   const v = prepareRows(value);
@@ -98,7 +106,7 @@ export interface RotaryOptions<Device extends DeviceName> {
 /**
  * Rotary position embedding (Su et al. 2021, eq. 34): rotates pairs of features of input [batch, sequence, heads, headDim] by the angles whose cosines and sines are given as
  * tables [positions, rotaryDim / 2]. Features past rotaryDim stay as they are.
- * @throws ShapeError
+ * @throws ShapeError @throws GradientError when a table would need a gradient
  */
 export function rotaryEmbedding<Device extends DeviceName>(
   input: Tensor<Device>, cosine: Tensor<Device>, sine: Tensor<Device>, { positionOffset = 0, positions, layout = "half" }: RotaryOptions<Device> = {},
@@ -118,6 +126,7 @@ export function rotaryEmbedding<Device extends DeviceName>(
     );
   }
   checkDevices("rotaryEmbedding", input, cosine, sine, positions);
+  checkConstant("rotaryEmbedding", "table of cosines or sines", cosine, sine);
   const [cosines, sines] = [prepare(cosine), prepare(sine)];
   const places = positions && prepare(positions, "int32");
   const source = prepare(input);

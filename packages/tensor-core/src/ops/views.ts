@@ -1,6 +1,6 @@
 import type { DeviceName } from "../backend/backend.ts";
-import { IndexError, ShapeError } from "../errors.ts";
-import { noGrad, record, recording } from "../autograd/tape.ts";
+import { GradientError, IndexError, ShapeError } from "../errors.ts";
+import { isRecorded, noGrad, record, recording } from "../autograd/tape.ts";
 import { broadcastStrides, checkShape, contiguousStrides, formatShape, normalizeAxes, normalizeAxis, sameShape, sizeOf, type Shape } from "../tensor/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { checkDevices, markWritten, release, shareView } from "./dispatch.ts";
@@ -203,12 +203,16 @@ export function disjointSlices<Device extends DeviceName>(operation: string, inp
 }
 
 /**
- * Writes `value` (broadcast, converted) into part of `target`, in place: NumPy's `target[index] = value`. Not differentiable: gradients do not see the write.
+ * Writes `value` (broadcast, converted) into part of `target`, in place: NumPy's `target[index] = value`. Not differentiable.
  * @throws IndexError @throws ShapeError @throws DeviceError
+ * @throws GradientError when either is being differentiated, whose gradient would miss the write; in `noGrad()` it may
  */
 export function assign(target: Tensor, value: Tensor, ...index: readonly SliceIndex[]): void {
   const { shape, strides, offset } = resolveSlice("assign", target, index);
   checkDevices("assign", target, value);
+  if (recording.tape !== undefined && isRecorded([target, value])) {
+    throw new GradientError("assign: gradients do not flow through writes in place; use where(), concatenate() or scatterAdd(), or write inside noGrad()");
+  }
   if (sizeOf(shape) > 0 && strides.some((stride, axis) => stride === 0 && shape[axis]! > 1)) {
     throw new ShapeError(`assign: the target ${formatShape(target.shape)} is a broadcast view whose elements share memory; clone() it first`);
   }

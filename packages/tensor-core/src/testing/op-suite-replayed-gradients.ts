@@ -1,17 +1,20 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { checkpoint } from "../autograd/checkpoint.ts";
-import { customGradient } from "../autograd/custom-gradient.ts";
-import { grad, valueAndGrad } from "../autograd/gradients.ts";
+import { customGradient, stopGradient } from "../autograd/custom-gradient.ts";
+import { grad, noGrad, valueAndGrad, vjp } from "../autograd/gradients.ts";
 import type { DeviceName } from "../backend/backend.ts";
 import { memory } from "../backend/inspection.ts";
 import { DisposedError, GradientError } from "../errors.ts";
+import { rotaryEmbedding, scaledDotProductAttention } from "../ops/attention.ts";
 import * as ops from "../ops/binary.ts";
+import { less, where } from "../ops/compare.ts";
 import { tensor, zeros } from "../ops/creation.ts";
 import { take } from "../ops/indexing.ts";
 import { cast, clone } from "../ops/materialize.ts";
 import { linear } from "../ops/matmul.ts";
 import { softmax } from "../ops/normalization.ts";
 import { mean, sum } from "../ops/reduce.ts";
+import { assign } from "../ops/views.ts";
 import { exp, sigmoid, square, tanh } from "../ops/unary.ts";
 import { scopeStack } from "../tensor/ownership.ts";
 import { scope, tidy } from "../tensor/scope.ts";
@@ -209,16 +212,76 @@ export function replayedGradientsSuite(device: DeviceName): void {
           expect(runs).toBe(1);
         }));
 
-      it("says so when a tensor of its closure is gone by then", () =>
+      it("tells an input from the same tensor in its closure", () =>
+        scoped(async () => {
+          const x = of([1, 2, 3]);
+          expect(await grad((a: Tensor) => sum(checkpoint((b: Tensor) => ops.multiply(b, a), a)))(x).toArray()).toEqual([2, 4, 6]);
+          // Also where checkpoints nest, and where the closure of the outer one is the input of the inner one.
+          const nested = (a: Tensor): Tensor => sum(checkpoint((b: Tensor) => checkpoint((c: Tensor) => ops.multiply(ops.multiply(c, b), a), a), a));
+          expect(await grad(nested)(x).toArray()).toEqual([3, 12, 27]);
+        }));
+
+      it("keeps what its function reads by closure, intermediates and constants", () =>
         scoped(async () => {
           const x = of([1, 2]);
-          expect(() =>
+          const gradient = grad((input: Tensor) => {
+            const hidden = square(input);
+            const constant = of([10, 20]);
+            const rows = of([1, 0], "int32");
+            return sum(checkpoint((other: Tensor) => take(ops.multiply(ops.multiply(other, hidden), constant), rows), input));
+          })(x);
+          expect(await gradient.toArray()).toEqual([30, 240]);
+        }));
+
+      it("says so when a tensor of its closure is gone that it could not see", () =>
+        scoped(async () => {
+          const x = of([1, 2]);
+          const lost = (): Tensor =>
             grad((input: Tensor) => {
-              const hidden = exp(input);
-              return sum(checkpoint((other: Tensor) => ops.multiply(other, hidden), input));
-            })(x),
-          ).toThrow(DisposedError);
+              const limits = of([1, 5]);
+              return sum(checkpoint((other: Tensor) => where(less(other, limits), other, 0), input));
+            })(x);
+          expect(lost).toThrow(DisposedError);
+          expect(lost).toThrow("pass it as an input");
+        }));
+
+      it("refuses tensors that changed in place before the second run", () =>
+        scoped(async () => {
+          const [x, weight, constant, other] = [of([1, 2]), of([3, 4]), of([5, 6]), of([7, 8])];
+          for (const changed of [x, weight, constant]) {
+            const { value, backward } = vjp(() => checkpoint((a: Tensor) => ops.multiply(ops.multiply(a, weight), constant), x), [x, weight]);
+            assign(changed, other);
+            expect(() => backward([value])).toThrow(GradientError);
+          }
         }));
     });
+
+    it("refuses writes and constants whose gradient would be lost", () =>
+      scoped(async () => {
+        const [x, target] = [of([1, 2]), of([0, 0])];
+        const write = (into: (input: Tensor) => Tensor, value: (input: Tensor) => Tensor) => (): unknown =>
+          grad((input: Tensor) => {
+            assign(into(input), value(input));
+            return sum(input);
+          })(x);
+        expect(write(() => target, exp)).toThrow(GradientError);
+        expect(write(clone, () => target)).toThrow("assign: gradients do not flow");
+        expect(write(() => target, () => of([5, 6]))).not.toThrow();
+        grad((input: Tensor) => {
+          noGrad(() => assign(target, input));
+          return sum(input);
+        })(x);
+        expect(await valuesOf(target)).toEqual([1, 2]);
+        const query = random(1, 1, 2, 3, 4);
+        const mask = random(2, 3, 3);
+        const masked = (given: (mask: Tensor) => Tensor) => (): unknown =>
+          grad((input: Tensor) => sum(scaledDotProductAttention(query, query, query, { mask: given(input) })))(mask);
+        expect(masked((input) => input)).toThrow(GradientError);
+        expect(masked(stopGradient)).not.toThrow();
+        const table = random(3, 5, 2);
+        const tokens = random(4, 1, 3, 2, 4);
+        expect(() => grad((input: Tensor) => sum(rotaryEmbedding(tokens, input, table)))(table)).toThrow(GradientError);
+        expect(() => grad((input: Tensor) => sum(rotaryEmbedding(tokens, table, input)))(random(3, 5, 2))).toThrow("wrap it in stopGradient()");
+      }));
   });
 }
