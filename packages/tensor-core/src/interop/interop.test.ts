@@ -1,17 +1,11 @@
 import fc from "fast-check";
 import ndarray, { type NdArray } from "ndarray";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { DisposedError, DtypeError, IndexError, ShapeError, arange, memory, tensor, tidy, zeros } from "../index.ts";
 import "../reference.ts";
 import { fromNdarray, fromNestedTypedArrays, toNdarray, toNestedTypedArrays } from "./index.ts";
 
-let before = 0;
-beforeAll(() => {
-  before = memory().allocations;
-});
-afterAll(() => {
-  expect(memory().allocations).toBe(before);
-});
+const before = memory().allocations;
 
 describe("toNdarray", () => {
   it("sees the tensor's memory, both ways", () => {
@@ -129,4 +123,8 @@ describe("nested typed arrays", () => {
     expect(() => fromNestedTypedArrays([Float32Array.of(1), Int32Array.of(1)])).toThrow(DtypeError);
     expect(() => fromNestedTypedArrays([])).toThrow(/no typed array/);
   });
+});
+
+it("leaves nothing in memory", () => {
+  expect(memory().allocations).toBe(before);
 });

@@ -12,7 +12,8 @@ export type NdarrayDtype = Exclude<Dtype, "float16">;
 
 /**
  * A window on the tensor's memory as an ndarray: nothing is copied, strides and all, and what is written through it changes the tensor (unseen by the tape, so not while
- * gradients are recorded). Valid until the tensor is freed: afterwards the memory belongs to other tensors. It stays valid when the heap grows.
+ * gradients are recorded). Valid until the tensor is freed: afterwards the memory belongs to other tensors. Where memory is shared (Node,
+ * cross-origin-isolated pages) it stays valid when the heap grows; elsewhere a growing heap detaches it.
  *
  * Give the dtype for an exact type: `toNdarray(x, "float32").data` is a Float32Array.
  * @throws DtypeError when the tensor has another dtype, or float16; DeviceError when the host cannot see its memory; DisposedError

@@ -1,4 +1,4 @@
-import { CholeskyDecomposition, EigenvalueDecomposition, QrDecomposition, SingularValueDecomposition, Matrix } from "ml-matrix";
+import { CholeskyDecomposition, EigenvalueDecomposition, QrDecomposition, SingularValueDecomposition, type Matrix } from "ml-matrix";
 import type { DeviceName } from "../backend/backend.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { readMatrices, readSquare, writeMatrices, writeVectors } from "./batches.ts";

@@ -1,17 +1,11 @@
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { diagonal, eye, memory, multiply, scope, tensor, transpose, ShapeError, type NestedArray, type Tensor } from "../index.ts";
 import { cholesky, determinant, eigh, inverse, leastSquares, LinalgError, matrixRank, pseudoInverse, qr, solve, svd } from "./index.ts";
 
 type Cpu = Tensor<"cpu">;
 
-let before = 0;
-beforeAll(() => {
-  before = memory().allocations;
-});
-afterAll(() => {
-  expect(memory().allocations).toBe(before);
-});
+const before = memory().allocations;
 
 /** Largest |a - b| over all entries. */
 function distance(a: Cpu, b: Cpu): number {
@@ -198,4 +192,8 @@ describe("what has no answer is refused with a typed error", () => {
     expect(error).toBeInstanceOf(type);
     expect((error as Error).message).toMatch(message);
   }));
+});
+
+it("leaves nothing in memory", () => {
+  expect(memory().allocations).toBe(before);
 });

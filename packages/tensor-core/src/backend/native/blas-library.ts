@@ -1,3 +1,4 @@
+import type * as KoffiModule from "koffi";
 import { DeviceError } from "../../errors.ts";
 
 /** `cblas_sgemm` for row-major matrices, without the constants that are always the same. */
@@ -30,7 +31,7 @@ const rowMajor = 101;
 const noTranspose = 111;
 const transpose = 112;
 
-type Koffi = typeof import("koffi");
+type Koffi = typeof KoffiModule;
 
 async function loadKoffi(): Promise<Koffi> {
   try {

@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import fc from "fast-check";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it } from "vitest";
 import { DeviceError, linear, matmul, memory, scope, setThreads, tensor, tidy, transpose, type Tensor } from "../../index.ts";
 import type { KernelArguments } from "../backend.ts";
 import { backendOf } from "../registry.ts";
@@ -46,12 +46,8 @@ describe("enableNativeBlas without a library", () => {
 });
 
 describe.skipIf(blas === undefined)("native BLAS", () => {
-  let before = 0;
-  beforeAll(() => {
-    before = memory().allocations;
-  });
+  const before = memory().allocations;
   afterEach(() => disableNativeBlas());
-  afterAll(() => expect(memory().allocations).toBe(before));
 
   it("multiplies as the kernels do: odd sizes, transposed and sliced matrices, batches and shared ones", async () => {
     const side = fc.integer({ min: 1, max: 70 });
@@ -116,5 +112,9 @@ describe.skipIf(blas === undefined)("native BLAS", () => {
       again.dispose();
     }
     [a, b, native, own].forEach((each) => each.dispose());
+  });
+
+  it("leaves nothing in memory", () => {
+    expect(memory().allocations).toBe(before);
   });
 });

@@ -37,14 +37,19 @@ function classCapacity(index: number): number {
 }
 
 function createMemory(maximumPages: number): WebAssembly.Memory {
-  // Only address space is reserved up to the maximum, but some runtimes refuse a large reservation: ask for less then.
-  for (let maximum = maximumPages; ; maximum /= 2) {
-    try {
-      return new WebAssembly.Memory({ initial: initialPages, maximum, shared: true });
-    } catch (error) {
-      if (maximum <= 4096) throw new OutOfMemoryError(`cannot reserve WebAssembly memory: ${String(error)}`);
+  let failure: unknown;
+  // Browsers may keep shared memory to pages that are cross-origin isolated; others get along with one thread.
+  for (const shared of [true, false]) {
+    // Only address space is reserved up to the maximum, but some runtimes refuse a large reservation: ask for less then.
+    for (let maximum = maximumPages; maximum >= Math.min(maximumPages, 4096); maximum /= 2) {
+      try {
+        return new WebAssembly.Memory({ initial: initialPages, maximum, shared });
+      } catch (error) {
+        failure = error;
+      }
     }
   }
+  throw new OutOfMemoryError(`cannot reserve WebAssembly memory: ${String(failure)}`);
 }
 
 /**
@@ -53,6 +58,8 @@ function createMemory(maximumPages: number): WebAssembly.Memory {
  */
 export class Heap {
   readonly memory: WebAssembly.Memory;
+  /** Whether threads can work on it. */
+  readonly shared: boolean;
   /** Typed windows on the whole memory; replaced when it grows, so never keep them across an allocation. */
   float32!: Float32Array;
   int32!: Int32Array;
@@ -71,6 +78,7 @@ export class Heap {
   /** `maximumPages` of 64 KiB, a power of two from 256: 4 GiB unless told. */
   constructor(maximumPages: number = 65536) {
     this.memory = createMemory(maximumPages);
+    this.shared = Object.prototype.toString.call(this.memory.buffer) === "[object SharedArrayBuffer]";
     this.#refreshViews();
   }
 

@@ -13,6 +13,14 @@ export function unpackKernels(text: string): Uint8Array<ArrayBuffer> {
   return joinModule(decodeLzma(Uint8Array.from(atob(text), (character) => character.charCodeAt(0))));
 }
 
+/** Has the module take a memory that is not shared: they must agree, and kernels use no atomics. */
+function importUnsharedMemory(binary: Uint8Array): void {
+  // "memory", then 2 for a memory, then the flags: 1 for a maximum, 2 for shared.
+  const name = [..."memory"].map((character) => character.charCodeAt(0));
+  const at = binary.findIndex((_, start) => name.every((code, i) => binary[start + i] === code) && binary[start + 6] === 2 && binary[start + 7] === 3);
+  binary[at + 7] = 1;
+}
+
 /** The runtime, with the parts that only the backend itself needs. */
 export interface WasmRuntimeInstance extends WasmRuntime {
   readonly pool: ThreadPool;
@@ -20,7 +28,9 @@ export interface WasmRuntimeInstance extends WasmRuntime {
 
 /** Compiles a kernel module (as stored; the baseline build unless told) over a heap. Synchronous: the module is small. */
 export function createWasmRuntime(kernels: string = baselineKernels, heap: Heap = new Heap()): WasmRuntimeInstance {
-  const module = new WebAssembly.Module(unpackKernels(kernels));
+  const binary = unpackKernels(kernels);
+  if (!heap.shared) importUnsharedMemory(binary);
+  const module = new WebAssembly.Module(binary);
   const instance = new WebAssembly.Instance(module, { env: { memory: heap.memory } });
   const exports = { ...(instance.exports as unknown as KernelExports) };
   const pool = new ThreadPool(heap, module, exports);

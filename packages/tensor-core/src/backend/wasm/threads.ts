@@ -29,7 +29,7 @@ function spawn(workerData: unknown, onFailure: (error: unknown) => void): void {
   }
   workerUrl ??= URL.createObjectURL(new Blob([workerSource], { type: "text/javascript" }));
   const worker = new Worker(workerUrl);
-  worker.onerror = onFailure;
+  worker.addEventListener("error", onFailure);
   worker.postMessage(workerData);
 }
 
@@ -38,6 +38,7 @@ let warned = false;
 function warnOnce(error: unknown): void {
   if (warned) return;
   warned = true;
+  // oxlint-disable-next-line no-console -- not an error, but whoever runs this should know why it is slow
   console.warn("@frugal/tensor-core: kernels run on fewer threads, a worker could not start:", error);
 }
 
@@ -67,7 +68,7 @@ export class ThreadPool {
   readonly #kernelIndex: ReadonlyMap<string, number>;
   #started = false;
   #generation = 0;
-  #threadCount = defaultThreadCount();
+  #threadCount: number;
   #sequence = 0;
   #scratch: HeapBuffer | undefined;
   #jobs = 0;
@@ -77,6 +78,7 @@ export class ThreadPool {
   constructor(heap: Heap, module: WebAssembly.Module, exports: KernelExports) {
     this.#heap = heap;
     this.#module = module;
+    this.#threadCount = heap.shared ? defaultThreadCount() : 1;
     this.#exports = exports;
     this.#kernelIndex = new Map(Object.keys(exports).map((name, index) => [name, index]));
     this.#control = new Int32Array(heap.memory.buffer, controlPointer, 64);
@@ -97,7 +99,7 @@ export class ThreadPool {
     if (!Number.isInteger(count) || count < 1 || count > maximumThreads) {
       throw new DeviceError(`setThreads: ${count} threads asked for; give a whole number from 1 to ${maximumThreads}`);
     }
-    const usable = canUseThreads() ? count : 1;
+    const usable = this.#heap.shared && canUseThreads() ? count : 1;
     if (usable !== this.#threadCount) this.stop();
     this.#threadCount = usable;
   }
