@@ -24,42 +24,41 @@ export function decodeLzma(input: Uint8Array): Uint8Array<ArrayBuffer> {
   const output = new Uint8Array(header.getUint32(5, true));
   const probabilities = new Uint16Array(offsets.literal + (0x300 << (literalContextBits + 4))).fill(initialProbability);
 
-  // The range coder: the first byte of its data is 0.
+  // The range coder: the first byte of its data is 0. Range and code are 32-bit words in an array, which engines compute with from the first call on.
   let at = headerBytes + 1;
-  let range = 0xffffffff;
-  let code = 0;
-  for (let i = 0; i < 4; i++) code = (code << 8) | input[at++]!;
-  code >>>= 0;
+  const coder = Uint32Array.of(0xffffffff, 0);
+  for (let i = 0; i < 4; i++) coder[1] = (coder[1]! << 8) | input[at++]!;
 
-  const normalize = (): void => {
-    if (range < 0x1000000) {
-      range = (range << 8) >>> 0;
-      code = ((code << 8) | input[at++]!) >>> 0;
-    }
-  };
   const bit = (index: number): number => {
     const probability = probabilities[index]!;
-    const bound = (range >>> 11) * probability;
-    if (code < bound) {
-      range = bound;
+    const bound = (coder[0]! >>> 11) * probability;
+    let one = 0;
+    if (coder[1]! < bound) {
+      coder[0] = bound;
       probabilities[index] = probability + ((2048 - probability) >> 5);
-      normalize();
-      return 0;
+    } else {
+      coder[0]! -= bound;
+      coder[1]! -= bound;
+      probabilities[index] = probability - (probability >> 5);
+      one = 1;
     }
-    range -= bound;
-    code -= bound;
-    probabilities[index] = probability - (probability >> 5);
-    normalize();
-    return 1;
+    if (coder[0]! < 0x1000000) {
+      coder[0]! <<= 8;
+      coder[1] = (coder[1]! << 8) | input[at++]!;
+    }
+    return one;
   };
   const directBits = (count: number): number => {
     let value = 0;
     for (; count > 0; count--) {
-      range >>>= 1;
-      const one = code >= range ? 1 : 0;
-      if (one) code -= range;
+      coder[0]! >>>= 1;
+      const one = coder[1]! >= coder[0]! ? 1 : 0;
+      if (one) coder[1]! -= coder[0]!;
       value = value * 2 + one;
-      normalize();
+      if (coder[0]! < 0x1000000) {
+        coder[0]! <<= 8;
+        coder[1] = (coder[1]! << 8) | input[at++]!;
+      }
     }
     return value;
   };
