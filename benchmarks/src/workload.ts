@@ -41,6 +41,8 @@ export interface Contender {
   readonly threads: number;
   /** Passed to the adapter, such as the precision of weights. */
   readonly variant?: string;
+  /** For Node, of the process it runs in. */
+  readonly nodeFlags?: readonly string[];
   /** Native code: shown for comparison, but not among the peers a ratio is taken over. */
   readonly native?: boolean;
   /** Left out unless `--slow` is given. */
