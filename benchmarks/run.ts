@@ -1,4 +1,4 @@
-/** `npm run bench -- <package> [--json] [--only <regex>] [--quick] [--slow] [--write]`: measures a package side by side with its peers. */
+/** `npm run bench -- <package> [--json] [--only=<regex>] [--quick] [--slow] [--write]`: measures a package side by side with its peers. */
 import { fileURLToPath } from "node:url";
 import { readArguments } from "./src/arguments.ts";
 import { describeMachine } from "./src/machine.ts";
@@ -15,7 +15,8 @@ const suites: Readonly<Record<string, readonly (readonly Workload[])[]>> = { "te
 const options = readArguments(Object.keys(suites));
 const effort = options.quick ? quickEffort : fullEffort;
 const machine = await describeMachine();
-if (machine.load > machine.cores / 2) console.error(`note: the load is ${machine.load} on ${machine.cores} cores; other processes disturb the measurement`);
+if (machine.load > machine.cores / 2)
+  console.error(`note: the load is ${machine.load} on ${machine.cores} cores; other processes disturb the measurement`);
 
 const results: Result[] = [];
 const versions = new Map<string, string>();

@@ -1,4 +1,4 @@
-/** `npm run verify -- <package> [--json] [--only <regex>] [--quick]`: re-runs a package's published claims. */
+/** `npm run verify -- <package> [--json] [--only=<regex>] [--quick]`: re-runs a package's published claims. */
 import { readArguments } from "./src/arguments.ts";
 import { checkClaim, goal, type Check, type Claim } from "./src/check.ts";
 import { fullEffort, quickEffort } from "./src/rounds.ts";
@@ -12,7 +12,8 @@ const effort = options.quick ? quickEffort : fullEffort;
 
 function line({ id, value, unit, pass, note }: Check, claim: Claim): string {
   const shown = value === null ? "-" : `${value}`;
-  return `${pass ? (value === null ? "skip" : "pass") : "FAIL"}  ${id.padEnd(34)} ${shown.padStart(10)} ${unit}, target ${goal(claim)}${note ? `  (${note})` : ""}`;
+  const verdict = pass ? (value === null ? "skip" : "pass") : "FAIL";
+  return `${verdict}  ${id.padEnd(34)} ${shown.padStart(10)} ${unit}, target ${goal(claim)}${note ? `  (${note})` : ""}`;
 }
 
 const checks: Check[] = [];
@@ -21,7 +22,14 @@ for (const claim of suites[options.package]!.filter(({ id }) => options.only.tes
   try {
     check = await checkClaim(claim, effort);
   } catch (error) {
-    check = { id: claim.id, value: null, unit: claim.unit, target: claim.target, pass: false, note: error instanceof Error ? error.message : String(error) };
+    check = {
+      id: claim.id,
+      value: null,
+      unit: claim.unit,
+      target: claim.target,
+      pass: false,
+      note: error instanceof Error ? error.message : String(error),
+    };
   }
   checks.push(check);
   // With --json stdout is for the object alone.

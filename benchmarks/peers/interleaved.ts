@@ -1,6 +1,9 @@
 /** Rows of `length` complex numbers as re, im, re, im, …, in whichever kind of array the library wants. */
 export function interleaved<Row extends { [index: number]: number }>(
-  real: ArrayLike<number>, imaginary: ArrayLike<number>, length: number, createRow: (size: number) => Row,
+  real: ArrayLike<number>,
+  imaginary: ArrayLike<number>,
+  length: number,
+  createRow: (size: number) => Row,
 ): Row[] {
   return Array.from({ length: real.length / length }, (_, row) => {
     const values = createRow(2 * length);

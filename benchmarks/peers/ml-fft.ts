@@ -20,7 +20,11 @@ async function prepare(task: Task): Promise<Prepared | undefined> {
         FFT.fft(real[row]!, imaginary[row]!);
       }
     },
-    sample: () => sampleOfComplex(real.flatMap((row) => [...row]), imaginary.flatMap((row) => [...row])),
+    sample: () =>
+      sampleOfComplex(
+        real.flatMap((row) => [...row]),
+        imaginary.flatMap((row) => [...row]),
+      ),
   };
 }
 

@@ -7,13 +7,28 @@ import { sessionOptions, type Runtime } from "./onnxruntime.ts";
 /** Rows and columns exchanged: ONNX multiplies from the left. */
 function transposed(values: Float32Array, rows: number, columns: number): Float32Array {
   const result = new Float32Array(values.length);
-  for (let row = 0; row < rows; row++) for (let column = 0; column < columns; column++) result[column * rows + row] = values[row * columns + column]!;
+  for (let row = 0; row < rows; row++)
+    for (let column = 0; column < columns; column++) result[column * rows + row] = values[row * columns + column]!;
   return result;
 }
 
-/** The decoder as exporters for ONNX Runtime write it: its fused attention with rotary embedding and cache, and the choice of the token, in the graph. */
+/**
+ * The decoder as exporters for ONNX Runtime write it: its fused attention with rotary embedding and cache, and the choice of the
+ * token, in the graph.
+ */
 async function decoder(source: WeightSource): Promise<Graph> {
-  const { hiddenSize, numHiddenLayers, numAttentionHeads, numKeyValueHeads, headDim, maxPositionEmbeddings, rmsNormEps, ropeTheta, vocabularySize, ropeLayout } = source.config;
+  const {
+    hiddenSize,
+    numHiddenLayers,
+    numAttentionHeads,
+    numKeyValueHeads,
+    headDim,
+    maxPositionEmbeddings,
+    rmsNormEps,
+    ropeTheta,
+    vocabularySize,
+    ropeLayout,
+  } = source.config;
   const initializers: Initializer[] = [];
   const nodes: Node[] = [];
   const read = async (name: string): Promise<Float32Array> => {
@@ -23,7 +38,8 @@ async function decoder(source: WeightSource): Promise<Graph> {
   const weight = async (name: string, transpose = true): Promise<string> => {
     const { shape } = source.descriptors.get(name)!;
     const values = await read(name);
-    if (shape.length === 2 && transpose) initializers.push({ name, shape: [shape[1]!, shape[0]!], values: transposed(values, shape[0]!, shape[1]!) });
+    if (shape.length === 2 && transpose)
+      initializers.push({ name, shape: [shape[1]!, shape[0]!], values: transposed(values, shape[0]!, shape[1]!) });
     else initializers.push({ name, shape, values });
     return name;
   };
@@ -38,8 +54,15 @@ async function decoder(source: WeightSource): Promise<Graph> {
 
   const half = headDim / 2;
   const angle = (i: number): number => Math.floor(i / half) / ropeTheta ** ((2 * (i % half)) / headDim);
-  for (const [name, f] of [["cosine", Math.cos], ["sine", Math.sin]] as const) {
-    initializers.push({ name, shape: [maxPositionEmbeddings, half], values: Float32Array.from({ length: maxPositionEmbeddings * half }, (_, i) => f(angle(i))) });
+  for (const [name, f] of [
+    ["cosine", Math.cos],
+    ["sine", Math.sin],
+  ] as const) {
+    initializers.push({
+      name,
+      shape: [maxPositionEmbeddings, half],
+      values: Float32Array.from({ length: maxPositionEmbeddings * half }, (_, i) => f(angle(i))),
+    });
   }
 
   let hidden = apply("Gather", [await weight("model.embed_tokens.weight", false), "ids"]);
@@ -47,17 +70,28 @@ async function decoder(source: WeightSource): Promise<Graph> {
     const name = (part: string): string => `model.layers.${layer}.${part}.weight`;
     const x = await norm(hidden, name("input_layernorm"));
     const [query, key, value] = [
-      apply("MatMul", [x, await weight(name("self_attn.q_proj"))]), apply("MatMul", [x, await weight(name("self_attn.k_proj"))]), apply("MatMul", [x, await weight(name("self_attn.v_proj"))]),
+      apply("MatMul", [x, await weight(name("self_attn.q_proj"))]),
+      apply("MatMul", [x, await weight(name("self_attn.k_proj"))]),
+      apply("MatMul", [x, await weight(name("self_attn.v_proj"))]),
     ];
     nodes.push({
-      operator: "GroupQueryAttention", domain: "com.microsoft",
+      operator: "GroupQueryAttention",
+      domain: "com.microsoft",
       inputs: [query, key, value, `pastKey${layer}`, `pastValue${layer}`, "lastPosition", "totalLength", "cosine", "sine"],
       outputs: [`mixed${layer}`, `key${layer}`, `value_${layer}`],
-      integers: { num_heads: numAttentionHeads, kv_num_heads: numKeyValueHeads, do_rotary: 1, rotary_interleaved: ropeLayout === "half" ? 0 : 1 },
+      integers: {
+        num_heads: numAttentionHeads,
+        kv_num_heads: numKeyValueHeads,
+        do_rotary: 1,
+        rotary_interleaved: ropeLayout === "half" ? 0 : 1,
+      },
     });
     hidden = apply("Add", [hidden, apply("MatMul", [`mixed${layer}`, await weight(name("self_attn.o_proj"))])]);
     const y = await norm(hidden, name("post_attention_layernorm"));
-    const gate = apply("QuickGelu", [apply("MatMul", [y, await weight(name("mlp.gate_proj"))])], { domain: "com.microsoft", floats: { alpha: 1 } });
+    const gate = apply("QuickGelu", [apply("MatMul", [y, await weight(name("mlp.gate_proj"))])], {
+      domain: "com.microsoft",
+      floats: { alpha: 1 },
+    });
     const product = apply("Mul", [gate, apply("MatMul", [y, await weight(name("mlp.up_proj"))])]);
     hidden = apply("Add", [hidden, apply("MatMul", [product, await weight(name("mlp.down_proj"))])]);
   }
@@ -70,14 +104,21 @@ async function decoder(source: WeightSource): Promise<Graph> {
   const cache = Array.from({ length: numHiddenLayers }, (_, layer) => layer);
   const cacheShape = (length: string): (number | string)[] => [1, numKeyValueHeads, length, headDim];
   return {
-    nodes, initializers,
+    nodes,
+    initializers,
     inputs: [
-      { name: "ids", type: "int64", shape: [1, "sequence"] }, { name: "lastPosition", type: "int32", shape: [1] }, { name: "totalLength", type: "int32", shape: [] },
-      ...cache.flatMap((layer) => [`pastKey${layer}`, `pastValue${layer}`].map((name) => ({ name, type: "float32" as const, shape: cacheShape("past") }))),
+      { name: "ids", type: "int64", shape: [1, "sequence"] },
+      { name: "lastPosition", type: "int32", shape: [1] },
+      { name: "totalLength", type: "int32", shape: [] },
+      ...cache.flatMap((layer) =>
+        [`pastKey${layer}`, `pastValue${layer}`].map((name) => ({ name, type: "float32" as const, shape: cacheShape("past") })),
+      ),
     ],
     outputs: [
       { name: "token", type: "int64", shape: [1, 1] },
-      ...cache.flatMap((layer) => [`key${layer}`, `value_${layer}`].map((name) => ({ name, type: "float32" as const, shape: cacheShape("total") }))),
+      ...cache.flatMap((layer) =>
+        [`key${layer}`, `value_${layer}`].map((name) => ({ name, type: "float32" as const, shape: cacheShape("total") })),
+      ),
     ],
   };
 }
@@ -87,11 +128,24 @@ type Feeds = Record<string, InstanceType<Runtime["Tensor"]>>;
 /** The cache before the first token. */
 function emptyCache(runtime: Runtime, { numHiddenLayers, numKeyValueHeads, headDim }: ModelConfiguration): Feeds {
   const empty = new runtime.Tensor("float32", new Float32Array(0), [1, numKeyValueHeads, 0, headDim]);
-  return Object.fromEntries(Array.from({ length: numHiddenLayers }, (_, layer) => [[`pastKey${layer}`, empty], [`pastValue${layer}`, empty]]).flat()) as Feeds;
+  return Object.fromEntries(
+    Array.from({ length: numHiddenLayers }, (_, layer) => [
+      [`pastKey${layer}`, empty],
+      [`pastValue${layer}`, empty],
+    ]).flat(),
+  ) as Feeds;
 }
 
-/** Greedy continuation of stories15M by a graph with a cache: what transformers.js would run, if an ONNX export of this model could be installed. */
-export async function prepareOnnxGeneration(runtime: Runtime, providers: readonly string[], threads: number, tokens: number): Promise<Prepared> {
+/**
+ * Greedy continuation of stories15M by a graph with a cache: what transformers.js would run, if an ONNX export of this model could
+ * be installed.
+ */
+export async function prepareOnnxGeneration(
+  runtime: Runtime,
+  providers: readonly string[],
+  threads: number,
+  tokens: number,
+): Promise<Prepared> {
   const source = await openStories15m();
   const { config } = source;
   const model = onnxModel(await decoder(source));
@@ -117,7 +171,10 @@ export async function prepareOnnxGeneration(runtime: Runtime, providers: readonl
       ids.push(token);
       pending = [token];
       cache = Object.fromEntries(
-        Array.from({ length: config.numHiddenLayers }, (_, layer) => [[`pastKey${layer}`, results[`key${layer}`]!], [`pastValue${layer}`, results[`value_${layer}`]!]]).flat(),
+        Array.from({ length: config.numHiddenLayers }, (_, layer) => [
+          [`pastKey${layer}`, results[`key${layer}`]!],
+          [`pastValue${layer}`, results[`value_${layer}`]!],
+        ]).flat(),
       ) as Feeds;
     }
     return ids;

@@ -10,20 +10,29 @@ import { prepareOnnxGeneration } from "./onnxruntime-generation.ts";
 export type Runtime = typeof Onnx;
 
 /** Graph of one operator: two-input operators take a and b, the others x. */
-function graphOf(task: Task): { readonly graph: Graph; readonly feeds: Readonly<Record<string, readonly [Float32Array, readonly number[]]>> } | undefined {
+function graphOf(
+  task: Task,
+): { readonly graph: Graph; readonly feeds: Readonly<Record<string, readonly [Float32Array, readonly number[]]>> } | undefined {
   const binary = (operator: string, shape: readonly number[]): ReturnType<typeof graphOf> => {
     const size = shape.reduce((product, length) => product * length, 1);
     return {
       graph: {
         nodes: [{ operator, inputs: ["a", "b"], outputs: ["y"] }],
-        inputs: [{ name: "a", type: "float32", shape }, { name: "b", type: "float32", shape }],
+        inputs: [
+          { name: "a", type: "float32", shape },
+          { name: "b", type: "float32", shape },
+        ],
         outputs: [{ name: "y", type: "float32", shape }],
       },
       feeds: { a: [uniform(size, 1), shape], b: [uniform(size, 2), shape] },
     };
   };
   const unary = (
-    operator: string, shape: readonly number[], initializers: readonly Initializer[] = [], integers: Readonly<Record<string, number>> = {}, floats: Readonly<Record<string, number>> = {},
+    operator: string,
+    shape: readonly number[],
+    initializers: readonly Initializer[] = [],
+    integers: Readonly<Record<string, number>> = {},
+    floats: Readonly<Record<string, number>> = {},
   ): ReturnType<typeof graphOf> => ({
     graph: {
       nodes: [{ operator, inputs: ["x", ...initializers.map(({ name }) => name)], outputs: ["y"], integers, floats }],
@@ -31,7 +40,15 @@ function graphOf(task: Task): { readonly graph: Graph; readonly feeds: Readonly<
       outputs: [{ name: "y", type: "float32", shape }],
       initializers,
     },
-    feeds: { x: [uniform(shape.reduce((product, length) => product * length, 1), 1), shape] },
+    feeds: {
+      x: [
+        uniform(
+          shape.reduce((product, length) => product * length, 1),
+          1,
+        ),
+        shape,
+      ],
+    },
   });
   switch (task.kind) {
     case "gemm":
@@ -66,8 +83,13 @@ async function prepare(runtime: Runtime, providers: readonly string[], threads: 
   if (task.kind === "generate") return await prepareOnnxGeneration(runtime, providers, threads, task.tokens);
   const described = graphOf(task);
   if (described === undefined) return undefined;
-  const session = await runtime.InferenceSession.create(onnxModel(described.graph), { ...sessionOptions(threads), executionProviders: providers });
-  const feeds = Object.fromEntries(Object.entries(described.feeds).map(([name, [values, shape]]) => [name, new runtime.Tensor("float32", values, shape)]));
+  const session = await runtime.InferenceSession.create(onnxModel(described.graph), {
+    ...sessionOptions(threads),
+    executionProviders: providers,
+  });
+  const feeds = Object.fromEntries(
+    Object.entries(described.feeds).map(([name, [values, shape]]) => [name, new runtime.Tensor("float32", values, shape)]),
+  );
   let result: Onnx.Tensor | undefined;
   return {
     runAsync: async () => void (result = (await session.run(feeds))["y"]),

@@ -4,7 +4,11 @@ import { sampleOf, uniform } from "../src/inputs.ts";
 import type { Adapter, Prepared, Task } from "../src/workload.ts";
 
 const libraries = [
-  "libopenblas.so.0", "libopenblas.so", "libopenblas.0.dylib", "/opt/homebrew/opt/openblas/lib/libopenblas.dylib", "/usr/local/opt/openblas/lib/libopenblas.dylib",
+  "libopenblas.so.0",
+  "libopenblas.so",
+  "libopenblas.0.dylib",
+  "/opt/homebrew/opt/openblas/lib/libopenblas.dylib",
+  "/usr/local/opt/openblas/lib/libopenblas.dylib",
   "libopenblas.dll",
 ];
 
@@ -12,7 +16,22 @@ const rowMajor = 101;
 const notTransposed = 111;
 
 interface Blas {
-  sgemm(order: number, transposeA: number, transposeB: number, m: number, n: number, k: number, alpha: number, a: Float32Array, lda: number, b: Float32Array, ldb: number, beta: number, c: Float32Array, ldc: number): void;
+  sgemm(
+    order: number,
+    transposeA: number,
+    transposeB: number,
+    m: number,
+    n: number,
+    k: number,
+    alpha: number,
+    a: Float32Array,
+    lda: number,
+    b: Float32Array,
+    ldb: number,
+    beta: number,
+    c: Float32Array,
+    ldc: number,
+  ): void;
 }
 
 async function prepare(blas: Blas, task: Task): Promise<Prepared | undefined> {

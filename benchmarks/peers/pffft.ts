@@ -54,7 +54,8 @@ async function prepareReal2d(pffft: Pffft, rows: number, columns: number): Promi
   pffft.HEAPF32.set(uniform(rows * columns, 1), input / 4);
   return {
     run: () => {
-      for (let row = 0; row < rows; row++) pffft._pffft_transform_ordered(rowSetup, input + 4 * row * columns, spectra + 4 * row * columns, work, forward);
+      for (let row = 0; row < rows; row++)
+        pffft._pffft_transform_ordered(rowSetup, input + 4 * row * columns, spectra + 4 * row * columns, work, forward);
       const heap = pffft.HEAPF32;
       for (let bin = 0; bin < bins; bin++) {
         // The first pair of a row holds its two real frequencies, 0 and columns / 2.
@@ -90,7 +91,8 @@ function isSupported(length: number, multiple: number): boolean {
 
 async function prepare(pffft: Pffft, task: Task): Promise<Prepared | undefined> {
   if (task.kind === "fft" && isSupported(task.length, 16)) return await prepareComplex(pffft, task.length, task.batch);
-  if (task.kind === "rfft2" && isSupported(task.columns, 32) && isSupported(task.rows, 16)) return await prepareReal2d(pffft, task.rows, task.columns);
+  if (task.kind === "rfft2" && isSupported(task.columns, 32) && isSupported(task.rows, 16))
+    return await prepareReal2d(pffft, task.rows, task.columns);
   return undefined;
 }
 

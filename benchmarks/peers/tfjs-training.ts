@@ -4,18 +4,22 @@ import { uniform } from "../src/inputs.ts";
 import type { Prepared, TrainingShape } from "../src/workload.ts";
 import type { Tensorflow } from "./tfjs.ts";
 
-/** Gradients come in ES modules whose imports lack the extensions that Node wants; they register themselves for all copies of the library. */
+/**
+ * Gradients come in ES modules whose imports lack the extensions that Node wants; they register themselves for all copies of the
+ * library.
+ */
 async function registerGradients(): Promise<void> {
   const hooks = registerHooks({
-    resolve: (specifier, context, next) => next(/^\.{1,2}\/.*(?<!\.js)$/.test(specifier) && context.parentURL?.includes("/tfjs-core/") ? `${specifier}.js` : specifier, context),
+    resolve: (specifier, context, next) =>
+      next(/^\.{1,2}\/.*(?<!\.js)$/.test(specifier) && context.parentURL?.includes("/tfjs-core/") ? `${specifier}.js` : specifier, context),
   });
   await import("@tensorflow/tfjs-core/dist/register_all_gradients.js" as string);
   hooks.deregister();
 }
 
 /**
- * Forward and backward pass of the Llama that `shape` describes. The inputs of the first block are fixed, not looked up in a trained embedding, since the backend has no
- * kernel for that gradient; no update follows. Both make its work less than ours.
+ * Forward and backward pass of the Llama that `shape` describes. The inputs of the first block are fixed, not looked up in a trained
+ * embedding, since the backend has no kernel for that gradient; no update follows. Both make its work less than ours.
  */
 export async function prepareTfjsTraining(tf: Tensorflow, shape: TrainingShape): Promise<Prepared> {
   await registerGradients();
@@ -23,23 +27,41 @@ export async function prepareTfjsTraining(tf: Tensorflow, shape: TrainingShape):
   const headDim = hiddenSize / heads;
   const rows = batchSize * sequenceLength;
   let seed = 10;
-  const weight = (inputs: number, outputs: number): Variable => tf.variable(tf.mul(tf.tensor2d(uniform(inputs * outputs, seed++), [inputs, outputs]), 0.03));
+  const weight = (inputs: number, outputs: number): Variable =>
+    tf.variable(tf.mul(tf.tensor2d(uniform(inputs * outputs, seed++), [inputs, outputs]), 0.03));
   const gain = (): Variable => tf.variable(tf.ones([hiddenSize]));
   const blocks = Array.from({ length: layers }, () => ({
-    norm1: gain(), query: weight(hiddenSize, hiddenSize), key: weight(hiddenSize, hiddenSize), value: weight(hiddenSize, hiddenSize), output: weight(hiddenSize, hiddenSize),
-    norm2: gain(), gate: weight(hiddenSize, intermediateSize), up: weight(hiddenSize, intermediateSize), down: weight(intermediateSize, hiddenSize),
+    norm1: gain(),
+    query: weight(hiddenSize, hiddenSize),
+    key: weight(hiddenSize, hiddenSize),
+    value: weight(hiddenSize, hiddenSize),
+    output: weight(hiddenSize, hiddenSize),
+    norm2: gain(),
+    gate: weight(hiddenSize, intermediateSize),
+    up: weight(hiddenSize, intermediateSize),
+    down: weight(intermediateSize, hiddenSize),
   }));
   const norm = gain();
   const head = weight(hiddenSize, vocabularySize);
   const variables = [...blocks.flatMap((block) => Object.values(block)), norm, head];
 
   const inputs = tf.tensor2d(uniform(rows * hiddenSize, 1), [rows, hiddenSize]);
-  const targets = tf.oneHot(tf.tensor1d(Int32Array.from({ length: rows }, (_, i) => (i * 7919) % vocabularySize), "int32"), vocabularySize);
-  const angles = Float32Array.from({ length: sequenceLength * (headDim / 2) }, (_, i) => Math.floor(i / (headDim / 2)) / 10000 ** ((2 * (i % (headDim / 2))) / headDim));
+  const targets = tf.oneHot(
+    tf.tensor1d(
+      Int32Array.from({ length: rows }, (_, i) => (i * 7919) % vocabularySize),
+      "int32",
+    ),
+    vocabularySize,
+  );
+  const angles = Float32Array.from(
+    { length: sequenceLength * (headDim / 2) },
+    (_, i) => Math.floor(i / (headDim / 2)) / 10000 ** ((2 * (i % (headDim / 2))) / headDim),
+  );
   const cosine = tf.tensor(angles.map(Math.cos), [1, 1, sequenceLength, headDim / 2]);
   const sine = tf.tensor(angles.map(Math.sin), [1, 1, sequenceLength, headDim / 2]);
   const mask = tf.tensor2d(
-    Float32Array.from({ length: sequenceLength ** 2 }, (_, i) => (i % sequenceLength > Math.floor(i / sequenceLength) ? -1e9 : 0)), [sequenceLength, sequenceLength],
+    Float32Array.from({ length: sequenceLength ** 2 }, (_, i) => (i % sequenceLength > Math.floor(i / sequenceLength) ? -1e9 : 0)),
+    [sequenceLength, sequenceLength],
   );
 
   const rmsNorm = (x: Tensor, scale: Tensor): Tensor => tf.mul(tf.mul(x, tf.rsqrt(tf.add(tf.mean(tf.square(x), -1, true), 1e-5))), scale);
@@ -52,7 +74,11 @@ export async function prepareTfjsTraining(tf: Tensorflow, shape: TrainingShape):
     let hidden: Tensor = inputs;
     for (const block of blocks) {
       const x = rmsNorm(hidden, block.norm1);
-      const [query, key, value] = [block.query, block.key, block.value].map((matrix) => split(tf.matMul(x, matrix))) as [Tensor, Tensor, Tensor];
+      const [query, key, value] = [block.query, block.key, block.value].map((matrix) => split(tf.matMul(x, matrix))) as [
+        Tensor,
+        Tensor,
+        Tensor,
+      ];
       const scores = tf.add(tf.mul(tf.matMul(rotate(query), rotate(key), false, true), 1 / Math.sqrt(headDim)), mask);
       const mixed = tf.reshape(tf.transpose(tf.matMul(tf.softmax(scores), value), [0, 2, 1, 3]), [rows, hiddenSize]);
       hidden = tf.add(hidden, tf.matMul(mixed, block.output));

@@ -1,5 +1,6 @@
 /**
- * As much of the browser's `Worker`, and of the scope inside one, as libraries made for browsers use, on threads of Node. Plain JavaScript, because every thread loads it.
+ * As much of the browser's `Worker`, and of the scope inside one, as libraries made for browsers use, on threads of Node. Plain
+ * JavaScript, because every thread loads it.
  */
 "use strict";
 const { resolveObjectURL } = require("node:buffer");
@@ -32,7 +33,9 @@ class WebWorker {
 
   #start(source, name) {
     if (this.#terminated) return;
-    const thread = new ThreadWorker(`require(${JSON.stringify(__filename)}).enterScope(${JSON.stringify(name)});\n${source}`, { eval: true });
+    const thread = new ThreadWorker(`require(${JSON.stringify(__filename)}).enterScope(${JSON.stringify(name)});\n${source}`, {
+      eval: true,
+    });
     thread.on("message", (data) => this.onmessage?.({ data }));
     thread.on("error", (error) => this.onerror?.({ message: error instanceof Error ? error.message : String(error) }));
     thread.unref();
@@ -55,7 +58,11 @@ class WebWorker {
 /** Makes a thread look like a browser's worker; what would tell it from one is hidden. */
 function enterScope(name) {
   Object.assign(globalThis, {
-    self: globalThis, name, Worker: WebWorker, WorkerGlobalScope: class WorkerGlobalScope {}, location: { href: "file:///worker.js" },
+    self: globalThis,
+    name,
+    Worker: WebWorker,
+    WorkerGlobalScope: Object,
+    location: { href: "file:///worker.js" },
     postMessage: (message, transfer) => parentPort.postMessage(message, listOf(transfer)),
   });
   parentPort.on("message", (data) => globalThis.onmessage?.({ data }));

@@ -1,6 +1,6 @@
 /**
- * wllama: llama.cpp compiled to WebAssembly (64-bit memory, SIMD, threads). Made for browsers; here it gets their `Worker`, a data address for its module, and Node's flag
- * for suspending WebAssembly.
+ * wllama: llama.cpp compiled to WebAssembly (64-bit memory, SIMD, threads). Made for browsers; here it gets their `Worker`, a data
+ * address for its module, and Node's flag for suspending WebAssembly.
  */
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -23,9 +23,17 @@ type WllamaModule = { readonly Wllama: new (paths: { readonly default: string },
 async function prepareGeneration({ Wllama }: WllamaModule, wasm: string, threads: number, tokens: number): Promise<Prepared> {
   // Caches are for downloads, which there are none of.
   const wllama = new Wllama({ default: wasm }, { suppressNativeLog: true, cacheManager: {}, modelManager: {} });
-  await wllama.loadModel([await stories15mGguf()], { n_threads: threads, n_ctx: 256, n_gpu_layers: 0, n_parallel: 1, cache_type_k: "f32", cache_type_v: "f32" });
+  await wllama.loadModel([await stories15mGguf()], {
+    n_threads: threads,
+    n_ctx: 256,
+    n_gpu_layers: 0,
+    n_parallel: 1,
+    cache_type_k: "f32",
+    cache_type_v: "f32",
+  });
   const tokenizer = await loadLlamaTokenizer();
-  const generate = async (): Promise<string> => (await wllama.createCompletion({ prompt, max_tokens: tokens, temperature: 0, ignore_eos: true })).choices[0]!.text;
+  const generate = async (): Promise<string> =>
+    (await wllama.createCompletion({ prompt, max_tokens: tokens, temperature: 0, ignore_eos: true })).choices[0]!.text;
   return {
     runAsync: async () => void (await generate()),
     // It returns text; its tokens are those of the text.

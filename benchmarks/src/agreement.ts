@@ -1,6 +1,6 @@
 /**
- * Largest difference between two samples of a result, relative to the largest number in the first. Libraries that compute something else are not
- * compared by speed.
+ * Largest difference between two samples of a result, relative to the largest number in the first. Libraries that compute something
+ * else are not compared by speed.
  */
 export function disagreement(expected: readonly number[], actual: readonly number[]): number {
   if (expected.length !== actual.length) return Infinity;

@@ -20,16 +20,20 @@ export function readArguments(packages: readonly string[]): Options {
     const { values, positionals } = parseArgs({
       allowPositionals: true,
       options: {
-        json: { type: "boolean", default: false }, only: { type: "string", default: "" }, quick: { type: "boolean", default: false },
-        write: { type: "boolean", default: false }, slow: { type: "boolean", default: false },
+        json: { type: "boolean", default: false },
+        only: { type: "string", default: "" },
+        quick: { type: "boolean", default: false },
+        write: { type: "boolean", default: false },
+        slow: { type: "boolean", default: false },
       },
     });
     const name = positionals[0];
-    if (positionals.length !== 1 || name === undefined || !packages.includes(name)) throw new Error(`name one package: ${packages.join(", ")}`);
+    if (positionals.length !== 1 || name === undefined || !packages.includes(name))
+      throw new Error(`name one package: ${packages.join(", ")}`);
     return { ...values, package: name, only: new RegExp(values.only) };
   } catch (error) {
     console.error(error instanceof Error ? error.message : error);
-    console.error("options: --json, --only <regular expression>, --quick, --slow, --write (bench only)");
+    console.error("options: --json, --only=<regular expression>, --quick, --slow, --write (bench only)");
     process.exit(2);
   }
 }

@@ -41,7 +41,10 @@ export function goal({ better, target }: Claim): string {
   return `${better === "larger" ? "≥" : "≤"} ${Number(target.toPrecision(4))}`;
 }
 
-/** Measures a claim; what it lacks (data, a library) makes it fail with a note, or be skipped if it is data that only this project's machines have. */
+/**
+ * Measures a claim; what it lacks (data, a library) makes it fail with a note, or be skipped if it is data that only this project's
+ * machines have.
+ */
 export async function checkClaim(claim: Claim, effort: Effort): Promise<Check> {
   const { id, unit, target, better } = claim;
   let best: Check | undefined;
@@ -49,7 +52,14 @@ export async function checkClaim(claim: Claim, effort: Effort): Promise<Check> {
     const measured = await claim.measure(effort);
     if ("skipped" in measured) return { id, value: null, unit, target, pass: !process.env["CI"], note: `skipped: ${measured.skipped}` };
     const value = Number(measured.value.toPrecision(4));
-    const check: Check = { id, value, unit, target, pass: passes(claim, value), ...(measured.note !== undefined && { note: measured.note }) };
+    const check: Check = {
+      id,
+      value,
+      unit,
+      target,
+      pass: passes(claim, value),
+      ...(measured.note !== undefined && { note: measured.note }),
+    };
     if (best === undefined || (better === "larger" ? value > best.value! : value < best.value!)) best = check;
     if (best.pass) break;
   }
@@ -64,7 +74,8 @@ export async function measureRatio(workload: Workload, effort: Effort): Promise<
     const { rates, absent } = await pool.run({ ...workload, peers }, effort);
     const others = [...rates].filter(([contender]) => contender !== workload.ours).sort(([, a], [, b]) => b - a);
     const [best] = others;
-    if (best === undefined) throw new Error(`${workload.id}: no peer ran: ${[...absent].map(([{ name }, reason]) => `${name} ${reason}`).join("; ")}`);
+    if (best === undefined)
+      throw new Error(`${workload.id}: no peer ran: ${[...absent].map(([{ name }, reason]) => `${name} ${reason}`).join("; ")}`);
     const ours = rates.get(workload.ours)!;
     return { value: ours / best[1], note: `${ours.toPrecision(4)} against ${best[1].toPrecision(4)} ${workload.unit} (${best[0].name})` };
   } finally {

@@ -52,6 +52,9 @@ process.on("disconnect", () => process.exit());
 
 process.on("message", (request: Request) => {
   answer(request)
-    .catch((error: unknown): Reply => ({ type: "failed", message: error instanceof Error ? (error.stack ?? error.message) : String(error) }))
+    .catch((error: unknown): Reply => ({
+      type: "failed",
+      message: error instanceof Error ? (error.stack ?? error.message) : String(error),
+    }))
     .then((reply) => process.send!(reply));
 });

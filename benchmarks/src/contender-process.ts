@@ -17,7 +17,11 @@ export class ContenderProcess {
   private constructor(contender: Contender) {
     this.contender = contender;
     // Libraries print on stdout, which belongs to the table; what they print on stderr is shown if they fail.
-    this.#child = fork(program, [], { execArgv: [...(contender.nodeFlags ?? [])], stdio: ["ignore", "ignore", "pipe", "ipc"], env: { ...process.env, NODE_ENV: "production" } });
+    this.#child = fork(program, [], {
+      execArgv: [...(contender.nodeFlags ?? [])],
+      stdio: ["ignore", "ignore", "pipe", "ipc"],
+      env: { ...process.env, NODE_ENV: "production" },
+    });
     this.#child.stderr!.setEncoding("utf8").on("data", (text: string) => {
       this.#errors = (this.#errors + text).slice(-4000);
     });
@@ -27,7 +31,10 @@ export class ContenderProcess {
   static async open(contender: Contender): Promise<{ readonly process: ContenderProcess; readonly version: string }> {
     const process = new ContenderProcess(contender);
     try {
-      const { version } = await process.ask({ type: "open", module: contender.module, threads: contender.threads, variant: contender.variant }, "opened");
+      const { version } = await process.ask(
+        { type: "open", module: contender.module, threads: contender.threads, variant: contender.variant },
+        "opened",
+      );
       return { process, version };
     } catch (error) {
       process.close();

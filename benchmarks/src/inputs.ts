@@ -14,7 +14,11 @@ export function uniform(length: number, seed: number): Float32Array<ArrayBuffer>
 }
 
 /** Inputs of the selective scan: Δ in (0, 0.1), A in (-1, 0), as trained models have them. */
-export function scanInputs(sequence: number, channels: number, state: number): Record<"input" | "delta" | "stateMatrix" | "inputMatrix" | "outputMatrix" | "skip", Float32Array<ArrayBuffer>> {
+export function scanInputs(
+  sequence: number,
+  channels: number,
+  state: number,
+): Record<"input" | "delta" | "stateMatrix" | "inputMatrix" | "outputMatrix" | "skip", Float32Array<ArrayBuffer>> {
   return {
     input: uniform(sequence * channels, 1),
     delta: uniform(sequence * channels, 2).map((value) => 0.05 + 0.05 * value),
@@ -37,7 +41,10 @@ const points = 16;
 
 /** Numbers at fixed places of a result, spread over its length. */
 export function sampleOf(values: ArrayLike<number>): number[] {
-  return Array.from({ length: Math.min(points, values.length) }, (_, i) => values[Math.floor((i * (values.length - 1)) / Math.max(1, points - 1))]!);
+  return Array.from(
+    { length: Math.min(points, values.length) },
+    (_, i) => values[Math.floor((i * (values.length - 1)) / Math.max(1, points - 1))]!,
+  );
 }
 
 /** `sampleOf` the real parts of a result that is interleaved complex, followed by that of the imaginary parts. */

@@ -37,14 +37,21 @@ function measureSimdPeak(): number {
 
 async function measureBandwidth(threads: number): Promise<number> {
   const bytes = 2 ** 28 / threads;
-  const workers = Array.from({ length: threads }, () => new Worker(new URL("bandwidth-worker.ts", import.meta.url), { workerData: { bytes, passes: 2 } }));
-  const answers = async (): Promise<unknown[]> => (await Promise.all(workers.map((worker) => once(worker, "message")))).map(([answer]) => answer as unknown);
+  const workers = Array.from(
+    { length: threads },
+    () => new Worker(new URL("bandwidth-worker.ts", import.meta.url), { workerData: { bytes, passes: 2 } }),
+  );
+  const answers = async (): Promise<unknown[]> =>
+    (await Promise.all(workers.map((worker) => once(worker, "message")))).map(([answer]) => answer as unknown);
   await answers();
   let best = 0;
   for (let i = 0; i < 5; i++) {
     const waiting = answers();
     for (const worker of workers) worker.postMessage("go");
-    best = Math.max(best, ((await waiting) as number[]).reduce((total, rate) => total + rate, 0));
+    best = Math.max(
+      best,
+      ((await waiting) as number[]).reduce((total, rate) => total + rate, 0),
+    );
   }
   await Promise.all(workers.map((worker) => worker.terminate()));
   return best;
@@ -55,8 +62,14 @@ export async function describeMachine(): Promise<Machine> {
   const load = round(loadavg()[0]!);
   const processors = cpus();
   return {
-    cpu: processors[0]?.model.trim() ?? "unknown", cores: processors.length, memory: Math.round(totalmem() / 2 ** 30), platform: `${platform()} ${arch()}`,
-    node: process.version, v8: process.versions.v8,
-    simdPeak: round(measureSimdPeak()), bandwidth: [round(await measureBandwidth(1)), round(await measureBandwidth(2))], load,
+    cpu: processors[0]?.model.trim() ?? "unknown",
+    cores: processors.length,
+    memory: Math.round(totalmem() / 2 ** 30),
+    platform: `${platform()} ${arch()}`,
+    node: process.version,
+    v8: process.versions.v8,
+    simdPeak: round(measureSimdPeak()),
+    bandwidth: [round(await measureBandwidth(1)), round(await measureBandwidth(2))],
+    load,
   };
 }

@@ -17,7 +17,10 @@ async function time(prepared: Prepared, count: number): Promise<number> {
   return (performance.now() - started) / 1000;
 }
 
-/** Calls until `seconds` have passed, so that the JIT has compiled and caches are filled; at least once. Returns seconds per call at the end. */
+/**
+ * Calls until `seconds` have passed, so that the JIT has compiled and caches are filled; at least once. Returns seconds per call at
+ * the end.
+ */
 export async function warmUp(prepared: Prepared, seconds: number): Promise<number> {
   const deadline = performance.now() + seconds * 1000;
   let count = 1;

@@ -1,4 +1,7 @@
-/** Writes small ONNX models (protobuf), so that ONNX Runtime can be given single operators and whole decoders without a file from elsewhere. */
+/**
+ * Writes small ONNX models (protobuf), so that ONNX Runtime can be given single operators and whole decoders without a file from
+ * elsewhere.
+ */
 
 const utf8 = new TextEncoder();
 
@@ -93,7 +96,9 @@ export interface Graph {
 function valueInfo({ name, type, shape }: Value): Message {
   const dimensions = new Message();
   for (const size of shape) dimensions.message(1, typeof size === "number" ? new Message().integer(1, size) : new Message().text(2, size));
-  return new Message().text(1, name).message(2, new Message().message(1, new Message().integer(1, elementTypes[type]).message(2, dimensions)));
+  return new Message()
+    .text(1, name)
+    .message(2, new Message().message(1, new Message().integer(1, elementTypes[type]).message(2, dimensions)));
 }
 
 function node({ operator, domain, inputs, outputs, integers = {}, floats = {} }: Node): Message {
@@ -111,7 +116,10 @@ function tensor({ name, shape, values }: Initializer): Message {
   const type = values instanceof Float32Array ? "float32" : values instanceof Int32Array ? "int32" : "int64";
   const message = new Message();
   for (const size of shape) message.integer(1, size);
-  return message.integer(2, elementTypes[type]).text(8, name).bytes(9, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+  return message
+    .integer(2, elementTypes[type])
+    .text(8, name)
+    .bytes(9, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
 }
 
 /** The bytes of a model, operator set 17 plus ONNX Runtime's own (`com.microsoft`). */

@@ -44,7 +44,17 @@ function body(locals: readonly (readonly [number, number])[], code: readonly num
 }
 
 /** `do { code } while (local < limit)`, both unsigned. */
-const repeat = (code: readonly number[], local: number, limit: number): number[] => [0x03, 0x40, ...code, ...getLocal(local), ...getLocal(limit), ...lessUnsigned, 0x0d, 0, ...end];
+const repeat = (code: readonly number[], local: number, limit: number): number[] => [
+  0x03,
+  0x40,
+  ...code,
+  ...getLocal(local),
+  ...getLocal(limit),
+  ...lessUnsigned,
+  0x0d,
+  0,
+  ...end,
+];
 
 /** Chains of each kind: enough to cover a latency of 4 at two a cycle, few enough for 16 registers. */
 const chains = 6;
@@ -57,25 +67,59 @@ const arithmetic = ((): number[] => {
   const accumulator = (i: number): number => 3 + i;
   const start = [0x43, ...new Uint8Array(Float32Array.of(1).buffer), ...splat];
   const step = Array.from({ length: chains }, (_, i) => [
-    ...getLocal(accumulator(i)), ...getLocal(factor), ...multiplyVectors, ...setLocal(accumulator(i)),
-    ...getLocal(accumulator(chains + i)), ...getLocal(factor), ...addVectors, ...setLocal(accumulator(chains + i)),
+    ...getLocal(accumulator(i)),
+    ...getLocal(factor),
+    ...multiplyVectors,
+    ...setLocal(accumulator(i)),
+    ...getLocal(accumulator(chains + i)),
+    ...getLocal(factor),
+    ...addVectors,
+    ...setLocal(accumulator(chains + i)),
   ]).flat();
-  return body([[1, i32], [1 + 2 * chains, v128]], [
-    ...start, ...setLocal(factor),
-    ...repeat([...Array.from({ length: unroll }, () => step).flat(), ...getLocal(counter), ...integer(1), ...addIntegers, ...setLocal(counter)], counter, count),
-    ...getLocal(accumulator(0)), ...Array.from({ length: 2 * chains - 1 }, (_, i) => [...getLocal(accumulator(i + 1)), ...addVectors]).flat(), ...extractFirst,
-  ]);
+  return body(
+    [
+      [1, i32],
+      [1 + 2 * chains, v128],
+    ],
+    [
+      ...start,
+      ...setLocal(factor),
+      ...repeat(
+        [...Array.from({ length: unroll }, () => step).flat(), ...getLocal(counter), ...integer(1), ...addIntegers, ...setLocal(counter)],
+        counter,
+        count,
+      ),
+      ...getLocal(accumulator(0)),
+      ...Array.from({ length: 2 * chains - 1 }, (_, i) => [...getLocal(accumulator(i + 1)), ...addVectors]).flat(),
+      ...extractFirst,
+    ],
+  );
 })();
 
 /** `sum(bytes)`: reads memory from 0 to a multiple of 128 bytes. */
 const sum = ((): number[] => {
   const [bytes, at] = [0, 1];
   const streams = 8;
-  const step = Array.from({ length: streams }, (_, i) => [...getLocal(at), ...load, ...unsigned(16 * i), ...getLocal(2 + i), ...addVectors, ...setLocal(2 + i)]).flat();
-  return body([[1, i32], [streams, v128]], [
-    ...repeat([...step, ...getLocal(at), ...integer(16 * streams), ...addIntegers, ...setLocal(at)], at, bytes),
-    ...getLocal(2), ...Array.from({ length: streams - 1 }, (_, i) => [...getLocal(3 + i), ...addVectors]).flat(), ...extractFirst,
-  ]);
+  const step = Array.from({ length: streams }, (_, i) => [
+    ...getLocal(at),
+    ...load,
+    ...unsigned(16 * i),
+    ...getLocal(2 + i),
+    ...addVectors,
+    ...setLocal(2 + i),
+  ]).flat();
+  return body(
+    [
+      [1, i32],
+      [streams, v128],
+    ],
+    [
+      ...repeat([...step, ...getLocal(at), ...integer(16 * streams), ...addIntegers, ...setLocal(at)], at, bytes),
+      ...getLocal(2),
+      ...Array.from({ length: streams - 1 }, (_, i) => [...getLocal(3 + i), ...addVectors]).flat(),
+      ...extractFirst,
+    ],
+  );
 })();
 
 /** What the module exports; results keep the loops from being removed. */
@@ -91,7 +135,14 @@ export const flopsPerIteration = 4 * 2 * chains * unroll;
 /** Compiles the loops with some memory, in pages of 64 KiB. */
 export function createProbes(pages: number): Probes {
   const bytes = Uint8Array.from([
-    0, 0x61, 0x73, 0x6d, 1, 0, 0, 0,
+    0,
+    0x61,
+    0x73,
+    0x6d,
+    1,
+    0,
+    0,
+    0,
     ...section(1, [1], [0x60, 1, i32, 1, f32]),
     ...section(3, [2, 0, 0]),
     ...section(5, [1, 0], unsigned(pages)),

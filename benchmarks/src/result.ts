@@ -39,11 +39,17 @@ export function resultOf(measured: Rates, machine: Machine): Result {
   const ours = rates.get(workload.ours)!;
   const others = [...rates].filter(([contender]) => contender !== workload.ours);
   const named = (native: boolean): Record<string, number> =>
-    Object.fromEntries(others.filter(([{ native: isNative = false }]) => isNative === native).map(([{ name }, rate]) => [name, rounded(rate)]));
+    Object.fromEntries(
+      others.filter(([{ native: isNative = false }]) => isNative === native).map(([{ name }, rate]) => [name, rounded(rate)]),
+    );
   const peers = named(false);
   const best = Math.max(...Object.values(peers));
   return {
-    id: workload.id, unit: workload.unit, ours: rounded(ours), peers, ratio: Number.isFinite(best) ? rounded(ours / best) : null,
+    id: workload.id,
+    unit: workload.unit,
+    ours: rounded(ours),
+    peers,
+    ratio: Number.isFinite(best) ? rounded(ours / best) : null,
     yardsticks: { ...named(true), ...limitOf(measured, machine) },
     absent: Object.fromEntries([...absent].map(([{ name }, reason]) => [name, reason])),
   };

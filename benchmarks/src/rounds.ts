@@ -48,8 +48,8 @@ export class ContenderPool {
   }
 
   /**
-   * Measures one workload: every contender prepares and is checked against ours, then they take turns, so that a change in the machine's speed meets
-   * all of them. @throws when ours fails
+   * Measures one workload: every contender prepares and is checked against ours, then they take turns, so that a change in the
+   * machine's speed meets all of them. @throws when ours fails
    */
   async run(workload: Workload, effort: Effort): Promise<Rates> {
     const absent = new Map<Contender, string>();
@@ -62,7 +62,8 @@ export class ContenderPool {
         if (sample === undefined) throw new Error("has no such operation");
         if (contender === workload.ours) expected = sample;
         const difference = sample.length === 0 ? 0 : disagreement(expected, sample);
-        if (!(difference <= tolerance)) throw new Error(`computes something else (differs by ${difference.toPrecision(2)} of the largest value)`);
+        if (!(difference <= tolerance))
+          throw new Error(`computes something else (differs by ${difference.toPrecision(2)} of the largest value)`);
         ready.push(process);
       } catch (error) {
         if (contender === workload.ours) throw error;

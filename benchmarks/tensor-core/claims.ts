@@ -14,7 +14,12 @@ function workload(id: string): Workload {
 }
 
 const ratio = (id: string, target: number, measured: Workload): Claim => ({
-  id, unit: "ratio", target, better: "larger", speed: true, measure: (effort) => measureRatio(measured, effort),
+  id,
+  unit: "ratio",
+  target,
+  better: "larger",
+  speed: true,
+  measure: (effort) => measureRatio(measured, effort),
 });
 
 /** What `npm run verify -- tensor-core` checks. */
@@ -25,7 +30,11 @@ export const claims: readonly Claim[] = [
   ratio("rfft2-128x2048-vs-fftjs", 5, { ...workload("rfft2-128x2048-1t"), peers: [fftJs] }),
   ratio("train-step-vs-jaxjs", 2, workload("train-step-2t")),
   {
-    id: "small-op-ns", unit: "ns", target: 200, better: "smaller", speed: true,
+    id: "small-op-ns",
+    unit: "ns",
+    target: 200,
+    better: "smaller",
+    speed: true,
     measure: async (effort) => {
       const pool = new ContenderPool();
       try {
@@ -37,6 +46,12 @@ export const claims: readonly Claim[] = [
       }
     },
   },
-  { id: "bundle-gzip-kb", unit: "kB", target: 60, better: "smaller", measure: async () => ({ value: (await gzippedBundleSize("@frugal/tensor-core", ["koffi"])) / 1000 }) },
+  {
+    id: "bundle-gzip-kb",
+    unit: "kB",
+    target: 60,
+    better: "smaller",
+    measure: async () => ({ value: (await gzippedBundleSize("@frugal/tensor-core", ["koffi"])) / 1000 }),
+  },
   { id: "determinism-threads", unit: "elements that differ", target: 0, better: "smaller", measure: countThreadDifferences },
 ];

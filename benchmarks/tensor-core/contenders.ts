@@ -7,7 +7,12 @@ export const oneThread: Contender = ours(1);
 /** tensor-core on two threads. */
 export const twoThreads: Contender = ours(2);
 
-const wasm = (module: string, name: string, threads: number, variant?: string): Contender => ({ name: `${name} ${threads}t`, module, threads, ...(variant && { variant }) });
+const wasm = (module: string, name: string, threads: number, variant?: string): Contender => ({
+  name: `${name} ${threads}t`,
+  module,
+  threads,
+  ...(variant && { variant }),
+});
 
 /** Other libraries on WebAssembly. */
 export const tfjsWasm: Contender = wasm("tfjs", "tfjs-backend-wasm", 1, "wasm");

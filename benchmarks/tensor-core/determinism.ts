@@ -1,5 +1,15 @@
 import {
-  Generator, matmul, multiply, scaledDotProductAttention, setThreads, softmax, sum, tensor, tidy, valueAndGrad, type Tensor,
+  Generator,
+  matmul,
+  multiply,
+  scaledDotProductAttention,
+  setThreads,
+  softmax,
+  sum,
+  tensor,
+  tidy,
+  valueAndGrad,
+  type Tensor,
 } from "@frugal/tensor-core";
 import { createModel, createTokenDataset, smallModelConfiguration, Trainer } from "@frugal/language-model";
 import { availableParallelism } from "node:os";
@@ -24,7 +34,8 @@ const computations: Readonly<Record<string, () => readonly Tensor<"cpu">[]>> = {
 /** Words of all parameters after two training steps. */
 async function trainedWords(): Promise<Uint32Array[]> {
   const model = createModel(
-    smallModelConfiguration({ vocabularySize: 300, hiddenSize: 96, numHiddenLayers: 2, numAttentionHeads: 4, maxPositionEmbeddings: 64 }), { generator: new Generator(3) },
+    smallModelConfiguration({ vocabularySize: 300, hiddenSize: 96, numHiddenLayers: 2, numAttentionHeads: 4, maxPositionEmbeddings: 64 }),
+    { generator: new Generator(3) },
   );
   const trainer = new Trainer(model, createTokenDataset(tokenIds(5000, 300), { batchSize: 5, sequenceLength: 61 }), { totalSteps: 10 });
   await trainer.step();
@@ -40,7 +51,9 @@ const words32 = (values: Float32Array): Uint32Array => new Uint32Array(values.sl
 
 async function results(threads: number): Promise<Uint32Array[]> {
   setThreads(threads);
-  const words = Object.values(computations).flatMap((compute) => tidy(() => compute().map((result) => words32(result.dataSync("float32")))));
+  const words = Object.values(computations).flatMap((compute) =>
+    tidy(() => compute().map((result) => words32(result.dataSync("float32")))),
+  );
   return [...words, ...(await trainedWords())];
 }
 

@@ -3,5 +3,10 @@ import { jaxJs1, mlMatrix, numpyTs, oneThread, onnxWeb1, tfjsCpu, tfjsWasm } fro
 
 /** Overhead of an operation: 8 × 8 add, result freed. */
 export const smallOperation: Workload = {
-  id: "add-8x8-1t", unit: "operations/s", work: 1, task: { kind: "smallAdd" }, ours: oneThread, peers: [tfjsWasm, tfjsCpu, jaxJs1, numpyTs, mlMatrix, onnxWeb1],
+  id: "add-8x8-1t",
+  unit: "operations/s",
+  work: 1,
+  task: { kind: "smallAdd" },
+  ours: oneThread,
+  peers: [tfjsWasm, tfjsCpu, jaxJs1, numpyTs, mlMatrix, onnxWeb1],
 };
