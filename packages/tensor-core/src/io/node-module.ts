@@ -1,16 +1,25 @@
+import type * as childProcess from "node:child_process";
+import type * as crypto from "node:crypto";
+import type * as fs from "node:fs";
+import type * as fsPromises from "node:fs/promises";
+import type * as nodeModules from "node:module";
+import type * as os from "node:os";
+import type * as path from "node:path";
+import type * as url from "node:url";
+import type * as zlib from "node:zlib";
 import { TensorError } from "../errors.ts";
 
 /** The modules of Node that the packages use, by name. */
 interface NodeModules {
-  "node:child_process": typeof import("node:child_process");
-  "node:crypto": typeof import("node:crypto");
-  "node:fs": typeof import("node:fs");
-  "node:fs/promises": typeof import("node:fs/promises");
-  "node:module": typeof import("node:module");
-  "node:os": typeof import("node:os");
-  "node:path": typeof import("node:path");
-  "node:url": typeof import("node:url");
-  "node:zlib": typeof import("node:zlib");
+  "node:child_process": typeof childProcess;
+  "node:crypto": typeof crypto;
+  "node:fs": typeof fs;
+  "node:fs/promises": typeof fsPromises;
+  "node:module": typeof nodeModules;
+  "node:os": typeof os;
+  "node:path": typeof path;
+  "node:url": typeof url;
+  "node:zlib": typeof zlib;
 }
 
 /**
