@@ -5,6 +5,11 @@ export class LanguageModelError extends Error {
   override readonly name: string = "LanguageModelError";
 }
 
+/** A setting outside its range: of sampling, a cache, a split, a window. */
+export class SettingsError extends LanguageModelError {
+  override readonly name = "SettingsError";
+}
+
 /** A weight file that breaks its own format: truncated, inconsistent or hostile. Nothing large was allocated for it. */
 export class WeightFormatError extends LanguageModelError {
   override readonly name = "WeightFormatError";

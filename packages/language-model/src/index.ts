@@ -35,10 +35,13 @@ export { loadMobyDick, loadStateOfTheUnion, loadTextFile, splitText } from "./da
 export { createModel, smallModelConfiguration, type SmallModelSettings } from "./model/create-model.ts";
 export { Attention, DecoderBlock, FeedForward, type WeightProvider } from "./model/decoder-block.ts";
 export { DecoderModel, type ModelParts } from "./model/decoder-model.ts";
-export { KeyValueCache, type KeyValueCacheOptions } from "./model/key-value-cache.ts";
+export type { BlockState, DecoderCache } from "./model/decoder-cache.ts";
+export { KeyValueCache, KeyValueState, type KeyValueCacheOptions } from "./model/key-value-cache.ts";
 export { loadModel, type LoadModelOptions, type WeightPrecision } from "./model/load-model.ts";
 export { rotaryFrequencies } from "./model/rotary-table.ts";
-export type { BlockContext, StagedBlock, StagedModel } from "./model/staged-model.ts";
+export {
+  forwardStages, type BlockContext, type ForwardOptions, type GatedFeedForward, type StagedBlock, type StagedModel,
+} from "./model/staged-model.ts";
 export { configurationToHuggingFace, saveModel } from "./model/save-model.ts";
 export { TokenEmbedding } from "./model/token-embedding.ts";
 export { huggingFaceName } from "./model/weight-names.ts";
@@ -51,7 +54,7 @@ export {
   scoreContinuations, scoreSequences, tokenLogProbabilities,
   type ContinuationScore, type ScoringModel, type ScoringOptions, type SequenceScore,
 } from "./evaluation/scoring.ts";
-export { rawActivationCodec, type ActivationCodec, type ActivationContext } from "./split/activation-codec.ts";
+export { rawActivationCodec, type ActivationCodec, type ActivationContext, type SequenceRows } from "./split/activation-codec.ts";
 export { SplitModel, type SplitTraffic } from "./split/split-model.ts";
 export { languageModelLoss, Trainer, validationLoss, type TrainingSettings, type TrainingStep } from "./training/trainer.ts";
 export { loadTrainingCheckpoint, saveTrainingCheckpoint } from "./training/training-checkpoint.ts";

@@ -16,6 +16,8 @@ export interface TokenDataset {
   readonly sequencesPerEpoch: number;
   /** Steps that an epoch takes; not whole in general, since batches run on into the next epoch. */
   readonly stepsPerEpoch: number;
+  /** What the batches depend on besides the step, for checkpoints to compare. */
+  readonly settings?: Readonly<Record<string, number | boolean | string>>;
   /** @throws DatasetError if `step` is not a non-negative integer */
   batch(step: number): TokenBatch;
 }
@@ -67,6 +69,7 @@ export function createTokenDataset(ids: ArrayLike<number>, options: TokenDataset
   return {
     sequencesPerEpoch: sequences,
     stepsPerEpoch: sequences / batchSize,
+    settings: { tokens: tokens.length, sequenceLength, batchSize, seed: options.seed ?? 0, shuffle },
     batch(step) {
       if (!Number.isSafeInteger(step) || step < 0 || !Number.isSafeInteger((step + 1) * batchSize)) {
         throw new DatasetError(`step ${step} is not a step number`);

@@ -1,14 +1,14 @@
 import { readFile } from "node:fs/promises";
 import { memory } from "@frugal/tensor-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { ContextLengthError, LanguageModelError } from "../errors.ts";
+import { ContextLengthError, LanguageModelError, SettingsError } from "../errors.ts";
 import type { DecoderModel } from "../model/decoder-model.ts";
 import { loadModel } from "../model/load-model.ts";
 import { plainForward } from "../model/plain-decoder.testing.ts";
 import { randomWeights, sourceOf, tinyConfiguration } from "../model/random-weights.testing.ts";
 import { sharedData } from "../weights/shared-data.testing.ts";
 import { openStories15m } from "../weights/stories15m.ts";
-import { scoreContinuations, scoreSequences, tokenLogProbabilities } from "./scoring.ts";
+import { scoreContinuations, scoreSequences, tokenLogProbabilities, type ScoringModel } from "./scoring.ts";
 
 describe("scoring", () => {
   const config = tinyConfiguration({ maxPositionEmbeddings: 12 });
@@ -49,7 +49,7 @@ describe("scoring", () => {
       }
     }
     await expect(tokenLogProbabilities(model, long, { window: 13 })).rejects.toThrow("window 13");
-    await expect(tokenLogProbabilities(model, long, { window: 1 })).rejects.toThrow(RangeError);
+    await expect(tokenLogProbabilities(model, long, { window: 1 })).rejects.toBeInstanceOf(SettingsError);
   });
 
   it("scores answers after a shared prompt as it scores the whole sequences", async () => {
@@ -66,6 +66,39 @@ describe("scoring", () => {
     }
     const [alone] = await scoreContinuations(model, [1], [[4]]);
     expect(alone!.logProbability).toBeCloseTo(plainLogProbabilities([1, 4])[0]!, 4);
+  });
+
+  it("refuses ids outside the vocabulary rather than scoring them NaN", async () => {
+    const before = memory().allocations;
+    await expect(tokenLogProbabilities(model, [1, 37])).rejects.toThrow("token id 37 is not in the vocabulary of 37");
+    await expect(scoreSequences(model, [[1, 2], [-1, 3]])).rejects.toThrow("token id -1");
+    await expect(scoreContinuations(model, [1, 99], [[1]])).rejects.toThrow("token id 99");
+    await expect(scoreContinuations(model, [1], [[1], [40]])).rejects.toThrow("token id 40");
+    expect(memory().allocations).toBe(before);
+  });
+
+  it("says when losses are not finite", async () => {
+    const huge = new Map(weights).set("model.norm.weight", weights.get("model.norm.weight")!.map(() => 3e38));
+    using broken = await loadModel(sourceOf(config, huge));
+    await expect(tokenLogProbabilities(broken, [1, 2, 3])).rejects.toThrow(/the loss of token \d is .*damaged/);
+    await expect(scoreContinuations(broken, [1], [[2]])).rejects.toBeInstanceOf(LanguageModelError);
+  });
+
+  it("frees its tensors when a forward fails", async () => {
+    const before = memory().allocations;
+    let calls = 0;
+    const failing: ScoringModel = {
+      device: "cpu", config, vocabularySize: 37,
+      createCache: (options) => model.createCache(options),
+      forward(input, options) {
+        if (calls++ > 0) throw new Error("out of order");
+        return model.forward(input, options);
+      },
+    };
+    await expect(scoreContinuations(failing, [1, 2], [[3]])).rejects.toThrow("out of order");
+    await expect(scoreContinuations(failing, [1, 2], [[3]])).rejects.toThrow("out of order");
+    await expect(tokenLogProbabilities(failing, [1, 2])).rejects.toThrow("out of order");
+    expect(memory().allocations).toBe(before);
   });
 
   it("refuses what cannot be scored", async () => {

@@ -1,4 +1,4 @@
-import { getThreads, memory, setThreads } from "@frugal/tensor-core";
+import { getThreads, memory, setThreads, tensor } from "@frugal/tensor-core";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { ContextLengthError, LanguageModelError } from "../errors.ts";
 import type { DecoderModel } from "../model/decoder-model.ts";
@@ -11,7 +11,7 @@ import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { openLlama2cFile } from "../weights/llama2c.ts";
 import { sharedData } from "../weights/shared-data.testing.ts";
 import { openStories15m } from "../weights/stories15m.ts";
-import { generateText, generateTokens, nextTokenLogits, streamText, type GenerationOptions } from "./generate.ts";
+import { generateText, generateTokens, nextTokenLogits, streamText, type GenerationOptions, type NextTokenModel } from "./generate.ts";
 
 async function collect(model: DecoderModel, prompt: readonly number[], options: GenerationOptions): Promise<number[]> {
   const ids: number[] = [];
@@ -129,6 +129,17 @@ describe("generateTokens", () => {
     const tokenizer = { ...createByteTokenizer(), bosTokenId: 0, encode: (): number[] => [] };
     const { tokenIds } = await generateText(model, tokenizer, "", { maxNewTokens: 3 });
     expect(tokenIds).toEqual(await collect(model, [0], { maxNewTokens: 3 }));
+  });
+
+  it.each([0, 3, 36])("notices a NaN among logits at place %i", async (place) => {
+    using cache = model.createCache();
+    const broken: NextTokenModel = {
+      device: "cpu", config, vocabularySize: 37,
+      createCache: () => cache,
+      forward: () => tensor(new Float32Array(37).with(place, NaN), [1, 1, 37]),
+    };
+    await expect(nextTokenLogits(broken, [1], cache)).rejects.toThrow("logits are not finite");
+    await expect(generateTokens(broken, [1]).next()).rejects.toThrow("logits are not finite");
   });
 
   it("refuses prompts that do not fit the model", async () => {

@@ -1,17 +1,16 @@
-import { tensor, type DeviceName, type Tensor } from "@frugal/tensor-core";
-import { ContextLengthError, LanguageModelError } from "../errors.ts";
-import type { KeyValueCache } from "../model/key-value-cache.ts";
+import { tensor, type Tensor } from "@frugal/tensor-core";
+import { ContextLengthError, LanguageModelError, SettingsError } from "../errors.ts";
+import { checkIds } from "../model/check-ids.ts";
+import type { DecoderCache } from "../model/decoder-cache.ts";
+import type { ForwardOptions, StagedModel } from "../model/staged-model.ts";
 import { breathe } from "../scheduling/event-loop.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { createSampler, type SampledToken, type SamplingOptions } from "./sampling.ts";
 
-/** What generation needs of a model: a whole `DecoderModel`, or one that is split between machines. */
-export interface NextTokenModel {
-  readonly device: DeviceName;
-  readonly vocabularySize: number;
-  readonly config: { readonly maxPositionEmbeddings: number; readonly eosTokenIds: readonly number[] };
-  createCache(options?: { readonly capacity?: number }): KeyValueCache;
-  forward(ids: Tensor, options: { readonly cache: KeyValueCache; readonly lastOnly: boolean }): Tensor | Promise<Tensor>;
+/** What generation needs of a model: any whole `StagedModel`, or one that is split between machines. */
+export interface NextTokenModel extends Pick<StagedModel, "device" | "vocabularySize" | "config"> {
+  createCache(options?: { readonly capacity?: number }): DecoderCache;
+  forward(ids: Tensor, options: ForwardOptions): Tensor | Promise<Tensor>;
 }
 
 /** Options of `generateTokens`. */
@@ -24,17 +23,8 @@ export interface GenerationOptions extends SamplingOptions {
   readonly signal?: AbortSignal;
 }
 
-function checkIds(model: NextTokenModel, ids: readonly number[]): void {
-  for (const id of ids) {
-    if (!Number.isInteger(id) || id < 0 || id >= model.vocabularySize) {
-      const fix = "do tokenizer and model belong together?";
-      throw new LanguageModelError(`token id ${id} is not in the vocabulary of ${model.vocabularySize}; ${fix}`);
-    }
-  }
-}
-
 /** Logits of the token after `ids`, which follow what the cache holds; the caller frees them. */
-async function logitsAfter(model: NextTokenModel, ids: readonly number[], cache: KeyValueCache): Promise<Tensor> {
+async function logitsAfter(model: NextTokenModel, ids: readonly number[], cache: DecoderCache): Promise<Tensor> {
   const input = tensor(Int32Array.from(ids), [1, ids.length], { device: model.device });
   try {
     return await model.forward(input, { cache, lastOnly: true });
@@ -47,25 +37,29 @@ async function logitsAfter(model: NextTokenModel, ids: readonly number[], cache:
  * Logits of the token after `ids`, which follow what the cache holds. float32 [vocabularySize], on the host.
  * @throws LanguageModelError for ids outside the vocabulary and logits that are not finite
  */
-export async function nextTokenLogits(model: NextTokenModel, ids: readonly number[], cache: KeyValueCache): Promise<Float32Array> {
+export async function nextTokenLogits(model: NextTokenModel, ids: readonly number[], cache: DecoderCache): Promise<Float32Array> {
   checkIds(model, ids);
   const logits = await logitsAfter(model, ids, cache);
-  const values = await logits.data("float32");
-  logits.dispose();
-  if (!Number.isFinite(values[0]!)) throw new LanguageModelError("the model's logits are not finite; are its weights damaged?");
+  let values: Float32Array;
+  try {
+    values = await logits.data("float32");
+  } finally {
+    logits.dispose();
+  }
+  if (!values.every(Number.isFinite)) throw new LanguageModelError("the model's logits are not finite; are its weights damaged?");
   return values;
 }
 
 /**
  * Continues token ids one at a time.
- * @throws LanguageModelError for an empty prompt or ids outside the vocabulary, ContextLengthError when the prompt fills the context
+ * @throws LanguageModelError for an empty prompt, ids outside the vocabulary or logits that are not finite, ContextLengthError when the prompt fills the context
  */
 export async function* generateTokens(
   model: NextTokenModel, promptIds: readonly number[], options: GenerationOptions = {},
 ): AsyncGenerator<SampledToken> {
   const { maxNewTokens = Infinity, stopTokenIds = model.config.eosTokenIds, signal } = options;
   const context = model.config.maxPositionEmbeddings;
-  if (!(maxNewTokens >= 0)) throw new RangeError(`maxNewTokens ${maxNewTokens}; use a number >= 0`);
+  if (!(maxNewTokens >= 0)) throw new SettingsError(`maxNewTokens ${maxNewTokens}; use a number >= 0`);
   if (promptIds.length === 0) throw new LanguageModelError("the prompt has no tokens; start with the begin token");
   if (promptIds.length >= context) throw new ContextLengthError(promptIds.length + 1, context);
   checkIds(model, promptIds);

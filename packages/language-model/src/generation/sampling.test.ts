@@ -1,6 +1,6 @@
 import { memory, tensor } from "@frugal/tensor-core";
 import { describe, expect, it } from "vitest";
-import { LanguageModelError } from "../errors.ts";
+import { LanguageModelError, SettingsError } from "../errors.ts";
 import { createSampler, type SamplingOptions } from "./sampling.ts";
 
 const logits = tensor(Float32Array.of(1, 3, -2, 3, 0.5, 2), [1, 1, 6]);
@@ -68,7 +68,7 @@ describe("createSampler", () => {
 
   it("refuses settings outside their range, and NaN", async () => {
     for (const options of [{ temperature: -1 }, { temperature: NaN }, { topK: 0 }, { topK: 1.5 }, { topP: 0 }, { topP: 1.1 }]) {
-      expect(() => createSampler(options)).toThrow(RangeError);
+      expect(() => createSampler(options)).toThrow(SettingsError);
     }
     for (const broken of [[NaN, 1], [1, NaN], [1, Infinity]]) {
       using damaged = tensor(Float32Array.from(broken));

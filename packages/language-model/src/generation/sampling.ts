@@ -1,5 +1,5 @@
 import { argmax, cast, concatenate, divide, Generator, logSumExp, max, softmax, subtract, tidy, type Tensor } from "@frugal/tensor-core";
-import { LanguageModelError } from "../errors.ts";
+import { LanguageModelError, SettingsError } from "../errors.ts";
 import { drawToken } from "./draw-token.ts";
 
 /** How the next token is chosen. */
@@ -47,12 +47,12 @@ function assertFinite(value: number): void {
   if (!Number.isFinite(value)) throw new LanguageModelError("the model's logits are not finite; are its weights damaged?");
 }
 
-/** @throws RangeError for settings outside their range; the sampler throws LanguageModelError for logits that are not finite */
+/** @throws SettingsError for settings outside their range; the sampler throws LanguageModelError for logits that are not finite */
 export function createSampler(options: SamplingOptions = {}): Sampler {
   const { temperature = 0, topK, topP = 1, seed = 0, logProbabilities = false } = options;
-  if (!(temperature >= 0 && Number.isFinite(temperature))) throw new RangeError(`temperature ${temperature}; use a finite number >= 0`);
-  if (topK !== undefined && !(Number.isInteger(topK) && topK >= 1)) throw new RangeError(`topK ${topK}; use an integer >= 1`);
-  if (!(topP > 0 && topP <= 1)) throw new RangeError(`topP ${topP}; use 0 < topP <= 1`);
+  if (!(temperature >= 0 && Number.isFinite(temperature))) throw new SettingsError(`temperature ${temperature}; use a finite number >= 0`);
+  if (topK !== undefined && !(Number.isInteger(topK) && topK >= 1)) throw new SettingsError(`topK ${topK}; use an integer >= 1`);
+  if (!(topP > 0 && topP <= 1)) throw new SettingsError(`topP ${topP}; use 0 < topP <= 1`);
   const random = new Generator(seed);
   if (temperature === 0) return (logits) => mostLikely(logits, logProbabilities);
   return async (logits) => {

@@ -1,10 +1,11 @@
 import {
   add, Linear, Module, QuantizedTensor, RmsNorm, rotaryEmbedding, scaledDotProductAttention, swiglu, type Parameter, type Tensor,
 } from "@frugal/tensor-core";
-import { WeightFormatError } from "../errors.ts";
+import { LanguageModelError, WeightFormatError } from "../errors.ts";
 import type { ModelConfiguration } from "../weights/model-configuration.ts";
+import { KeyValueState } from "./key-value-cache.ts";
 import type { RotaryTable } from "./rotary-table.ts";
-import type { BlockContext, StagedBlock } from "./staged-model.ts";
+import type { BlockContext, GatedFeedForward, StagedBlock } from "./staged-model.ts";
 
 /** Gives the weight of a Hugging Face name; `undefined` where the model has none (absent biases). */
 export type WeightProvider = (name: string) => Parameter | QuantizedTensor | undefined;
@@ -60,14 +61,20 @@ export class Attention extends Module {
     const query = rotated(heads(this.query.forward(input), numAttentionHeads));
     let keys = rotated(heads(this.key.forward(input), numKeyValueHeads));
     let values = heads(this.value.forward(input), numKeyValueHeads).permute([0, 2, 1, 3]);
-    if (cache !== undefined) ({ keys, values } = cache.append(this.#index, keys, values));
+    if (cache !== undefined) {
+      const state = cache.blockState(this.#index);
+      if (!(state instanceof KeyValueState)) {
+        throw new LanguageModelError(`the cache holds no keys and values for block ${this.#index}; make it with this model's createCache()`);
+      }
+      ({ keys, values } = state.append(cache.length, keys, values));
+    }
     const mixed = scaledDotProductAttention(query, keys, values, { causal: true });
     return this.output.forward(mixed.permute([0, 2, 1, 3]).reshape([batch, sequence, numAttentionHeads * headDim]));
   }
 }
 
 /** SwiGLU feed-forward: down(silu(gate(x)) · up(x)). */
-export class FeedForward extends Module {
+export class FeedForward extends Module implements GatedFeedForward {
   readonly gate: Linear;
   readonly up: Linear;
   readonly down: Linear;

@@ -1,6 +1,6 @@
-import { memory, tensor, tidy, type Tensor } from "@frugal/tensor-core";
+import { memory, sum, tensor, tidy, valueAndGrad, type Tensor } from "@frugal/tensor-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { ContextLengthError, MissingPartError, WeightFormatError } from "../errors.ts";
+import { ContextLengthError, LanguageModelError, MissingPartError, WeightFormatError } from "../errors.ts";
 import type { ModelConfiguration } from "../weights/model-configuration.ts";
 import { DecoderModel } from "./decoder-model.ts";
 import { loadModel } from "./load-model.ts";
@@ -146,6 +146,12 @@ describe("DecoderModel", () => {
       using lastCache = last.createCache();
       expect(() => lastCache.append(0, logits, logits)).toThrow(MissingPartError);
       expect(cache.byteLength).toBe(2 * 3 * 2 * 64 * 8 * 4);
+      // Separate stages of a tied model have a copy of the matrix each.
+      expect(complete.tiedHead).toBe(tieWordEmbeddings);
+      expect(complete.headParameters().includes(complete.embeddingParameters()[0]!)).toBe(tieWordEmbeddings);
+      expect([first.headParameters().length, middle.embeddingParameters().length]).toEqual([0, 0]);
+      expect(last.headParameters().map(({ shape }) => shape)).toEqual([[32], [37, 32]]);
+      expect(last.headParameters()[1]).not.toBe(first.embeddingParameters()[0]);
     }
   });
 
@@ -161,6 +167,51 @@ describe("DecoderModel", () => {
     expect(new Set(parameters).size).toBe(3 * 9);
     const rest = [model.embedding!.weight, model.norm!.weight, model.output!.weight];
     expect(new Set<unknown>(model.parameters())).toEqual(new Set<unknown>([...parameters, ...rest]));
+  });
+
+  it("gives gradients no way through a cache", () => {
+    using input = tensor(Int32Array.from(ids), [1, ids.length]);
+    using cache = model.createCache();
+    const differentiate = (): unknown => valueAndGrad(() => sum(model.forward(input, { cache })))(model.parameters());
+    expect(differentiate).toThrow("a cache is for inference");
+    expect(differentiate).toThrow(LanguageModelError);
+  });
+
+  it("refuses positions and batches that are not the cache's", () => {
+    using input = tensor(Int32Array.from(ids), [1, ids.length]);
+    using cache = model.createCache({ batch: 2 });
+    expect(() => model.forward(input, { cache })).toThrow("the cache takes keys and values [2, 2, 11, 8], got [1, 2, 11, 8]");
+    using hidden = model.embed(input);
+    expect(() => model.forwardBlocks(hidden, 0, 1, { cache, positionOffset: 3 })).toThrow("positionOffset 3 is not where the cache ends (0)");
+  });
+
+  it("leaves nothing but results behind, outside of scopes too", async () => {
+    using quantised = await loadModel(source, { precision: "int8" });
+    using input = tensor(Int32Array.from(ids), [1, ids.length]);
+    for (const each of [model, quantised]) {
+      each.forward(input).dispose();
+      const held = memory().allocations;
+      using embedded = each.embed(input);
+      using hidden = each.forwardBlocks(embedded, 0, 3);
+      using logits = each.head(hidden);
+      expect(memory().allocations - held).toBe([embedded, hidden, logits].length);
+    }
+  });
+
+  it("takes memory for a long context as it fills", async () => {
+    const long = tinyConfiguration({ maxPositionEmbeddings: 131_072, eosTokenIds: [] });
+    using large = await loadModel(sourceOf(long, randomWeights(long)));
+    using cache = large.createCache();
+    const bytesPerToken = 2 * 3 * 2 * 8 * 4;
+    expect([cache.capacity, cache.byteLength]).toEqual([131_072, 256 * bytesPerToken]);
+    const many = Array.from({ length: 700 }, (_, i) => (i * i * 5 + 3 * i) % 37);
+    const expected = await logitsOf(large, many);
+    for (const [from, to, tokens] of [[0, 250, 256], [250, 257, 512], [257, 258, 512], [258, 700, 1024]] as const) {
+      using input = tensor(Int32Array.from(many.slice(from, to)), [1, to - from]);
+      using logits = large.forward(input, { cache, lastOnly: true });
+      expect(largestDifference(await logits.data("float32"), expected.subarray((to - 1) * 37, to * 37))).toBeLessThan(1e-5);
+      expect(cache.byteLength).toBe(tokens * bytesPerToken);
+    }
   });
 
   it("refuses more tokens than the context or the cache holds", () => {

@@ -1,10 +1,10 @@
-import { itemSize, Linear, Module, QuantizedTensor, RmsNorm, tidy, type DeviceName, type Tensor } from "@frugal/tensor-core";
-import { ContextLengthError, MissingPartError } from "../errors.ts";
+import { itemSize, Linear, Module, QuantizedTensor, RmsNorm, tidy, type DeviceName, type Parameter, type Tensor } from "@frugal/tensor-core";
+import { ContextLengthError, LanguageModelError, MissingPartError, SettingsError } from "../errors.ts";
 import type { ModelConfiguration } from "../weights/model-configuration.ts";
 import { DecoderBlock, plainParameter, requiredWeight, type WeightProvider } from "./decoder-block.ts";
 import { KeyValueCache, type KeyValueCacheOptions } from "./key-value-cache.ts";
 import { RotaryTable } from "./rotary-table.ts";
-import type { BlockContext, StagedBlock, StagedModel } from "./staged-model.ts";
+import { forwardStages, type BlockContext, type ForwardOptions, type StagedModel } from "./staged-model.ts";
 import { TokenEmbedding } from "./token-embedding.ts";
 
 /** Which parts of a model to hold, for pipelines and split execution. */
@@ -15,6 +15,13 @@ export interface ModelParts {
   readonly embedding?: boolean;
   /** The final norm and output head. Default true. */
   readonly head?: boolean;
+}
+
+/** The run of blocks that `parts` ask for. @throws SettingsError when the model does not have it */
+export function blockRangeOf(config: ModelConfiguration, parts: ModelParts): readonly [from: number, to: number] {
+  const { blocks: [from, to] = [0, config.numHiddenLayers] } = parts;
+  if (Number.isInteger(from) && Number.isInteger(to) && from >= 0 && from <= to && to <= config.numHiddenLayers) return [from, to];
+  throw new SettingsError(`blocks ${from} to ${to} are not within the ${config.numHiddenLayers} blocks of the model`);
 }
 
 /** A Llama or Qwen2 decoder, or some of its stages. */
@@ -38,10 +45,8 @@ export class DecoderModel extends Module implements StagedModel {
     { device = "cpu", parts = {} }: { readonly device?: DeviceName; readonly parts?: ModelParts } = {},
   ) {
     super();
-    const { blocks: [from, to] = [0, config.numHiddenLayers], embedding = true, head = true } = parts;
-    if (!(Number.isInteger(from) && Number.isInteger(to) && from >= 0 && from <= to && to <= config.numHiddenLayers)) {
-      throw new RangeError(`blocks ${from} to ${to} are not within the ${config.numHiddenLayers} blocks of the model`);
-    }
+    const { embedding = true, head = true } = parts;
+    const [from, to] = blockRangeOf(config, parts);
     this.config = config;
     this.device = device;
     this.blockRange = [from, to];
@@ -67,7 +72,21 @@ export class DecoderModel extends Module implements StagedModel {
     return this.config.numHiddenLayers;
   }
 
-  block(index: number): StagedBlock {
+  get tiedHead(): boolean {
+    return this.config.tieWordEmbeddings;
+  }
+
+  embeddingParameters(): Parameter[] {
+    return this.embedding?.parameters() ?? [];
+  }
+
+  headParameters(): Parameter[] {
+    if (this.norm === undefined) return [];
+    const matrix = this.output ?? this.headEmbedding ?? this.embedding;
+    return [...this.norm.parameters(), ...(matrix?.parameters() ?? [])];
+  }
+
+  block(index: number): DecoderBlock {
     const block = this.blocks[index - this.blockRange[0]];
     if (block === undefined) {
       const [from, to] = this.blockRange;
@@ -78,40 +97,43 @@ export class DecoderModel extends Module implements StagedModel {
 
   embed(ids: Tensor): Tensor {
     if (this.embedding === undefined) throw new MissingPartError("the embedding", "load the model with parts.embedding");
-    return this.embedding.forward(ids);
+    const { embedding } = this;
+    return tidy(() => embedding.forward(ids));
   }
 
   forwardBlocks(hidden: Tensor, from: number, to: number, context: BlockContext = {}): Tensor {
     const tokens = hidden.shape[1]!;
-    context.cache?.reserve(tokens);
-    const end = (context.positionOffset ?? context.cache?.length ?? 0) + tokens;
-    if (end > this.config.maxPositionEmbeddings) throw new ContextLengthError(end, this.config.maxPositionEmbeddings);
-    let current = hidden;
-    // Each half frees its temporaries at once; what the backward pass needs is kept by the tape.
-    for (let index = from; index < to; index++) {
-      const block = this.block(index);
-      current = tidy(() => block.feedForwardHalf(block.mixerHalf(current, context)));
+    const { cache, positionOffset = cache?.length ?? 0 } = context;
+    if (cache !== undefined && positionOffset !== cache.length) {
+      throw new LanguageModelError(`positionOffset ${positionOffset} is not where the cache ends (${cache.length}); truncate it, or leave positionOffset out`);
     }
-    return current;
+    cache?.reserve(tokens);
+    const end = positionOffset + tokens;
+    if (end > this.config.maxPositionEmbeddings) throw new ContextLengthError(end, this.config.maxPositionEmbeddings);
+    return tidy(() => {
+      let current = hidden;
+      for (let index = from; index < to; index++) {
+        const block = this.block(index);
+        // Each block frees its temporaries and its input at once; what the backward pass needs is kept by the tape.
+        const next = tidy(() => block.feedForwardHalf(block.mixerHalf(current, context)));
+        if (current !== hidden && current !== next) current.dispose();
+        current = next;
+      }
+      return current;
+    });
   }
 
   head(hidden: Tensor): Tensor {
     if (this.norm === undefined) throw new MissingPartError("the output head", "load the model with parts.head");
-    const normalized = this.norm.forward(hidden);
-    return this.output?.forward(normalized) ?? (this.headEmbedding ?? this.embedding)!.logits(normalized);
+    const { norm } = this;
+    return tidy(() => {
+      const normalized = norm.forward(hidden);
+      return this.output?.forward(normalized) ?? (this.headEmbedding ?? this.embedding)!.logits(normalized);
+    });
   }
 
-  /**
-   * ids int32 [batch, sequence] → logits [batch, sequence, vocabularySize]. With a cache the ids follow its tokens, and are counted
-   * in it. `lastOnly` computes logits for the last position alone: [batch, 1, vocabularySize].
-   */
-  forward(ids: Tensor, { cache, lastOnly = false }: { readonly cache?: KeyValueCache; readonly lastOnly?: boolean } = {}): Tensor {
-    return tidy(() => {
-      let hidden = this.forwardBlocks(this.embed(ids), 0, this.blockCount, { cache });
-      cache?.advance(ids.shape[1]!);
-      if (lastOnly) hidden = hidden.slice(null, [-1, null]);
-      return this.head(hidden);
-    });
+  forward(ids: Tensor, options: ForwardOptions = {}): Tensor {
+    return forwardStages(this, ids, options);
   }
 
   /** A cache for this model's blocks on its device. */

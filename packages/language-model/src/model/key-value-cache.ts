@@ -1,6 +1,7 @@
-import { assign, keep, zeros, type DeviceName, type Tensor } from "@frugal/tensor-core";
-import { ContextLengthError, MissingPartError } from "../errors.ts";
+import { assign, GradientError, keep, ShapeError, zeros, type DeviceName, type Tensor } from "@frugal/tensor-core";
+import { ContextLengthError, LanguageModelError, MissingPartError, SettingsError } from "../errors.ts";
 import type { ModelConfiguration } from "../weights/model-configuration.ts";
+import type { BlockState, DecoderCache } from "./decoder-cache.ts";
 
 /** Size and place of a cache. */
 export interface KeyValueCacheOptions {
@@ -14,83 +15,149 @@ export interface KeyValueCacheOptions {
   readonly device?: DeviceName;
 }
 
+/** Tokens that memory is taken for at first; it doubles from there, so that a long context costs only what is used of it. */
+const FIRST_TOKENS = 256;
+
+/** Keys and values of one block, [batch, keyValueHeads, tokens, headDim], in memory that grows with the tokens. */
+export class KeyValueState implements BlockState {
+  readonly #shapeFor: (tokens: number) => readonly number[];
+  readonly #capacity: number;
+  readonly #device: DeviceName;
+  #keys: Tensor;
+  #values: Tensor;
+
+  constructor({ batch, heads, headDim, capacity, device }: {
+    readonly batch: number; readonly heads: number; readonly headDim: number; readonly capacity: number; readonly device: DeviceName;
+  }) {
+    this.#shapeFor = (tokens) => [batch, heads, tokens, headDim];
+    this.#capacity = capacity;
+    this.#device = device;
+    const shape = this.#shapeFor(Math.min(capacity, FIRST_TOKENS));
+    this.#keys = keep(zeros(shape, { device }));
+    this.#values = keep(zeros(shape, { device }));
+  }
+
+  get byteLength(): number {
+    return (this.#keys.size + this.#values.size) * 4;
+  }
+
+  /**
+   * Writes the keys and values of new tokens, [batch, keyValueHeads, tokens, headDim], after the first `held`, and returns views of all.
+   * @throws ContextLengthError when they do not fit, ShapeError for another batch, LanguageModelError while they are being differentiated
+   */
+  append(held: number, keys: Tensor, values: Tensor): { readonly keys: Tensor; readonly values: Tensor } {
+    const tokens = keys.shape[2]!;
+    const end = held + tokens;
+    if (end > this.#capacity) throw new ContextLengthError(end, this.#capacity);
+    const expected = this.#shapeFor(tokens).join(", ");
+    if (keys.shape.join(", ") !== expected || values.shape.join(", ") !== expected) {
+      throw new ShapeError(`the cache takes keys and values [${expected}], got [${keys.shape.join(", ")}] and [${values.shape.join(", ")}]`);
+    }
+    this.#grow(held, end);
+    try {
+      assign(this.#keys, keys, null, null, [held, end]);
+      assign(this.#values, values, null, null, [held, end]);
+    } catch (cause) {
+      if (!(cause instanceof GradientError)) throw cause;
+      throw new LanguageModelError("a cache is for inference: gradients do not flow through it; leave it out of what is differentiated", { cause });
+    }
+    return { keys: this.#keys.slice(null, null, [0, end]), values: this.#values.slice(null, null, [0, end]) };
+  }
+
+  #grow(held: number, needed: number): void {
+    const present = this.#keys.shape[2]!;
+    if (needed <= present) return;
+    const tokens = Math.min(this.#capacity, Math.max(needed, 2 * present));
+    this.#keys = this.#grown(this.#keys, held, tokens);
+    this.#values = this.#grown(this.#values, held, tokens);
+  }
+
+  #grown(old: Tensor, held: number, tokens: number): Tensor {
+    const grown = keep(zeros(this.#shapeFor(tokens), { device: this.#device }));
+    if (held > 0) {
+      const kept = old.slice(null, null, [0, held]);
+      assign(grown, kept, null, null, [0, held]);
+      kept.dispose();
+    }
+    old.dispose();
+    return grown;
+  }
+
+  dispose(): void {
+    this.#keys.dispose();
+    this.#values.dispose();
+  }
+}
+
 /**
- * Keys and values of the tokens seen so far, for each block [batch, keyValueHeads, capacity, headDim]. Memory is taken once; `truncate`
- * goes back to an earlier token, so that a shared prefix is computed once.
+ * Keys and values of the tokens seen so far, for each block. Memory grows with the tokens, up to the capacity; `truncate` goes back to an
+ * earlier token, so that a shared prefix is computed once.
  */
-export class KeyValueCache {
+export class KeyValueCache implements DecoderCache {
   readonly capacity: number;
   readonly batch: number;
   readonly #from: number;
-  readonly #keys: Tensor[];
-  readonly #values: Tensor[];
+  readonly #states: readonly KeyValueState[];
   #length = 0;
 
-  /** @throws RangeError unless capacity and batch are positive integers */
+  /** @throws SettingsError unless capacity and batch are positive integers */
   constructor(config: ModelConfiguration, options: KeyValueCacheOptions = {}) {
     const { capacity = config.maxPositionEmbeddings, batch = 1, blockRange, device = "cpu" } = options;
     const [from, to] = blockRange ?? [0, config.numHiddenLayers];
     for (const [name, value] of Object.entries({ capacity, batch })) {
-      if (!Number.isInteger(value) || value < 1) throw new RangeError(`KeyValueCache: ${name} ${value}; use an integer >= 1`);
+      if (!Number.isInteger(value) || value < 1) throw new SettingsError(`KeyValueCache: ${name} ${value}; use an integer >= 1`);
     }
     this.capacity = capacity;
     this.batch = batch;
     this.#from = from;
-    const shape = [batch, config.numKeyValueHeads, capacity, config.headDim];
-    const make = (): Tensor[] => Array.from({ length: to - from }, () => keep(zeros(shape, { device })));
-    this.#keys = make();
-    this.#values = make();
+    const sizes = { batch, heads: config.numKeyValueHeads, headDim: config.headDim, capacity, device };
+    this.#states = Array.from({ length: to - from }, () => new KeyValueState(sizes));
   }
 
-  /** Tokens held. */
   get length(): number {
     return this.#length;
   }
 
   /** Bytes in memory. */
   get byteLength(): number {
-    return [...this.#keys, ...this.#values].reduce((total, part) => total + part.size * 4, 0);
+    return this.#states.reduce((total, state) => total + state.byteLength, 0);
+  }
+
+  blockState(block: number): KeyValueState {
+    const state = this.#states[block - this.#from];
+    if (state === undefined) throw new MissingPartError(`the cache of block ${block}`, "make the cache with a blockRange that covers it");
+    return state;
   }
 
   /**
-   * Writes the keys and values of new tokens, [batch, keyValueHeads, tokens, headDim], after those held, and returns views of all of them.
-   * Every block appends before `advance` counts the tokens once.
-   * @throws ContextLengthError when they do not fit, MissingPartError for a block that the cache does not serve
+   * Writes the keys and values of a block's new tokens, [batch, keyValueHeads, tokens, headDim], after those held, and returns views of
+   * all of them. Every block appends before `advance` counts the tokens once.
+   * @throws ContextLengthError when they do not fit, MissingPartError for a block that the cache does not serve, ShapeError for another
+   * batch, LanguageModelError while they are being differentiated
    */
   append(block: number, keys: Tensor, values: Tensor): { readonly keys: Tensor; readonly values: Tensor } {
-    const end = this.#length + keys.shape[2]!;
-    this.reserve(keys.shape[2]!);
-    const [allKeys, allValues] = [this.#keys[block - this.#from], this.#values[block - this.#from]];
-    if (allKeys === undefined || allValues === undefined) {
-      throw new MissingPartError(`the cache of block ${block}`, "make the cache with a blockRange that covers it");
-    }
-    assign(allKeys, keys, null, null, [this.#length, end]);
-    assign(allValues, values, null, null, [this.#length, end]);
-    return { keys: allKeys.slice(null, null, [0, end]), values: allValues.slice(null, null, [0, end]) };
+    return this.blockState(block).append(this.#length, keys, values);
   }
 
-  /** @throws ContextLengthError unless `tokens` more fit */
   reserve(tokens: number): void {
     if (this.#length + tokens > this.capacity) throw new ContextLengthError(this.#length + tokens, this.capacity);
   }
 
-  /** Counts tokens that all blocks have appended. */
   advance(tokens: number): void {
     this.reserve(tokens);
     this.#length += tokens;
   }
 
-  /** Forgets all but the first `length` tokens. */
   truncate(length: number): void {
     if (!Number.isInteger(length) || length < 0 || length > this.#length) {
-      throw new RangeError(`truncate: length ${length} is not between 0 and ${this.#length}`);
+      throw new SettingsError(`truncate: length ${length} is not between 0 and ${this.#length}`);
     }
     this.#length = length;
   }
 
   /** Frees the memory. */
   dispose(): void {
-    for (const part of [...this.#keys, ...this.#values]) part.dispose();
+    for (const state of this.#states) state.dispose();
   }
 
   [Symbol.dispose](): void {

@@ -75,6 +75,8 @@ describe("loadModel", () => {
   it("reads only what the parts need", async () => {
     const read: string[] = [];
     const watched = { ...source, read: (name: string) => (read.push(name), source.read(name)) };
+    await expect(loadModel(watched, { parts: { blocks: [1, 4] } })).rejects.toThrow("blocks 1 to 4 are not within the 3 blocks");
+    expect(read).toEqual([]);
     using model = await loadModel(watched, { parts: { blocks: [1, 2], embedding: false, head: false } });
     expect(model.blocks.length).toBe(1);
     expect(read.length).toBe(9);

@@ -4,7 +4,7 @@ import { breathe } from "../scheduling/event-loop.ts";
 import { canGroup } from "../weights/grouped-quantization.ts";
 import { readFloat32Weight, readGroupedWeight } from "../weights/read-weight.ts";
 import type { WeightSource } from "../weights/weight-source.ts";
-import { DecoderModel, type ModelParts } from "./decoder-model.ts";
+import { blockRangeOf, DecoderModel, type ModelParts } from "./decoder-model.ts";
 
 /** How weight matrices are held in memory. */
 export type WeightPrecision =
@@ -82,12 +82,13 @@ async function readWeight(
 
 /**
  * Loads a model, or some of its parts, tensor by tensor: only one tensor is on its way at a time. The source stays open.
- * @throws WeightFormatError for missing, NaN or infinite weights, UnsupportedModelError for matrices that cannot be grouped; what was
- * loaded is freed
+ * @throws SettingsError for blocks that the model does not have, WeightFormatError for missing, NaN or infinite weights,
+ * UnsupportedModelError for matrices that cannot be grouped; what was loaded is freed
  */
 export async function loadModel(
   source: WeightSource, { device = "cpu", precision = "file", parts = {}, onProgress, signal }: LoadModelOptions = {},
 ): Promise<DecoderModel> {
+  blockRangeOf(source.config, parts);
   const names = [...source.descriptors.keys()].filter((name) => isWanted(name, source, parts));
   const weights = new Map<string, Parameter | QuantizedTensor>();
   try {

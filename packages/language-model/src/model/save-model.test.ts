@@ -69,6 +69,17 @@ describe("saveModel", () => {
     await expect(saveModel(part, join(folder, "none"))).rejects.toBeInstanceOf(UnsupportedModelError);
     const stretched = tinyConfiguration({ ropeScaling: { type: "factors", factors: [1, 2, 3, 4] } });
     expect(() => configurationToHuggingFace(stretched)).toThrow("rotary factors");
+    for (const [changes, message] of [
+      [{ attentionOutputBias: true }, "attentionOutputBias true has no form in Hugging Face's llama, which reads false"],
+      [{ attentionBias: true }, "attentionOutputBias false"],
+      [{ architecture: "qwen2" }, "attentionBias false has no form in Hugging Face's qwen2"],
+    ] satisfies [Partial<ModelConfiguration>, string][]) {
+      const odd = tinyConfiguration(changes);
+      using model = await loadModel(sourceOf(odd, randomWeights(odd)));
+      const saving = saveModel(model, join(folder, "none"));
+      await expect(saving).rejects.toThrow(message);
+      await expect(saving).rejects.toBeInstanceOf(UnsupportedModelError);
+    }
     expect((await readdir(folder)).includes("none")).toBe(false);
   });
 

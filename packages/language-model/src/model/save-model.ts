@@ -1,19 +1,21 @@
 import { nodeModule, writeSafetensorsFile, type Module, type SafetensorsTensor, type Tensor } from "@frugal/tensor-core";
 import { UnsupportedModelError } from "../errors.ts";
 import { replaceTextFile } from "../files/replace-file.ts";
-import type { ModelConfiguration } from "../weights/model-configuration.ts";
+import { differences } from "../weights/differences.ts";
+import { configurationFromHuggingFace, type ModelConfiguration } from "../weights/model-configuration.ts";
 import type { DecoderModel } from "./decoder-model.ts";
 import { huggingFaceName } from "./weight-names.ts";
 
 /**
  * A configuration as Hugging Face's `config.json`. That format knows the rotary layout "half" alone: query and key rows of an interleaved
  * model have to be reordered with it, as `saveModel` does.
- * @throws UnsupportedModelError for rotary factors from GGUF, which that format does not have
+ * @throws UnsupportedModelError for what that format does not have: rotary factors from GGUF, biases on some of attention only, Qwen2
+ * without them
  */
 export function configurationToHuggingFace(config: ModelConfiguration): Record<string, unknown> {
   const scaling = config.ropeScaling;
   if (scaling?.type === "factors") throw new UnsupportedModelError("model", "rotary factors from GGUF have no Hugging Face form");
-  return {
+  const json = {
     architectures: [config.architecture === "qwen2" ? "Qwen2ForCausalLM" : "LlamaForCausalLM"],
     model_type: config.architecture,
     vocab_size: config.vocabularySize,
@@ -42,6 +44,10 @@ export function configurationToHuggingFace(config: ModelConfiguration): Record<s
     eos_token_id: config.eosTokenIds.length === 1 ? config.eosTokenIds[0] : config.eosTokenIds,
     torch_dtype: "float32",
   };
+  const [difference] = differences(configurationFromHuggingFace(JSON.parse(JSON.stringify(json))), { ...config, ropeLayout: "half" });
+  if (difference === undefined) return json;
+  const { name, first, second } = difference;
+  throw new UnsupportedModelError("model", `${name} ${second} has no form in Hugging Face's ${config.architecture}, which reads ${first}`);
 }
 
 /** A tensor as an entry of a safetensors file, read from its device when it is written; `reorder` may permute its values. */

@@ -1,3 +1,5 @@
+import { LanguageModelError } from "../errors.ts";
+
 /** Parameter paths of `DecoderModel` inside a block, and Hugging Face's names for them. */
 const blockNames: Readonly<Record<string, string>> = {
   "attentionNorm.": "input_layernorm.",
@@ -23,7 +25,7 @@ export function huggingFaceName(path: string, firstBlock: number = 0): string {
   const match = /^blocks\.(\d+)\.(.*)$/.exec(path);
   const [table, rest] = match ? [blockNames, match[2]!] : [modelNames, path];
   const prefix = Object.keys(table).find((candidate) => rest.startsWith(candidate));
-  if (prefix === undefined) throw new RangeError(`"${path}" is no parameter of a decoder model`);
+  if (prefix === undefined) throw new LanguageModelError(`"${path}" is no parameter of a decoder model`);
   const name = table[prefix] + rest.slice(prefix.length);
   return match ? `model.layers.${firstBlock + Number(match[1])}.${name}` : name;
 }

@@ -4,7 +4,7 @@ import { scoreSequences } from "../evaluation/scoring.ts";
 import { generateTokens, type NextTokenModel } from "../generation/generate.ts";
 import { loadModel } from "../model/load-model.ts";
 import { randomWeights, sourceOf, tinyConfiguration } from "../model/random-weights.testing.ts";
-import { rawActivationCodec, type ActivationCodec } from "./activation-codec.ts";
+import { rawActivationCodec, type ActivationCodec, type ActivationContext } from "./activation-codec.ts";
 import { SplitModel } from "./split-model.ts";
 
 const config = tinyConfiguration({ eosTokenIds: [] });
@@ -40,12 +40,56 @@ describe("SplitModel", () => {
     const raw = rawActivationCodec();
     const codec: ActivationCodec = {
       name: "spy",
-      encode: (hidden, context) => (seen.push([hidden.shape, context.positionOffset, context.block]), raw.encode(hidden, context)),
+      encode: (hidden, context) => (seen.push([hidden.shape, context]), raw.encode(hidden, context)),
       decode: (bytes, context, device) => raw.decode(bytes, context, device),
     };
     const iterator = generateTokens(new SplitModel(model, { codec, splitBlock: 2 }), prompt, { maxNewTokens: 2 });
     for await (const _ of iterator);
-    expect(seen).toEqual([[[3, 32], 0, 2], [[1, 32], 3, 2]]);
+    const same = { kind: "activation", block: 2, streamId: "0" };
+    expect(seen).toEqual([
+      [[3, 32], { ...same, sequences: [{ positionOffset: 0, tokens: 3 }], limits: { tokens: 3, hiddenSize: 32 } }],
+      [[1, 32], { ...same, sequences: [{ positionOffset: 3, tokens: 1 }], limits: { tokens: 1, hiddenSize: 32 } }],
+    ]);
+  });
+
+  it("sends the sequences of a batch in one message", async () => {
+    const seen: ActivationContext[] = [];
+    const raw = rawActivationCodec();
+    const codec: ActivationCodec = { ...raw, encode: (hidden, context) => (seen.push(context), raw.encode(hidden, context)) };
+    const split = new SplitModel(model, { codec });
+    using ids = tensor(Int32Array.of(1, 2, 3, 4, 5, 6), [2, 3]);
+    using cache = model.createCache({ batch: 2 });
+    using through = await split.forward(ids, { cache });
+    using exact = model.forward(ids);
+    expect(through.shape).toEqual([2, 3, 37]);
+    expect(await through.data("float32")).toEqual(await exact.data("float32"));
+    using more = tensor(Int32Array.of(7, 8), [2, 1]);
+    (await split.forward(more, { cache, lastOnly: true })).dispose();
+    (await split.forward(ids)).dispose();
+    expect(seen.map(({ sequences, limits, streamId }) => [sequences, limits.tokens, streamId])).toEqual([
+      [[{ positionOffset: 0, tokens: 3 }, { positionOffset: 0, tokens: 3 }], 6, "0"],
+      [[{ positionOffset: 3, tokens: 1 }, { positionOffset: 3, tokens: 1 }], 2, "0"],
+      [[{ positionOffset: 0, tokens: 3 }, { positionOffset: 0, tokens: 3 }], 6, "1"],
+    ]);
+  });
+
+  it("frees its activations when a codec fails or changes their shape", async () => {
+    const raw = rawActivationCodec();
+    using ids = tensor(Int32Array.of(1, 2, 3), [1, 3]);
+    const before = memory().allocations;
+    const fail = (): never => {
+      throw new Error("codec failed");
+    };
+    for (const codec of [{ ...raw, encode: async () => fail() }, { ...raw, decode: async () => fail() }] satisfies ActivationCodec[]) {
+      await expect(new SplitModel(model, { codec }).forward(ids)).rejects.toThrow("codec failed");
+      expect(memory().allocations).toBe(before);
+    }
+    const shrinking: ActivationCodec = { ...raw, decode: async () => tensor(new Float32Array(32), [1, 32]) };
+    await expect(new SplitModel(model, { codec: shrinking }).forward(ids)).rejects.toThrow("decoded [1, 32], sent [3, 32]");
+    using cache = model.createCache({ capacity: 2 });
+    const withCache = memory().allocations;
+    await expect(new SplitModel(model, { codec: raw }).forward(ids, { cache })).rejects.toThrow("3 tokens do not fit");
+    expect([memory().allocations, cache.length]).toEqual([withCache, 0]);
   });
 
   it("frees its activations, and refuses a split outside the model", async () => {
@@ -59,7 +103,9 @@ describe("SplitModel", () => {
 });
 
 describe("rawActivationCodec", () => {
-  const context = { positionOffset: 0, block: 1, limits: { tokens: 4, hiddenSize: 3 } };
+  const context: ActivationContext = {
+    kind: "activation", block: 1, streamId: "0", sequences: [{ positionOffset: 0, tokens: 2 }], limits: { tokens: 4, hiddenSize: 3 },
+  };
 
   it.each(["float32", "float16"] as const)("gives %s back bit by bit", async (dtype) => {
     const codec = rawActivationCodec(dtype);
@@ -81,7 +127,16 @@ describe("rawActivationCodec", () => {
     const huge = bytes.slice();
     new DataView(huge.buffer).setUint32(0, 0xffff_ffff, true);
     await expect(decode(huge)).rejects.toThrow("[4294967295, 3] are not a message within [4, 3]");
+    const wider = { ...context, limits: { tokens: 4, hiddenSize: 5 } };
+    await expect(codec.decode(bytes, wider, "cpu")).rejects.toThrow("[2, 3] are not a message within [4, 5]");
     using flat = tensor(new Float32Array(6));
-    await expect(codec.encode(flat, context)).rejects.toThrow("float32 of rank 1");
+    await expect(codec.encode(flat, context)).rejects.toThrow("got [6]");
+  });
+
+  it.each([65520, -1e6, Infinity, NaN])("says where %d does not fit into float16", async (value) => {
+    using hidden = tensor(Float32Array.of(1, 2, 3, 65519, value, 6), [2, 3]);
+    const before = memory().allocations;
+    await expect(rawActivationCodec("float16").encode(hidden, context)).rejects.toThrow("row 1, feature 1 is not a finite float16");
+    expect(memory().allocations).toBe(before);
   });
 });

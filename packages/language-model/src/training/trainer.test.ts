@@ -1,7 +1,7 @@
 import { mkdtemp, readdir, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Generator, getThreads, memory, setThreads, tensor, valueAndGrad } from "@frugal/tensor-core";
+import { Generator, getThreads, memory, randomKey, randomWord, setThreads, tensor, valueAndGrad } from "@frugal/tensor-core";
 import { afterEach, describe, expect, it } from "vitest";
 import { createTokenDataset, type TokenDataset } from "../datasets/token-dataset.ts";
 import { LanguageModelError, WeightFormatError } from "../errors.ts";
@@ -26,6 +26,12 @@ async function steps(trainer: Trainer, count: number): Promise<TrainingStep[]> {
   const taken: TrainingStep[] = [];
   for (let i = 0; i < count; i++) taken.push(await trainer.step());
   return taken;
+}
+
+/** A vector of length 1, of random signs: no element is left out. */
+function randomDirection(length: number, seed: number): Float32Array {
+  const key = randomKey(seed);
+  return Float32Array.from({ length }, (_, i) => (randomWord(key, i) % 2 === 0 ? 1 : -1) / Math.sqrt(length));
 }
 
 const withoutTime = (step: TrainingStep): Partial<TrainingStep> => ({ ...step, milliseconds: 0 });
@@ -64,19 +70,26 @@ describe("Trainer", () => {
     for (const [index, parameter] of parameters.entries()) {
       const values = await parameter.data("float32");
       const gradient = await gradients[index]!.data("float32");
-      // Along the gradient itself the slope is its norm: one check of all elements at once.
       const norm = Math.hypot(...gradient);
-      const lossAt = async (distance: number): Promise<number> => {
-        using moved = tensor(values.map((value, i) => value + (distance * gradient[i]!) / norm), parameter.shape);
-        parameter.assign(moved);
-        using result = languageModelLoss(model, batch);
-        return await result.item();
-      };
-      const width = 0.02;
-      const slope = ((await lossAt(width)) - (await lossAt(-width))) / (2 * width);
+      // Along the gradient itself the slope is its norm: one check of all elements at once. A part of it that is missing would not show
+      // there, so random directions follow.
+      const directions = [gradient.map((value) => value / norm), ...[0, 1, 2].map((key) => randomDirection(values.length, 4 * index + key))];
+      for (const [which, direction] of directions.entries()) {
+        const lossAt = async (distance: number): Promise<number> => {
+          using moved = tensor(values.map((value, i) => value + distance * direction[i]!), parameter.shape);
+          parameter.assign(moved);
+          using result = languageModelLoss(model, batch);
+          return await result.item();
+        };
+        const width = 0.02;
+        const slope = ((await lossAt(width)) - (await lossAt(-width))) / (2 * width);
+        const expected = gradient.reduce((sum, value, i) => sum + value * direction[i]!, 0);
+        // Differences of float32 losses near 5.5 carry a rounding of some 1e-6 / width.
+        const tolerance = 0.02 * norm + 1e-4;
+        expect(Math.abs(slope - expected), `${[...namedWeights(model).keys()][index]!}, direction ${which}`).toBeLessThan(tolerance);
+      }
       using original = tensor(values, parameter.shape);
       parameter.assign(original);
-      expect(slope / norm, [...namedWeights(model).keys()][index]!).toBeCloseTo(1, 1);
     }
     for (const gradient of gradients) gradient.dispose();
     loss.dispose();
@@ -103,12 +116,31 @@ describe("Trainer", () => {
     expect(memory().allocations).toBe(before);
   });
 
-  it("stops with advice when the loss is no longer finite", async () => {
+  it.each([[NaN, "the loss is NaN"], [1e38, /the (loss is|gradients have the norm) (NaN|Infinity)/]])(
+    "stops with advice and changes nothing when a norm gain of %d makes the loss or its gradients not finite", async (gain, message) => {
+      using model = newModel();
+      using trainer = new Trainer(model, dataset, { totalSteps: 4 });
+      await validationLoss(model, dataset, 1); // makes the rotary tables, which stay
+      using broken = tensor(new Float32Array(32).fill(gain));
+      model.norm!.weight.assign(broken);
+      const [before, weights] = [memory().allocations, await valuesOf(model)];
+      const step = trainer.step();
+      await expect(step).rejects.toBeInstanceOf(LanguageModelError);
+      await expect(step).rejects.toThrow(message);
+      await expect(step).rejects.toThrow("lower the learning rate (0.001)");
+      expect([trainer.optimizer.stepCount, memory().allocations]).toEqual([0, before]);
+      expect(await valuesOf(model)).toEqual(weights);
+      await expect(validationLoss(model, dataset, 1)).rejects.toThrow("not finite");
+    },
+  );
+
+  it("refuses ids that the model has no vector for", async () => {
     using model = newModel();
-    using trainer = new Trainer(model, dataset, { totalSteps: 4 });
-    using broken = tensor(new Float32Array(32).fill(NaN));
-    model.norm!.weight.assign(broken);
-    await expect(trainer.step()).rejects.toBeInstanceOf(LanguageModelError);
+    const foreign = createTokenDataset(new Array<number>(100).fill(300), { sequenceLength: 8, batchSize: 1 });
+    using trainer = new Trainer(model, foreign, { totalSteps: 4 });
+    await expect(trainer.step()).rejects.toThrow("token id 300 is not in the vocabulary");
+    await expect(validationLoss(model, foreign, 1)).rejects.toThrow("token id 300");
+    await expect(validationLoss(model, dataset, 0)).rejects.toThrow("0 batches");
   });
 });
 
@@ -144,14 +176,30 @@ describe("training checkpoints", () => {
     await trainer.step();
     await saveTrainingCheckpoint(trainer, path);
     using longer = new Trainer(model, dataset, { totalSteps: 7, warmupSteps: 1 });
-    await expect(loadTrainingCheckpoint(longer, path)).rejects.toThrow("totalSteps 6, this one has 7");
+    await expect(loadTrainingCheckpoint(longer, path)).rejects.toThrow("settings totalSteps 6, this one has 7");
+    const reordered = createTokenDataset(tokenizer.encode(text, { bos: false }), { sequenceLength: 32, batchSize: 4, seed: 3 });
+    using shuffled = new Trainer(model, reordered, { totalSteps: 6 });
+    await expect(loadTrainingCheckpoint(shuffled, path)).rejects.toThrow("dataset seed 2, this one has 3");
     using wide = createModel({ ...config, intermediateSize: 64 }, { generator: new Generator(1) });
     using other = new Trainer(wide, dataset, { totalSteps: 6 });
     await expect(loadTrainingCheckpoint(other, path)).rejects.toBeInstanceOf(WeightFormatError);
-    await truncate(path, 1000);
-    await expect(loadTrainingCheckpoint(trainer, path)).rejects.toThrow("header");
-    await writeFile(path, "no checkpoint");
-    await expect(loadTrainingCheckpoint(trainer, path)).rejects.toThrow(path);
+    // The same shapes do not make the same model.
+    for (const [changes, message] of [
+      [{ ropeTheta: 500 }, "configuration ropeTheta 10000, this one has 500"],
+      [{ numAttentionHeads: 2, numKeyValueHeads: 1, headDim: 16 }, "numAttentionHeads 4, this one has 2"],
+      [{ rmsNormEps: 1e-6 }, "rmsNormEps"],
+    ] as const) {
+      using similar = createModel({ ...config, ...changes }, { generator: new Generator(1) });
+      using before = new Trainer(similar, dataset, { totalSteps: 6 });
+      const weights = await valuesOf(similar);
+      await expect(loadTrainingCheckpoint(before, path)).rejects.toThrow(message);
+      expect(await valuesOf(similar)).toEqual(weights);
+    }
+    for (const damage of [() => truncate(path, 1000), () => writeFile(path, "no checkpoint")]) {
+      await damage();
+      await expect(loadTrainingCheckpoint(trainer, path)).rejects.toBeInstanceOf(WeightFormatError);
+      await expect(loadTrainingCheckpoint(trainer, path)).rejects.toThrow(path);
+    }
     await rm(folder, { recursive: true });
   });
 });

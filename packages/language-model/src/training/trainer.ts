@@ -2,9 +2,10 @@ import {
   AdamW, clipByGlobalNorm, cosineSchedule, crossEntropy, dispose, keep, tensor, tidy, valueAndGrad,
   type Parameter, type Schedule, type Tensor,
 } from "@frugal/tensor-core";
-import { LanguageModelError } from "../errors.ts";
+import { LanguageModelError, SettingsError } from "../errors.ts";
 import type { TokenBatch, TokenDataset } from "../datasets/token-dataset.ts";
-import type { DecoderModel } from "../model/decoder-model.ts";
+import { checkIds } from "../model/check-ids.ts";
+import type { StagedModel } from "../model/staged-model.ts";
 import { breathe } from "../scheduling/event-loop.ts";
 
 /** Settings of `Trainer`. */
@@ -35,7 +36,7 @@ export interface TrainingStep {
 }
 
 /** Mean cross-entropy of a batch, as a differentiable scalar. */
-export function languageModelLoss(model: DecoderModel, batch: TokenBatch): Tensor {
+export function languageModelLoss(model: StagedModel, batch: TokenBatch): Tensor {
   const shape = [batch.batchSize, batch.sequenceLength];
   const inputs = tensor(batch.inputs, shape, { device: model.device });
   const targets = tensor(batch.targets, shape, { device: model.device });
@@ -43,23 +44,23 @@ export function languageModelLoss(model: DecoderModel, batch: TokenBatch): Tenso
 }
 
 /**
- * Trains a decoder with AdamW, warm-up and cosine decay, one `step()` at a time. Batches are a function of the step, so a trainer whose
+ * Trains any whole decoder with AdamW, warm-up and cosine decay, one `step()` at a time. Batches are a function of the step, so a trainer whose
  * model, optimizer state and `optimizer.stepCount` are restored goes on exactly where it was.
  */
-export class Trainer {
-  readonly model: DecoderModel;
+export class Trainer<Model extends StagedModel = StagedModel> {
+  readonly model: Model;
   readonly optimizer: AdamW;
   readonly settings: Required<TrainingSettings>;
-  readonly #dataset: TokenDataset;
+  readonly dataset: TokenDataset;
   readonly #schedule: Schedule;
   readonly #parameters: readonly Parameter[];
 
-  constructor(model: DecoderModel, dataset: TokenDataset, settings: TrainingSettings) {
+  constructor(model: Model, dataset: TokenDataset, settings: TrainingSettings) {
     const { totalSteps, learningRate = 1e-3, weightDecay = 0.1, maximumGradientNorm = 1 } = settings;
     const { warmupSteps = Math.ceil(totalSteps / 20) } = settings;
     this.settings = { totalSteps, learningRate, warmupSteps, weightDecay, maximumGradientNorm };
     this.model = model;
-    this.#dataset = dataset;
+    this.dataset = dataset;
     const parameters = model.parameters();
     const groups = [
       { parameters: parameters.filter((parameter) => parameter.rank >= 2) },
@@ -70,24 +71,37 @@ export class Trainer {
     this.#schedule = cosineSchedule({ totalSteps, warmupSteps, finalScale: 0.1 });
   }
 
-  /** One update on the batch of the current step. @throws LanguageModelError when the loss is no longer finite */
+  /**
+   * One update on the batch of the current step.
+   * @throws LanguageModelError for ids outside the vocabulary, and when loss or gradients are no longer finite: nothing is changed then
+   */
   async step(): Promise<TrainingStep> {
     await breathe();
     const started = performance.now();
     const index = this.optimizer.stepCount;
-    const batch = this.#dataset.batch(index);
-    this.optimizer.learningRateScale = this.#schedule(index);
-    const scalars = tidy(() => {
-      const [loss, gradients] = valueAndGrad(() => languageModelLoss(this.model, batch))(this.#parameters);
-      const clipped = clipByGlobalNorm(gradients, this.settings.maximumGradientNorm);
-      this.optimizer.step(clipped.gradients);
-      return { loss, norm: clipped.norm };
-    });
-    keep(scalars);
-    const [loss, gradientNorm] = [await scalars.loss.item(), await scalars.norm.item()];
-    dispose(scalars);
-    if (!Number.isFinite(loss)) {
-      throw new LanguageModelError(`step ${index + 1}: the loss is ${loss}; lower the learning rate (${this.settings.learningRate})`);
+    const batch = this.dataset.batch(index);
+    checkIds(this.model, batch.inputs);
+    checkIds(this.model, batch.targets);
+    const pass = keep(
+      tidy(() => {
+        const [loss, gradients] = valueAndGrad(() => languageModelLoss(this.model, batch))(this.#parameters);
+        return { loss, ...clipByGlobalNorm(gradients, this.settings.maximumGradientNorm) };
+      }),
+    );
+    let loss: number;
+    let gradientNorm: number;
+    try {
+      [loss, gradientNorm] = [await pass.loss.item(), await pass.norm.item()];
+      if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm)) {
+        const found = Number.isFinite(loss) ? `gradients have the norm ${gradientNorm}` : `loss is ${loss}`;
+        throw new LanguageModelError(
+          `step ${index + 1}: the ${found}; go back to a checkpoint and lower the learning rate (${this.settings.learningRate})`,
+        );
+      }
+      this.optimizer.learningRateScale = this.#schedule(index);
+      tidy(() => this.optimizer.step(pass.gradients));
+    } finally {
+      dispose(pass);
     }
     return {
       step: index + 1,
@@ -109,14 +123,25 @@ export class Trainer {
   }
 }
 
-/** Mean cross-entropy over the first `batches` batches of a dataset. */
-export async function validationLoss(model: DecoderModel, dataset: TokenDataset, batches: number): Promise<number> {
+/**
+ * Mean cross-entropy over the first `batches` batches of a dataset.
+ * @throws SettingsError unless there is at least one batch, LanguageModelError when a loss is not finite
+ */
+export async function validationLoss(model: StagedModel, dataset: TokenDataset, batches: number): Promise<number> {
+  if (!Number.isInteger(batches) || batches < 1) throw new SettingsError(`validationLoss: ${batches} batches; use an integer >= 1`);
   let total = 0;
   for (let i = 0; i < batches; i++) {
     await breathe();
-    const loss = tidy(() => languageModelLoss(model, dataset.batch(i)));
-    total += await loss.item();
-    loss.dispose();
+    const batch = dataset.batch(i);
+    checkIds(model, batch.inputs);
+    checkIds(model, batch.targets);
+    const loss = tidy(() => languageModelLoss(model, batch));
+    try {
+      total += await loss.item();
+    } finally {
+      loss.dispose();
+    }
+    if (!Number.isFinite(total)) throw new LanguageModelError(`the loss of batch ${i} is not finite; are the model's weights damaged?`);
   }
   return total / batches;
 }

@@ -1,72 +1,98 @@
 import {
-  dispose, openSafetensors, readerFromFile, tensor, writeSafetensorsFile, type SafetensorsFile, type Tensor,
+  dispose, openSafetensors, readerFromFile, SafetensorsError, tensor, writeSafetensorsFile, type Parameter, type SafetensorsFile, type Tensor,
 } from "@frugal/tensor-core";
 import { WeightFormatError } from "../errors.ts";
-import { namedWeights, safetensorsEntry } from "../model/save-model.ts";
+import { safetensorsEntry } from "../model/save-model.ts";
+import type { StagedModel } from "../model/staged-model.ts";
+import { differences } from "../weights/differences.ts";
 import type { Trainer } from "./trainer.ts";
 
+/** Each parameter once, by its path in the model. */
+function parametersByPath(model: StagedModel): Map<string, Parameter> {
+  const paths = new Map<Parameter, string>();
+  for (const [path, parameter] of model.namedParameters()) if (!paths.has(parameter)) paths.set(parameter, path);
+  return new Map([...paths].map(([parameter, path]) => [path, parameter]));
+}
+
 /**
- * Writes everything a trainer needs to go on — parameters, moments, step, settings — into one safetensors file, replaced in one step
- * (Node).
+ * Writes everything a trainer needs to go on — parameters by their paths in the model, moments, step, and the settings of model, run and
+ * dataset — into one safetensors file, replaced in one step (Node).
  */
 export async function saveTrainingCheckpoint(trainer: Trainer, path: string): Promise<void> {
   const { step, tensors } = trainer.optimizer.state();
-  const weights = [...namedWeights(trainer.model)].map(([name, weight]) => safetensorsEntry(name, weight));
+  const weights = [...parametersByPath(trainer.model)].map(([name, weight]) => safetensorsEntry(`model.${name}`, weight));
   const moments = Object.entries(tensors).map(([name, moment]) => safetensorsEntry(`optimizer.${name}`, moment));
-  await writeSafetensorsFile(path, [...weights, ...moments], { step: String(step), ...settingsOf(trainer) });
+  const settings = Object.entries(settingsOf(trainer)).map(([part, values]) => [part, JSON.stringify(values)]);
+  await writeSafetensorsFile(path, [...weights, ...moments], { step: String(step), ...Object.fromEntries(settings) });
 }
 
-/** The settings that a run's course depends on, as text. */
-function settingsOf(trainer: Trainer): Record<string, string> {
-  return Object.fromEntries(Object.entries(trainer.settings).map(([name, value]) => [name, String(value)]));
+/** What a run's course depends on. */
+function settingsOf({ model, settings, dataset }: Trainer): Record<string, unknown> {
+  return { configuration: model.config, settings, ...(dataset.settings && { dataset: dataset.settings }) };
 }
 
-function checkMetadata(file: SafetensorsFile, trainer: Trainer, path: string): number {
-  const text = file.metadata.get("step") ?? "";
+function checkMetadata({ metadata }: SafetensorsFile, trainer: Trainer, path: string): number {
+  const text = metadata.get("step") ?? "";
   const step = Number(text);
   if (!/^\d+$/.test(text) || !Number.isSafeInteger(step)) {
     throw new WeightFormatError(path, `its step is ${JSON.stringify(text)}; this is no training checkpoint`);
   }
-  for (const [name, value] of Object.entries(settingsOf(trainer))) {
-    const saved = file.metadata.get(name);
-    if (saved === value) continue;
-    throw new WeightFormatError(path, `it is from a run with ${name} ${saved}, this one has ${value}; give the same settings`);
+  for (const [part, values] of Object.entries(settingsOf(trainer))) {
+    const saved = metadata.get(part);
+    // A dataset that says nothing of itself can be compared with nothing.
+    if (saved === undefined && part === "dataset") continue;
+    let parsed: unknown;
+    try {
+      parsed = JSON.parse(saved ?? "");
+    } catch (cause) {
+      throw new WeightFormatError(path, `its ${part} is not JSON; this is no training checkpoint`, { cause });
+    }
+    const [difference] = differences(parsed, values);
+    if (difference === undefined) continue;
+    const { name, first, second } = difference;
+    throw new WeightFormatError(path, `it is from a run with ${part} ${name} ${first}, this one has ${second}; give the same settings`);
   }
   return step;
 }
 
 /**
  * Restores a trainer of the same model and settings: the next step is the one that would have followed.
- * @throws WeightFormatError when the file is of another model or run; the trainer may then hold some of its values
+ * @throws WeightFormatError when the file is damaged, or of another model or run. Where the configurations agree but the tensors do not,
+ * the trainer may then hold some of its values
  */
 export async function loadTrainingCheckpoint(trainer: Trainer, path: string): Promise<void> {
-  const file = await openSafetensors(await readerFromFile(path));
+  const reader = await readerFromFile(path);
   try {
-    const step = checkMetadata(file, trainer, path);
-    const read = async (name: string, like: Tensor): Promise<Tensor> => {
-      const entry = file.entries.get(name);
-      if (entry === undefined || entry.dtype !== "F32" || entry.shape.join() !== like.shape.join()) {
-        const found = entry ? `${entry.dtype} [${entry.shape.join(", ")}]` : "missing";
-        throw new WeightFormatError(path, `${name} is ${found}, expected F32 [${like.shape.join(", ")}]`);
-      }
-      const bytes = await file.read(name);
-      return tensor(new Float32Array(bytes.slice().buffer), like.shape, { device: trainer.model.device });
-    };
-    for (const [name, weight] of namedWeights(trainer.model)) {
-      const value = await read(name, weight);
-      weight.assign(value);
-      value.dispose();
-    }
-    const tensors: Record<string, Tensor> = {};
-    try {
-      for (const [name, moment] of Object.entries(trainer.optimizer.state().tensors)) {
-        tensors[name] = await read(`optimizer.${name}`, moment);
-      }
-      trainer.optimizer.loadState({ step, tensors });
-    } finally {
-      dispose(tensors);
-    }
+    await restore(trainer, await openSafetensors(reader), path);
+  } catch (cause) {
+    if (cause instanceof SafetensorsError) throw new WeightFormatError(path, cause.message.replace(`${path}: `, ""), { cause });
+    throw cause;
   } finally {
-    await file.close();
+    await reader.close();
+  }
+}
+
+async function restore(trainer: Trainer, file: SafetensorsFile, path: string): Promise<void> {
+  const step = checkMetadata(file, trainer, path);
+  const read = async (name: string, like: Tensor): Promise<Tensor> => {
+    const entry = file.entries.get(name);
+    if (entry === undefined || entry.dtype !== "F32" || entry.shape.join() !== like.shape.join()) {
+      const found = entry ? `${entry.dtype} [${entry.shape.join(", ")}]` : "missing";
+      throw new WeightFormatError(path, `${name} is ${found}, expected F32 [${like.shape.join(", ")}]`);
+    }
+    const bytes = await file.read(name);
+    return tensor(new Float32Array(bytes.slice().buffer), like.shape, { device: trainer.model.device });
+  };
+  for (const [name, weight] of parametersByPath(trainer.model)) {
+    const value = await read(`model.${name}`, weight);
+    weight.assign(value);
+    value.dispose();
+  }
+  const tensors: Record<string, Tensor> = {};
+  try {
+    for (const [name, moment] of Object.entries(trainer.optimizer.state().tensors)) tensors[name] = await read(`optimizer.${name}`, moment);
+    trainer.optimizer.loadState({ step, tensors });
+  } finally {
+    dispose(tensors);
   }
 }
