@@ -32,6 +32,7 @@ export * from "./ops/reduce.ts";
 export * from "./ops/indexing.ts";
 export { dot, linear, matmul, outer, type LinearOptions } from "./ops/matmul.ts";
 export { einsum } from "./ops/einsum.ts";
+export { tril, triu } from "./ops/triangle.ts";
 export { dequantize, quantize } from "./ops/quantize.ts";
 export * from "./ops/normalization.ts";
 export * from "./ops/loss.ts";

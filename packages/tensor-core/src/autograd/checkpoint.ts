@@ -4,7 +4,7 @@ import { scopeStack } from "../tensor/ownership.ts";
 import { Scope } from "../tensor/scope.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { vjp } from "./gradients.ts";
-import { alias, detach, outputsOf, record, recording, Tape } from "./tape.ts";
+import { alias, detachAll, outputsOf, record, recording, Tape } from "./tape.ts";
 
 /**
  * Runs `run(...inputs)` without keeping its intermediate tensors; the backward pass runs it again to get them (Chen et al. 2016, "Training Deep Nets with
@@ -28,7 +28,7 @@ export function checkpoint<Inputs extends readonly Tensor[], Output extends Tens
   recording.tape = captured;
   try {
     const result = run(...([...handles.keys()] as unknown as Inputs));
-    const outputs = outputsOf("checkpoint", result).map((output) => detach(output, inner));
+    const outputs = detachAll(outputsOf("checkpoint", result), inner);
     value = (result instanceof Tensor ? outputs[0] : outputs) as Output;
   } finally {
     recording.tape = tape;

@@ -1,10 +1,10 @@
 import { GradientError } from "../errors.ts";
-import { cast } from "../ops/materialize.ts";
+import { asDtype } from "../ops/materialize.ts";
 import { isFloating } from "../tensor/dtype.ts";
 import { Scope } from "../tensor/scope.ts";
 import { formatShape, sameShape } from "../tensor/shape.ts";
 import { Tensor } from "../tensor/tensor.ts";
-import { adopt, alias, detach, noGrad, outputsOf, record } from "./tape.ts";
+import { adopt, alias, detachAll, noGrad, outputsOf, record } from "./tape.ts";
 
 /** What the forward function of `customGradient` returns. */
 export interface CustomGradientResult<Output extends Tensor | readonly Tensor[]> {
@@ -30,7 +30,7 @@ export function customGradient<Inputs extends readonly Tensor[], Output extends 
     using inner = new Scope();
     const { value, saved = [], gradient } = noGrad(() => forward(...inputs));
     const likeInputs = inputs.map((input) => ({ shape: input.shape, dtype: input.dtype }));
-    const list = outputsOf("customGradient", value).map((output) => detach(output, inner));
+    const list = detachAll(outputsOf("customGradient", value), inner);
     const outputs = (value instanceof Tensor ? list[0] : list) as Output;
     record("customGradient", inputs, outputs, saved, (outputGradients, kept) => {
       const gradients = gradient(outputGradients, kept);
@@ -43,7 +43,7 @@ export function customGradient<Inputs extends readonly Tensor[], Output extends 
         if (!sameShape(result.shape, shape)) {
           throw new GradientError(`customGradient: input ${i} has shape ${formatShape(shape)}, the returned gradient ${formatShape(result.shape)}`);
         }
-        return cast(result, dtype);
+        return asDtype(result, dtype);
       });
     });
     return inner.keep(outputs);

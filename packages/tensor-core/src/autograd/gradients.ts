@@ -2,13 +2,13 @@ import type { DeviceName } from "../backend/backend.ts";
 import type { Backend } from "../backend/backend.ts";
 import { DeviceError, GradientError } from "../errors.ts";
 import { release } from "../ops/dispatch.ts";
-import { cast, clone, fillLike } from "../ops/materialize.ts";
+import { asDtype, clone, fillLike } from "../ops/materialize.ts";
 import { isFloating, type Dtype } from "../tensor/dtype.ts";
-import { forEachTensor, Scope } from "../tensor/scope.ts";
+import { forEachTensor, isPlainObject, Scope } from "../tensor/scope.ts";
 import { formatShape, sameShape, type Shape } from "../tensor/shape.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import type { GraphNode } from "./graph.ts";
-import { adopt, alias, detach, noGrad, outputsOf, recording, Tape } from "./tape.ts";
+import { adopt, alias, detach, detachAll, noGrad, outputsOf, recording, Tape } from "./tape.ts";
 
 export { noGrad } from "./tape.ts";
 
@@ -39,13 +39,18 @@ export interface VectorJacobianProduct<Output> {
  * @throws GradientError when an input is not of a floating dtype
  */
 export function vjp<Output extends Tensor | readonly Tensor[]>(run: () => Output, inputs: readonly Tensor[]): VectorJacobianProduct<Output> {
+  return pullback("vjp", run, inputs);
+}
+
+/** `vjp` under the name of the function that the user called. */
+function pullback<Output extends Tensor | readonly Tensor[]>(operation: string, run: () => Output, inputs: readonly Tensor[]): VectorJacobianProduct<Output> {
   const tape = new Tape();
   for (const input of inputs) {
-    if (!isFloating(input.dtype)) throw new GradientError(`vjp: input ${formatShape(input.shape)} is ${input.dtype}; only floating tensors have gradients`);
+    if (!isFloating(input.dtype)) throw new GradientError(`${operation}: input ${formatShape(input.shape)} is ${input.dtype}; only floating tensors have gradients`);
   }
   if (recording.tape?.sees(inputs)) {
     throw new GradientError(
-      "vjp: an input is being differentiated by an outer grad() already; gradients of gradients are not supported, pass stopGradient(input) or use noGrad()",
+      `${operation}: an input is being differentiated by an outer grad() already; gradients of gradients are not supported, pass stopGradient(input) or use noGrad()`,
     );
   }
   const previous = inputs.map((input) => ({ node: input.node, output: input.nodeOutput }));
@@ -59,9 +64,9 @@ export function vjp<Output extends Tensor | readonly Tensor[]>(run: () => Output
     for (const input of inputs) if (!leaves.has(input)) leaves.set(input, tape.watch(input));
     recording.tape = tape;
     const result = run();
-    const list = outputsOf("vjp", result);
+    const list = outputsOf(operation, result);
     sources = list.map((output) => (output.node?.tape === tape ? { node: output.node, output: output.nodeOutput } : undefined));
-    value = (result instanceof Tensor ? detach(result, forward) : list.map((output) => detach(output, forward))) as Output;
+    value = (result instanceof Tensor ? detach(result, forward) : detachAll(list, forward)) as Output;
     forward.keep(value);
   } catch (error) {
     tape.free();
@@ -89,7 +94,7 @@ export function vjp<Output extends Tensor | readonly Tensor[]>(run: () => Output
           outputGradients.forEach((gradient, i) => {
             const source = sources[i];
             if (gradient === undefined || source === undefined) return;
-            const converted = cast(gradient, likeOutputs[i]!.dtype);
+            const converted = asDtype(gradient, likeOutputs[i]!.dtype);
             tape.accumulate(source.node, source.output, converted);
             release(converted, gradient);
           });
@@ -122,7 +127,7 @@ function checkOutputGradients(gradients: readonly (Tensor | undefined)[], output
 /** The gradient of one input, contiguous, of the input's dtype and in memory that no other tensor sees; zeros where none arrived. */
 function ownGradient(gradient: Tensor | undefined, like: Like): Tensor {
   if (gradient === undefined) return fillLike(like, 0);
-  if (gradient.dtype !== like.dtype) return cast(gradient, like.dtype);
+  if (gradient.dtype !== like.dtype) return asDtype(gradient, like.dtype);
   if (!gradient.isContiguous || gradient.storage.shared) return clone(gradient);
   return adopt(alias(gradient));
 }
@@ -137,8 +142,9 @@ function differentiate<Tree extends TensorTree, Rest extends unknown[]>(
   rest: Rest,
 ): { value: Tensor; gradient: unknown } {
   const inputs: Tensor[] = [];
+  checkTree(operation, first);
   forEachTensor(first, (input) => inputs.push(input));
-  const { value, backward, free } = vjp(() => run(first, ...rest), inputs);
+  const { value, backward, free } = pullback(operation, () => run(first, ...rest), inputs);
   try {
     if (value.size !== 1) {
       throw new GradientError(`${operation}: the function must return one number, it returned shape ${formatShape(value.shape)}; take its sum or mean`);
@@ -156,6 +162,19 @@ function differentiate<Tree extends TensorTree, Rest extends unknown[]>(
   }
 }
 
+/** @throws GradientError for what gradients cannot take the structure of, such as a module */
+function checkTree(operation: string, tree: unknown): void {
+  if (tree instanceof Tensor || tree === null || (typeof tree !== "object" && typeof tree !== "function")) return;
+  if (Array.isArray(tree)) for (const item of tree) checkTree(operation, item);
+  else if (isPlainObject(tree)) for (const item of Object.values(tree)) checkTree(operation, item);
+  else {
+    throw new GradientError(
+      `${operation}: takes a tensor, or arrays and plain objects of tensors, got ${typeof tree === "function" ? "a function" : tree.constructor.name}; ` +
+        "for a module give its parameters()",
+    );
+  }
+}
+
 function rebuild(tree: TensorTree, gradients: Iterator<Tensor>): unknown {
   if (tree instanceof Tensor) return gradients.next().value;
   if (Array.isArray(tree)) return tree.map((item: TensorTree) => rebuild(item, gradients));
@@ -166,7 +185,7 @@ function rebuild(tree: TensorTree, gradients: Iterator<Tensor>): unknown {
 /**
  * `valueAndGrad(f)(x, …)` gives `[f(x, …), ∂f/∂x]` for a scalar-valued `f`. x may be a tree, and `f` may also reach its tensors by closure, so a module trains with
  * `valueAndGrad(() => loss(model, batch))(model.parameters())`. Gradients are contiguous and accumulate in one fixed order.
- * @throws GradientError when the value is not a scalar
+ * @throws GradientError when the value is not a scalar, or x holds other things than floating tensors
  */
 export function valueAndGrad(run: () => Tensor): <Tree extends TensorTree>(first: Tree) => [value: Tensor, gradient: GradientOf<Tree>];
 export function valueAndGrad<Tree extends TensorTree, Rest extends unknown[]>(

@@ -55,6 +55,16 @@ export function detach<Output extends Tensor>(output: Output, scope: Scope): Out
   return handle as Output;
 }
 
+/** As `detach`, for several outputs: one that stands in the list twice gets a handle for each place. */
+export function detachAll(outputs: readonly Tensor[], scope: Scope): Tensor[] {
+  return outputs.map((output, i) => {
+    if (outputs.indexOf(output) === i) return detach(output, scope);
+    const handle = alias(output);
+    scope.track(handle);
+    return handle;
+  });
+}
+
 /** Whether an operation on these inputs has to be recorded. @throws GradientError where an outer differentiation would be lost */
 export function isRecorded(inputs: readonly (Tensor | undefined)[]): boolean {
   return recording.tape !== undefined && recording.tape.sees(inputs);

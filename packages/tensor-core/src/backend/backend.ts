@@ -234,7 +234,7 @@ export interface KernelArguments {
 
   // — random numbers: Threefry-2x32 (20 rounds) of (key, counter), element i uses block counter + floor(i / 2), word i mod 2 —
   /**
-   * uniform: low + (high - low) * (bits >>> 8) / 2²⁴. normal: Box–Muller on the block's two words, u1 = ((w0 >>> 8) + 1) / 2²⁴,
+   * uniform: low + (high - low) * (bits >>> 8) / 2²⁴, which may round to high (`Generator` limits it). normal: Box–Muller on the block's two words, u1 = ((w0 >>> 8) + 1) / 2²⁴,
    * u2 = (w1 >>> 8) / 2²⁴, radius = sqrt(-2 ln u1): element i even takes radius * cos(2π u2), odd radius * sin(2π u2). bits: int32.
    */
   random: {
@@ -285,7 +285,7 @@ export interface Backend {
   /** Gives memory back to the pool. */
   free(buffer: DeviceBuffer): void;
   write(buffer: DeviceBuffer, byteOffset: number, bytes: Uint8Array): void;
-  /** Waits for queued work and copies bytes out. */
+  /** Waits for queued work and copies bytes out: those there at the time of the call, also when the buffer is written or freed while the promise is pending. */
   read(buffer: DeviceBuffer, byteOffset: number, byteLength: number): Promise<Uint8Array>;
   /** Host devices only: copies bytes out at once. */
   readSync?(buffer: DeviceBuffer, byteOffset: number, byteLength: number): Uint8Array;

@@ -3,7 +3,7 @@ import { full } from "../ops/creation.ts";
 import { multiply } from "../ops/binary.ts";
 import { less } from "../ops/compare.ts";
 import { embedding } from "../ops/indexing.ts";
-import { cast } from "../ops/materialize.ts";
+import { asDtype } from "../ops/materialize.ts";
 import { linear } from "../ops/matmul.ts";
 import { layerNorm, rmsNorm } from "../ops/normalization.ts";
 import type { Generator } from "../random/random.ts";
@@ -143,7 +143,7 @@ export class Dropout extends Module {
     if (!this.training || this.probability === 0) return input;
     return tidy(() => {
       const kept = less(this.#generator.uniform(input.shape, 0, 1, { device: input.device }), 1 - this.probability);
-      return multiply(input, multiply(cast(kept, input.dtype), 1 / (1 - this.probability)));
+      return multiply(input, multiply(asDtype(kept, input.dtype), 1 / (1 - this.probability)));
     });
   }
 }

@@ -1,4 +1,4 @@
-import { clone, contiguous } from "../ops/materialize.ts";
+import { asContiguous, clone } from "../ops/materialize.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { contiguousStrides } from "../tensor/shape.ts";
 import { noGrad } from "../autograd/gradients.ts";
@@ -8,7 +8,7 @@ export class Parameter extends Tensor {
   /** Takes over the value of `initial`, whose handle is freed. */
   constructor(initial: Tensor) {
     // Memory that other tensors see too would change under them at the first optimizer step.
-    const source = noGrad(() => (initial.storage.shared ? clone(initial) : contiguous(initial)));
+    const source = noGrad(() => (initial.storage.shared ? clone(initial) : asContiguous(initial)));
     super(source.storage.retain(), source.dtype, source.shape, contiguousStrides(source.shape), source.offset, false);
     source.dispose();
     initial.dispose();

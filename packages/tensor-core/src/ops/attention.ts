@@ -4,7 +4,7 @@ import { isRecorded, record, recording } from "../autograd/tape.ts";
 import { broadcastShapes, formatShape, sameShape } from "../tensor/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { allocateLike, broadcastView, checkDevices, release, shareView } from "./dispatch.ts";
-import { cast, clone, contiguous, prepare } from "./materialize.ts";
+import { asContiguous, asDtype, clone, prepare } from "./materialize.ts";
 import { permute } from "./views.ts";
 
 /** Options of `scaledDotProductAttention`. */
@@ -28,7 +28,7 @@ function checkConstant(operation: string, name: string, ...tensors: readonly (Te
 
 /** float32 with a last axis without gaps, as the kernels want it; other axes may be strided. To be released. */
 function prepareRows<Device extends DeviceName>(input: Tensor<Device>): Tensor<Device> {
-  if (input.dtype !== "float32") return cast(input, "float32");
+  if (input.dtype !== "float32") return asDtype(input, "float32");
   return input.strides.at(-1) === 1 || input.shape.at(-1) === 1 ? input : clone(input);
 }
 
@@ -60,7 +60,7 @@ export function scaledDotProductAttention<Device extends DeviceName>(
   const q = prepareRows(query);
   const k = prepareRows(key);
   const v = prepareRows(value);
-  const addend = mask && cast(mask, "float32");
+  const addend = mask && asDtype(mask, "float32");
   // The merged layout is what comes out; the kernel sees it through the transposed view.
   const merged = allocateLike(q, [batch, queries, heads, headDim]);
   const output = shareView(merged, [batch, heads, queries, headDim], [0, 2, 1, 3].map((axis) => merged.strides[axis]!));
@@ -139,7 +139,7 @@ export function rotaryEmbedding<Device extends DeviceName>(
   const saved: Tensor[] = places ? [cosines, sines, places] : [cosines, sines];
   const output = rotate(source, saved, false) as Tensor<Device>;
   if (recording.tape !== undefined) {
-    record("rotaryEmbedding", [source], output, saved, ([gradient], kept) => [rotate(contiguous(gradient!), kept, true)]);
+    record("rotaryEmbedding", [source], output, saved, ([gradient], kept) => [rotate(asContiguous(gradient!), kept, true)]);
   }
   release(cosines, cosine);
   release(sines, sine);
@@ -161,7 +161,7 @@ export function swiglu<Device extends DeviceName>(gate: Tensor<Device>, up: Tens
     record("swiglu", [a, b], output, [a, b], ([gradient], [savedGate, savedUp]) => {
       const gateGradient = allocateLike(savedGate!);
       const upGradient = allocateLike(savedUp!);
-      kernels.swigluGradient({ gradient: contiguous(gradient!), gate: savedGate!, up: savedUp!, gateGradient, upGradient });
+      kernels.swigluGradient({ gradient: asContiguous(gradient!), gate: savedGate!, up: savedUp!, gateGradient, upGradient });
       return [gateGradient, upGradient];
     });
   }

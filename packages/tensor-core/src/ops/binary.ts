@@ -4,10 +4,13 @@ import { isFloating, isInt32, promoteDtypes, type Dtype } from "../tensor/dtype.
 import { broadcastShapes, sameShape } from "../tensor/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { allocateLike, broadcastView, checkDevices, release } from "./dispatch.ts";
-import { cast, fillLike } from "./materialize.ts";
+import { asDtype, fillLike } from "./materialize.ts";
 import { binaryRaw, compareRaw, scalarRaw, selectRaw, sumToShape, unaryRaw } from "./raw.ts";
 
-/** An operand: a tensor, or a number that takes the other operand's dtype (float32 when that is an integer and the number no int32). */
+/**
+ * An operand of arithmetic: a tensor or a number. Two dtypes meet as `promoteDtypes` says; bool, uint8 and int8 are computed, and returned, as int32. A number leaves floating
+ * tensors their dtype, and makes float32 of integers unless it is an int32 itself.
+ */
 export type Operand<Device extends DeviceName> = Tensor<Device> | number;
 
 type Gradient = (gradient: Tensor, a: Tensor, b: Tensor, output: Tensor) => Tensor;
@@ -74,7 +77,7 @@ function squaredNorm(a: Tensor, b: Tensor): Tensor {
 
 /** Where the extremes tie, each side gets half of the gradient. */
 function halfTies(gradient: Tensor, a: Tensor, b: Tensor, wins: "greater" | "less"): Tensor {
-  const share = binaryRaw("add", cast(compareRaw(wins, a, b), "float32"), scalarRaw("multiply", cast(compareRaw("equal", a, b), "float32"), 0.5));
+  const share = binaryRaw("add", asDtype(compareRaw(wins, a, b), "float32"), scalarRaw("multiply", asDtype(compareRaw("equal", a, b), "float32"), 0.5));
   return binaryRaw("multiply", gradient, share);
 }
 
@@ -84,13 +87,13 @@ function binary<Device extends DeviceName>(name: BinaryOperation, left: Operand<
     return withScalar(name, left, right, false);
   }
   if (typeof left === "number") return withScalar(name, right, left, true);
-  // The common case first: same dtype, same shape, no recording.
+  // The common case first: nothing to convert.
   if (left.dtype === "float32" && right.dtype === "float32" && left.storage.backend === right.storage.backend) return compute(name, left, right);
   checkDevices(name, left, right);
   broadcastShapes(name, left.shape, right.shape);
   const dtype = promoteDtypes(left.dtype, right.dtype);
   const working = workingDtype(dtype, (rules[name] as BinaryRule).floats === true);
-  const [a, b] = [cast(left, working), cast(right, working)];
+  const [a, b] = [asDtype(left, working), asDtype(right, working)];
   const output = compute(name, a, b);
   release(a, left);
   release(b, right);
@@ -99,7 +102,7 @@ function binary<Device extends DeviceName>(name: BinaryOperation, left: Operand<
 
 /** The result as float16; the float32 one is freed. */
 function narrowed<Device extends DeviceName>(output: Tensor<Device>): Tensor<Device> {
-  const result = cast(output, "float16");
+  const result = asDtype(output, "float16");
   output.dispose();
   return result;
 }
@@ -129,7 +132,7 @@ function compute<Device extends DeviceName>(name: BinaryOperation, a: Tensor<Dev
 
 function withScalar<Device extends DeviceName>(name: BinaryOperation, input: Tensor<Device>, scalar: number, reversed: boolean): Tensor<Device> {
   const floats = isFloating(input.dtype) || (rules[name] as BinaryRule).floats === true || !isInt32(scalar);
-  const a = cast(input, floats ? "float32" : "int32");
+  const a = asDtype(input, floats ? "float32" : "int32");
   const output = allocateLike(a);
   a.storage.backend.kernels.binaryScalar({ operation: name, a, scalar, reversed, output });
   if (recording.tape !== undefined) {

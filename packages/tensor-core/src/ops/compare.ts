@@ -5,7 +5,7 @@ import { broadcastShapes, type Shape } from "../tensor/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { Operand } from "./binary.ts";
 import { allocateLike, broadcastView, checkDevices, checkDtype } from "./dispatch.ts";
-import { cast, fillLike } from "./materialize.ts";
+import { asDtype, fillLike } from "./materialize.ts";
 import { selectRaw, sumToShape } from "./raw.ts";
 
 /** A number as a scalar tensor on the device of `like`. */
@@ -35,8 +35,8 @@ function compare<Device extends DeviceName>(operation: CompareOperation, a: Oper
   const dtype = meetingDtype(operation, a, b);
   const working: Dtype = isFloating(dtype) ? "float32" : dtype === "bool" ? "bool" : "int32";
   const shape = broadcastShapes(operation, shapeOf(a), shapeOf(b));
-  const left = typeof a === "number" ? lift(b as Tensor<Device>, a, working) : cast(a, working);
-  const right = typeof b === "number" ? lift(left, b, working) : cast(b, working);
+  const left = typeof a === "number" ? lift(b as Tensor<Device>, a, working) : asDtype(a, working);
+  const right = typeof b === "number" ? lift(left, b, working) : asDtype(b, working);
   const output = allocateLike(left, shape, "bool");
   left.storage.backend.kernels.compare({ operation, a: broadcastView(left, shape), b: broadcastView(right, shape), output });
   if (left !== a) left.dispose();
@@ -54,8 +54,8 @@ export function where<Device extends DeviceName>(condition: Tensor<Device>, a: O
   checkDevices("where", condition, typeof a === "number" ? undefined : a, typeof b === "number" ? undefined : b);
   const shape = broadcastShapes("where", condition.shape, broadcastShapes("where", shapeOf(a), shapeOf(b)));
   const working: Dtype = isFloating(dtype) ? "float32" : "int32";
-  const left = typeof a === "number" ? lift(condition, a, working) : cast(a, working);
-  const right = typeof b === "number" ? lift(condition, b, working) : cast(b, working);
+  const left = typeof a === "number" ? lift(condition, a, working) : asDtype(a, working);
+  const right = typeof b === "number" ? lift(condition, b, working) : asDtype(b, working);
   const output = allocateLike(left, shape);
   left.storage.backend.kernels.where({
     condition: broadcastView(condition, shape), a: broadcastView(left, shape), b: broadcastView(right, shape), output,
@@ -74,7 +74,7 @@ export function where<Device extends DeviceName>(condition: Tensor<Device>, a: O
   if (left !== a) left.dispose();
   if (right !== b) right.dispose();
   if (output.dtype === dtype) return output;
-  const result = cast(output, dtype);
+  const result = asDtype(output, dtype);
   output.dispose();
   return result;
 }

@@ -49,12 +49,20 @@ export function broadcastView(tensor: Tensor, shape: Shape): TensorView {
   };
 }
 
-/** @throws DeviceError unless all tensors live on one device */
+/** @throws DeviceError unless all tensors live on one device @throws TypeError for what is no tensor (plain JavaScript callers) */
 export function checkDevices(operation: string, first: Tensor, ...others: readonly (Tensor | undefined)[]): void {
+  checkTensor(operation, first);
   for (const other of others) {
+    if (other !== undefined) checkTensor(operation, other);
     if (other !== undefined && other.storage.backend !== first.storage.backend) {
       throw new DeviceError(`${operation}: tensors are on devices "${first.device}" and "${other.device}"; move one with to()`);
     }
+  }
+}
+
+function checkTensor(operation: string, value: unknown): void {
+  if (!(value instanceof Tensor)) {
+    throw new TypeError(`${operation}: expected a tensor, got ${Array.isArray(value) ? "an array" : typeof value}; make one with tensor()`);
   }
 }
 

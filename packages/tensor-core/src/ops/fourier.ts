@@ -5,7 +5,7 @@ import { formatShape, normalizeAxis, sameShape, sizeOf, type Shape } from "../te
 import type { Tensor } from "../tensor/tensor.ts";
 import { tidy } from "../tensor/scope.ts";
 import { allocateLike, checkDevices, release } from "./dispatch.ts";
-import { contiguous, prepare } from "./materialize.ts";
+import { asContiguous, prepare } from "./materialize.ts";
 import { binaryRaw } from "./raw.ts";
 import { tensor } from "./creation.ts";
 
@@ -60,8 +60,8 @@ function complexTransform<Device extends DeviceName>(operation: string, input: C
     // The transform is its own transpose up to conjugation: gradients go through the opposite direction with the same scale.
     record(operation, [real, imaginary], [output.real, output.imaginary], [], ([realGradient, imaginaryGradient]) => {
       const zero = (like: Tensor): Tensor => binaryRaw("subtract", like, like);
-      const g = contiguous(realGradient ?? zero(imaginaryGradient!)) as Tensor<Device>;
-      const h = contiguous(imaginaryGradient ?? zero(realGradient!)) as Tensor<Device>;
+      const g = asContiguous(realGradient ?? zero(imaginaryGradient!)) as Tensor<Device>;
+      const h = asContiguous(imaginaryGradient ?? zero(realGradient!)) as Tensor<Device>;
       const back = transform(g, h, !inverse);
       return [back.real, back.imaginary];
     });
@@ -81,7 +81,7 @@ export function ifft<Device extends DeviceName>(input: ComplexTensor<Device>, op
   return complexTransform("ifft", input, true, options);
 }
 
-/** Along `axis`: `edges` at frequency 0 (and n/2 for even n), `interior` between: what halving the spectrum of a real signal costs its gradient. */
+/** 1 at frequency 0 (and n/2 for even n), `interior` between, broadcastable along an axis with `rankAfter` axes behind it: what halving the spectrum of a real signal costs its gradient. */
 function frequencyWeights(backend: Backend, length: number, rankAfter: number, interior: number): Tensor {
   const bins = Math.floor(length / 2) + 1;
   const weights = new Float32Array(bins).fill(interior);
@@ -146,7 +146,7 @@ export function irfft<Device extends DeviceName>(
   if (recording.tape !== undefined) {
     const spectrum = real.shape;
     record("irfft", [real, imaginary], output, [], ([gradient]) => {
-      const source = contiguous(gradient!);
+      const source = asContiguous(gradient!);
       const outputReal = allocateLike(source, spectrum);
       const outputImaginary = allocateLike(source, spectrum);
       backend.kernels.realFft({ input: source, outputReal, outputImaginary, ...dimensions });

@@ -5,7 +5,7 @@ import { isFloating, type Dtype } from "../tensor/dtype.ts";
 import { checkShape, formatShape, normalizeAxis, sameShape, sizeOf } from "../tensor/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { allocateLike, checkDevices, checkDtype, release } from "./dispatch.ts";
-import { cast, contiguous, fillLike, prepare } from "./materialize.ts";
+import { asContiguous, asDtype, fillLike, prepare } from "./materialize.ts";
 import { tensor } from "./creation.ts";
 
 /** Sizes around an axis: the tensor seen as [outer, size, inner]. */
@@ -26,7 +26,7 @@ function wideDtype(dtype: Dtype): Dtype {
 
 /** The result of a kernel that moved values as float32 or int32, in the dtype they had. */
 function narrowed<Device extends DeviceName>(output: Tensor<Device>, dtype: Dtype): Tensor<Device> {
-  const result = cast(output, dtype);
+  const result = asDtype(output, dtype);
   release(output, result);
   return result;
 }
@@ -48,7 +48,7 @@ export function take<Device extends DeviceName>(input: Tensor<Device>, indices: 
     const like = { shape: input.shape, dtype: source.dtype, backend: source.storage.backend };
     record("take", [source], output, [index], ([gradient], [saved]) => {
       const whole = fillLike(like, 0);
-      whole.storage.backend.kernels.scatterAdd({ output: whole, indices: saved!, updates: contiguous(gradient!), outer, size, inner });
+      whole.storage.backend.kernels.scatterAdd({ output: whole, indices: saved!, updates: asContiguous(gradient!), outer, size, inner });
       return [whole];
     });
   }
@@ -104,7 +104,7 @@ export function takeAlongAxis<Device extends DeviceName>(input: Tensor<Device>, 
     const like = { shape: input.shape, dtype: source.dtype, backend: source.storage.backend };
     record("takeAlongAxis", [source], output, [index], ([gradient], [saved]) => {
       const whole = fillLike(like, 0);
-      whole.storage.backend.kernels.scatterElementsAdd({ output: whole, indices: saved!, updates: contiguous(gradient!), outer, size, inner });
+      whole.storage.backend.kernels.scatterElementsAdd({ output: whole, indices: saved!, updates: asContiguous(gradient!), outer, size, inner });
       return [whole];
     });
   }
@@ -187,7 +187,7 @@ function recordSelection(operation: string, input: Tensor, values: Tensor, indic
   const outer = sizeOf(input.shape.slice(0, -1));
   record(operation, [input], values, [indices], ([gradient], [saved]) => {
     const whole = fillLike(like, 0);
-    whole.storage.backend.kernels.scatterElementsAdd({ output: whole, indices: saved!, updates: contiguous(gradient!), outer, size, inner: 1 });
+    whole.storage.backend.kernels.scatterElementsAdd({ output: whole, indices: saved!, updates: asContiguous(gradient!), outer, size, inner: 1 });
     return [whole];
   });
 }

@@ -6,7 +6,7 @@ import { tidy } from "../tensor/scope.ts";
 import { formatShape, normalizeAxis, sameShape, type Shape } from "../tensor/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { allocateLike, checkDevices } from "./dispatch.ts";
-import { cast, fillLike } from "./materialize.ts";
+import { asDtype, fillLike } from "./materialize.ts";
 import { broadcastTo, disjointSlices, expandDims, reshape, slice, type SliceIndex } from "./views.ts";
 
 /** Tensors one after another along an existing axis; dtypes meet as in arithmetic. @throws ShapeError when other axes differ */
@@ -35,7 +35,7 @@ export function concatenate<Device extends DeviceName>(inputs: readonly Tensor<D
       let from = 0;
       return lengths.map((length, i) => {
         const index: SliceIndex[] = Array.from({ length: position }, () => null);
-        const part = needs(i) ? cast(slice(gradient!, ...index, [from, from + length]), dtypes[i]!) : undefined;
+        const part = needs(i) ? asDtype(slice(gradient!, ...index, [from, from + length]), dtypes[i]!) : undefined;
         from += length;
         return part;
       });

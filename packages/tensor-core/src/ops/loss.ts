@@ -8,7 +8,7 @@ import { divide, maximum, subtract } from "./binary.ts";
 import { notEqual } from "./compare.ts";
 import { tidy } from "../tensor/scope.ts";
 import { allocateLike, checkDevices, release } from "./dispatch.ts";
-import { cast, contiguous, prepare } from "./materialize.ts";
+import { asContiguous, asDtype, prepare } from "./materialize.ts";
 import { mean, sum } from "./reduce.ts";
 import { square } from "./unary.ts";
 
@@ -50,7 +50,7 @@ export function crossEntropy<Device extends DeviceName>(
     record("crossEntropy", [source], losses, [source, ids, logSumExp], ([gradient], [savedLogits, savedTargets, savedLogSumExp]) => {
       const result = allocateLike(savedLogits!);
       kernels.crossEntropyGradient({
-        gradient: contiguous(gradient!), logits: savedLogits!, targets: savedTargets!, logSumExp: savedLogSumExp!, result, rows, columns, ignoreIndex, labelSmoothing,
+        gradient: asContiguous(gradient!), logits: savedLogits!, targets: savedTargets!, logSumExp: savedLogSumExp!, result, rows, columns, ignoreIndex, labelSmoothing,
       });
       return [result];
     });
@@ -66,7 +66,7 @@ function reduceLosses<Device extends DeviceName>(losses: Tensor<Device>, targets
   const total = sum(losses);
   losses.dispose();
   if (reduction === "sum") return total;
-  const counted = sum(cast(notEqual(targets, ignoreIndex), "float32"));
+  const counted = sum(asDtype(notEqual(targets, ignoreIndex), "float32"));
   return divide(total, maximum(counted, 1));
 }
 
@@ -76,7 +76,7 @@ export function meanSquaredError<Device extends DeviceName>(
 ): Tensor<Device> {
   return tidy(() => {
     // float16 overflows at 256²: squares are taken in float32.
-    const squares = square(subtract(cast(prediction, "float32"), cast(target, "float32")));
+    const squares = square(subtract(asDtype(prediction, "float32"), asDtype(target, "float32")));
     return reduction === "none" ? squares : reduction === "sum" ? sum(squares) : mean(squares);
   });
 }

@@ -1,13 +1,13 @@
 import type { Activation, DeviceName, TensorView } from "../backend/backend.ts";
-import { DtypeError, GradientError, ShapeError } from "../errors.ts";
+import { DtypeError, ShapeError } from "../errors.ts";
 import { isRecorded, record, recording } from "../autograd/tape.ts";
 import { promoteDtypes } from "../tensor/dtype.ts";
 import { QuantizedTensor } from "../tensor/quantized.ts";
 import { broadcastShapes, formatShape, sameShape, sizeOf, type Shape } from "../tensor/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { tidy } from "../tensor/scope.ts";
-import { allocateLike, checkDevices, release, shareView } from "./dispatch.ts";
-import { cast, contiguous, prepare } from "./materialize.ts";
+import { allocateLike, broadcastView, checkDevices, release, shareView } from "./dispatch.ts";
+import { asContiguous, asDtype, fillLike, prepare } from "./materialize.ts";
 import { reduceRaw, sumToShape } from "./raw.ts";
 import { gelu, geluTanh, relu, silu } from "./unary.ts";
 import { expandDims, reshape, squeeze } from "./views.ts";
@@ -41,13 +41,8 @@ function transposedMatrixView(weight: Tensor): TensorView {
 }
 
 function batchView(input: Tensor, batch: Shape): TensorView {
-  const own = input.shape.slice(0, -2);
-  if (sameShape(own, batch)) return input;
-  const missing = batch.length - own.length;
-  const strides = batch.map((length, axis) => (axis < missing || (own[axis - missing] === 1 && length !== 1) ? 0 : input.strides[axis - missing]!));
-  return {
-    buffer: input.buffer, dtype: input.dtype, shape: [...batch, ...input.shape.slice(-2)], strides: [...strides, ...input.strides.slice(-2)], offset: input.offset,
-  };
+  const shape = [...batch, ...input.shape.slice(-2)];
+  return sameShape(input.shape, shape) ? input : broadcastView(input, shape);
 }
 
 /** The last two axes exchanged, unrecorded. */
@@ -72,29 +67,30 @@ export function matmul<Device extends DeviceName>(a: Tensor<Device>, b: Tensor<D
   broadcastShapes("matmul", a.shape.slice(0, -2), b.shape.slice(0, -2));
   checkDevices("matmul", a as unknown as Tensor, b as unknown as Tensor);
   const dtype = promoteDtypes(a.dtype, b.dtype);
-  const left = cast(a, "float32");
-  const right = b.dtype === "float16" && !isRecorded([b as unknown as Tensor]) ? b : cast(b, "float32");
+  const left = asDtype(a, "float32");
+  const right = b.dtype === "float16" && !isRecorded([b as unknown as Tensor]) ? b : asDtype(b, "float32");
   const output = matmulRaw(left, right);
   if (recording.tape !== undefined) recordMatmul(left as unknown as Tensor, right as unknown as Tensor, output as unknown as Tensor);
   release(left as unknown as Tensor, a as unknown as Tensor);
   release(right as unknown as Tensor, b as unknown as Tensor);
   if (dtype === "float32") return output;
-  const result = cast(output, dtype === "float16" ? "float16" : "int32");
+  const result = asDtype(output, dtype === "float16" ? "float16" : "int32");
   output.dispose();
   return result;
 }
 
 function recordMatmul(a: Tensor, b: Tensor, output: Tensor): void {
   record("matmul", [a, b], output, [a, b], ([gradient], [savedA, savedB], needs) => {
-    const g = contiguous(gradient!);
-    const weight = savedB!.dtype === "float32" ? savedB! : cast(savedB!, "float32");
+    const g = asContiguous(gradient!);
+    const weight = savedB!.dtype === "float32" ? savedB! : asDtype(savedB!, "float32");
     let gradientB: Tensor | undefined;
     if (needs(1)) {
       if (weight.rank === 2 && savedA!.rank > 2) {
-        const rows = contiguous(savedA!);
+        const rows = asContiguous(savedA!);
         const k = rows.shape.at(-1)!;
         const n = g.shape.at(-1)!;
-        gradientB = matmulRaw(transposeView(reshape(rows, [-1, k])), reshape(g, [-1, n]));
+        const m = sizeOf(rows.shape.slice(0, -1));
+        gradientB = matmulRaw(transposeView(reshape(rows, [m, k])), reshape(g, [m, n]));
       } else {
         gradientB = sumToShape(matmulRaw(transposeView(savedA!), g), weight.shape);
       }
@@ -115,7 +111,8 @@ export interface LinearOptions<Device extends DeviceName> {
 
 /**
  * activation(input · weightᵀ + bias): input [..., inputs], weight [outputs, inputs] (PyTorch's layout) as float32, float16 or quantised groups; output [..., outputs].
- * @throws ShapeError @throws GradientError when a quantised weight would need a gradient of its own
+ * A quantised weight is a constant: gradients flow through it to the input, for which the backward pass makes a float32 copy of it.
+ * @throws ShapeError @throws DtypeError
  */
 export function linear<Device extends DeviceName>(
   input: Tensor<Device>,
@@ -161,23 +158,31 @@ function recordLinear(input: Tensor, weight: Tensor | QuantizedTensor, bias: Ten
   const [outputs, inputs] = weight.shape as readonly [number, number];
   const parts = weight instanceof QuantizedTensor ? [weight.values, weight.scales, ...(weight.minimums ? [weight.minimums] : [])] : [weight];
   const parameter = weight instanceof QuantizedTensor ? undefined : weight;
-  record("linear", [input, parameter, bias], output, [input, ...parts], ([gradient], [savedInput, savedWeight], needs) => {
-    const g = reshape(contiguous(gradient!), [-1, outputs]);
-    const x = reshape(savedInput!, [-1, inputs]);
-    let inputGradient: Tensor | undefined;
-    if (needs(0)) {
-      if (weight instanceof QuantizedTensor) {
-        throw new GradientError("linear: the gradient through a quantised weight is not implemented; load the weights as float32 or float16 to fine-tune below them");
-      }
-      const dense = savedWeight!.dtype === "float32" ? savedWeight! : cast(savedWeight!, "float32");
-      inputGradient = reshape(matmulRaw(g, dense), savedInput!.shape);
-    }
+  record("linear", [input, parameter, bias], output, [input, ...parts], ([gradient], [savedInput, savedWeight, savedScales, savedMinimums], needs) => {
+    const rows = sizeOf(savedInput!.shape.slice(0, -1));
+    const g = reshape(asContiguous(gradient!), [rows, outputs]);
+    const x = reshape(savedInput!, [rows, inputs]);
+    const dense = (): Tensor => (weight instanceof QuantizedTensor ? dequantized(weight, savedWeight!, savedScales!, savedMinimums) : asDtype(savedWeight!, "float32"));
     return [
-      inputGradient,
+      needs(0) ? reshape(matmulRaw(g, dense()), savedInput!.shape) : undefined,
       needs(1) ? matmulRaw(transposeView(g), x) : undefined,
       needs(2) ? reduceRaw("sum", g, [0]) : undefined,
     ];
   });
+}
+
+/** A quantised weight as float32 [outputs, inputs]: the identity times its transpose, transposed back, which every device can do. Its parts are given as the tape kept them. */
+function dequantized(weight: QuantizedTensor, values: Tensor, scales: Tensor, minimums: Tensor | undefined): Tensor {
+  const { shape, format, groupSize } = weight;
+  const [outputs, inputs] = shape;
+  const identity = fillLike({ shape: [inputs, inputs], dtype: "float32", backend: values.storage.backend }, 0);
+  const one = fillLike({ shape: [], dtype: "float32", backend: values.storage.backend }, 1);
+  const { kernels } = values.storage.backend;
+  const diagonal = { buffer: identity.buffer, dtype: identity.dtype, shape: [inputs], strides: [inputs + 1], offset: 0 };
+  kernels.copy({ input: broadcastView(one, [inputs]), output: diagonal });
+  const transposed = allocateLike(identity, [inputs, outputs]);
+  kernels.matmul({ a: identity, b: { format, shape, groupSize, values, scales, minimums }, output: transposed });
+  return transposeView(transposed);
 }
 
 /** Inner product of two vectors of equal length. @throws ShapeError */

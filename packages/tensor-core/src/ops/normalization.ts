@@ -5,7 +5,7 @@ import { broadcastShapes, formatShape, sameShape } from "../tensor/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { tidy } from "../tensor/scope.ts";
 import { allocateLike, broadcastView, checkDevices, release } from "./dispatch.ts";
-import { cast, contiguous, prepare } from "./materialize.ts";
+import { asContiguous, asDtype, prepare } from "./materialize.ts";
 import { scalarRaw, sumToShape } from "./raw.ts";
 import { permute } from "./views.ts";
 import { normalizeAxis } from "../tensor/shape.ts";
@@ -42,7 +42,7 @@ function softmaxRows<Device extends DeviceName>(
     }
   }
   const source = prepare(input);
-  const addend = mask && cast(mask, "float32");
+  const addend = mask && asDtype(mask, "float32");
   const output = allocateLike(source);
   const columns = source.shape.at(-1)!;
   const rows = rowsOf(source, columns);
@@ -52,7 +52,7 @@ function softmaxRows<Device extends DeviceName>(
     const maskShape = addend?.shape;
     record(name, [source, addend], output, [output], ([gradient], [saved], needs) => {
       const result = allocateLike(saved!);
-      const common = { gradient: contiguous(gradient!), output: saved!, result, rows, columns, logarithm };
+      const common = { gradient: asContiguous(gradient!), output: saved!, result, rows, columns, logarithm };
       if (!needs(1)) {
         kernels.softmaxGradient({ ...common, scale });
         return [result, undefined];
@@ -113,7 +113,7 @@ export function rmsNorm<Device extends DeviceName>(input: Tensor<Device>, { weig
       const inputGradient = allocateLike(savedInput!);
       const weightGradient = needs(1) ? allocateLike(savedWeight!) : undefined;
       kernels.rmsNormGradient({
-        gradient: contiguous(gradient!), input: savedInput!, weight: savedWeight, rstd: savedRstd!, rows, columns, inputGradient, weightGradient,
+        gradient: asContiguous(gradient!), input: savedInput!, weight: savedWeight, rstd: savedRstd!, rows, columns, inputGradient, weightGradient,
       });
       return [inputGradient, weightGradient];
     });
@@ -145,7 +145,7 @@ export function layerNorm<Device extends DeviceName>(
       const weightGradient = needs(1) ? allocateLike(savedInput!, [columns]) : undefined;
       const biasGradient = needs(2) ? allocateLike(savedInput!, [columns]) : undefined;
       kernels.layerNormGradient({
-        gradient: contiguous(gradient!), input: savedInput!, weight: savedWeight, mean: savedMean!, rstd: savedRstd!, rows, columns,
+        gradient: asContiguous(gradient!), input: savedInput!, weight: savedWeight, mean: savedMean!, rstd: savedRstd!, rows, columns,
         inputGradient, weightGradient, biasGradient,
       });
       return [inputGradient, weightGradient, biasGradient];

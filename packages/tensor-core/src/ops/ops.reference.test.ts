@@ -18,6 +18,7 @@ import * as normalization from "./normalization.ts";
 import * as quantize from "./quantize.ts";
 import * as reduce from "./reduce.ts";
 import * as sequence from "./sequence.ts";
+import * as triangle from "./triangle.ts";
 import * as unary from "./unary.ts";
 import * as views from "./views.ts";
 
@@ -41,10 +42,11 @@ it("covers every operation", () => {
     quantize,
     reduce,
     sequence,
+    triangle,
     unary,
     views,
   ];
-  const internal = ["fillLike", "prepare", "disjointSlices"];
+  const internal = ["fillLike", "prepare", "disjointSlices", "share", "asContiguous", "asDtype"];
   const operations = families.flatMap((family) => Object.keys(family)).filter((name) => !internal.includes(name));
   expect(operations.filter((name) => !testedOperations.has(name))).toEqual([]);
 });

@@ -6,7 +6,7 @@ import { tidy } from "../tensor/scope.ts";
 import { formatShape, normalizeAxes, normalizeAxis, sizeOf, type Shape } from "../tensor/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { allocateLike, release, shareView } from "./dispatch.ts";
-import { cast, contiguous, fillLike, prepare } from "./materialize.ts";
+import { asContiguous, asDtype, fillLike, prepare } from "./materialize.ts";
 import { add, multiply, subtract } from "./binary.ts";
 import { binaryRaw, compareRaw, expandRaw, reduceRaw, restoreAxes, scalarRaw, selectRaw } from "./raw.ts";
 import { exp, log, sqrt, square } from "./unary.ts";
@@ -21,6 +21,9 @@ export interface ReduceOptions {
   readonly keepdims?: boolean;
 }
 
+/** What users call the operation. */
+const publicNames: Partial<Record<ReduceOperation, string>> = { maximum: "max", minimum: "min" };
+
 /** Dtype a reduction computes in: bool and small integers are counted in int32, float16 in float32. */
 function workingDtype(operation: ReduceOperation, dtype: Dtype): Dtype {
   if (operation === "any" || operation === "all") return "bool";
@@ -29,20 +32,21 @@ function workingDtype(operation: ReduceOperation, dtype: Dtype): Dtype {
 }
 
 function reduce<Device extends DeviceName>(operation: ReduceOperation, input: Tensor<Device>, axis: Axes, { keepdims = false }: ReduceOptions): Tensor<Device> {
-  const axes = normalizeAxes(operation, axis, input.rank);
+  const name = publicNames[operation] ?? operation;
+  const axes = normalizeAxes(name, axis, input.rank);
   if (operation === "maximum" || operation === "minimum") {
     for (const reduced of axes) {
-      if (input.shape[reduced] === 0) throw new ShapeError(`${operation}: axis ${reduced} of ${formatShape(input.shape)} is empty; nothing has no extreme`);
+      if (input.shape[reduced] === 0) throw new ShapeError(`${name}: axis ${reduced} of ${formatShape(input.shape)} is empty; nothing has no extreme`);
     }
   }
-  const source = cast(input, workingDtype(operation, input.dtype));
+  const source = asDtype(input, workingDtype(operation, input.dtype));
   const kept: number[] = [];
   for (let i = 0; i < input.rank; i++) if (!axes.includes(i)) kept.push(input.shape[i]!);
   let output = allocateLike(source, kept);
   source.storage.backend.kernels.reduce({ operation, input: source, axes, output });
   if (recording.tape !== undefined && source.dtype === "float32") recordReduce(operation, source, axes, output);
   release(source, input);
-  if (input.dtype === "float16" && output.dtype === "float32") output = replaced(output, cast(output, "float16"));
+  if (input.dtype === "float16" && output.dtype === "float32") output = replaced(output, asDtype(output, "float16"));
   return keepdims ? replaced(output, reshape(output, keptShape(input.shape, axes))) : output;
 }
 
@@ -60,8 +64,8 @@ function keptShape(shape: Shape, axes: readonly number[]): Shape {
 /** Runs `compute` on the input in float32 and frees its temporaries; float16 comes back as float16. */
 function inFloat32<Device extends DeviceName>(input: Tensor<Device>, compute: (source: Tensor<Device>) => Tensor<Device>): Tensor<Device> {
   return tidy(() => {
-    const output = compute(cast(input, "float32"));
-    return input.dtype === "float16" ? cast(output, "float16") : output;
+    const output = compute(asDtype(input, "float32"));
+    return input.dtype === "float16" ? asDtype(output, "float16") : output;
   });
 }
 
@@ -78,7 +82,7 @@ function recordReduce(operation: ReduceOperation, input: Tensor, axes: readonly 
     case "minimum":
       // Ties share the gradient equally.
       return record(operation, [input], output, [input, output], ([gradient], [saved, extreme]) => {
-        const hits = cast(compareRaw("equal", saved!, spread(extreme!)), "float32");
+        const hits = asDtype(compareRaw("equal", saved!, spread(extreme!)), "float32");
         const share = binaryRaw("divide", gradient!, reduceRaw("sum", hits, axes));
         return [binaryRaw("multiply", hits, spread(share))];
       });
@@ -112,7 +116,7 @@ function productGradient(gradient: Tensor, input: Tensor, axes: readonly number[
   };
   const others = binaryRaw("multiply", exclusive(false), exclusive(true));
   // One element of the gradient a row.
-  const product = binaryRaw("multiply", others, shareView(contiguous(gradient), [rows, size], [1, 0]));
+  const product = binaryRaw("multiply", others, shareView(asContiguous(gradient), [rows, size], [1, 0]));
   const output = allocateLike(input);
   const strides: number[] = [];
   order.forEach((axis, position) => {
@@ -235,16 +239,65 @@ export function argmin<Device extends DeviceName>(input: Tensor<Device>, axis?: 
   return argReduce("argmin", input, axis);
 }
 
-/** Running sum along an axis; `reverse` runs from the end. bool and small integers are summed in int32. */
-export function cumsum<Device extends DeviceName>(input: Tensor<Device>, axis: number = -1, { reverse = false }: { readonly reverse?: boolean } = {}): Tensor<Device> {
-  const position = normalizeAxis("cumsum", axis, input.rank);
+/** A running sum or product; products of small integers, like sums, are computed in int32. */
+function cumulative<Device extends DeviceName>(
+  operation: "sum" | "product", input: Tensor<Device>, position: number, reverse: boolean, record: (source: Tensor<Device>, output: Tensor<Device>) => void,
+): Tensor<Device> {
   const source = prepare(input, isFloating(input.dtype) ? "float32" : "int32");
   const output = allocateLike(source);
   const size = source.shape[position]!;
   const inner = sizeOf(source.shape.slice(position + 1));
   const outer = sizeOf(source.shape.slice(0, position));
-  source.storage.backend.kernels.cumulative({ operation: "sum", input: source, output, outer, size, inner, reverse });
-  if (recording.tape !== undefined) record("cumsum", [source], output, [], ([gradient]) => [cumsum(gradient!, position, { reverse: !reverse })]);
+  source.storage.backend.kernels.cumulative({ operation, input: source, output, outer, size, inner, reverse });
+  if (recording.tape !== undefined) record(source, output);
   release(source, input);
-  return input.dtype === "float16" ? replaced(output, cast(output, "float16")) : output;
+  return input.dtype === "float16" ? replaced(output, asDtype(output, "float16")) : output;
+}
+
+/** Running sum along an axis; `reverse` runs from the end. bool and small integers are summed in int32. */
+export function cumsum<Device extends DeviceName>(input: Tensor<Device>, axis: number = -1, { reverse = false }: { readonly reverse?: boolean } = {}): Tensor<Device> {
+  const position = normalizeAxis("cumsum", axis, input.rank);
+  return cumulative("sum", input, position, reverse, (source, output) =>
+    record("cumsum", [source], output, [], ([gradient]) => [cumsum(gradient!, position, { reverse: !reverse })]));
+}
+
+/** Running product along an axis. bool and small integers are multiplied in int32. The gradient is exact also where factors are 0, at a cost that grows with the square of the axis. */
+export function cumprod<Device extends DeviceName>(input: Tensor<Device>, axis: number = -1): Tensor<Device> {
+  const position = normalizeAxis("cumprod", axis, input.rank);
+  return cumulative("product", input, position, false, (source, output) =>
+    record("cumprod", [source], output, [source], ([gradient], [saved]) => [cumprodGradient(gradient!, saved!, position)]));
+}
+
+/**
+ * Σ over k ≥ i of g[k] · Π over j ≤ k, j ≠ i of x[j]. With x[i] replaced by 1 the running product is that inner one for every k ≥ i, so one running product over
+ * a matrix with ones on its diagonal serves all i. Left to the scope of the backward step.
+ */
+function cumprodGradient(gradient: Tensor, input: Tensor, axis: number): Tensor {
+  const size = input.shape[axis]!;
+  const lastAxis = (tensor: Tensor): Tensor => shareView(tensor, ...moved(tensor, axis, tensor.rank - 1));
+  const x = lastAxis(input);
+  const lead = x.shape.slice(0, -1);
+  const square = [...lead, size, size];
+  const rows = shareView(x, square, [...x.strides.slice(0, -1), 0, x.strides.at(-1)!]);
+  const { backend } = input.storage;
+  const ones = fillLike({ shape: [], dtype: "float32", backend }, 1);
+  const place = allocateLike(input, [size], "int32");
+  backend.kernels.arange({ output: place, start: 0, step: 1 });
+  const down = shareView(place, [size, 1], [1, 0]);
+  const across = shareView(place, [1, size], [0, 1]);
+  const others = selectRaw(compareRaw("equal", down, across), ones, rows);
+  const running = allocateLike(others);
+  backend.kernels.cumulative({ operation: "product", input: others, output: running, outer: sizeOf(lead) * size, size, inner: 1, reverse: false });
+  const g = lastAxis(gradient);
+  const spread = shareView(g, square, [...g.strides.slice(0, -1), 0, g.strides.at(-1)!]);
+  const zero = fillLike({ shape: [], dtype: "float32", backend }, 0);
+  const terms = selectRaw(compareRaw("lessEqual", down, across), binaryRaw("multiply", running, spread), zero);
+  const summed = reduceRaw("sum", terms, [square.length - 1]);
+  return asContiguous(shareView(summed, ...moved(summed, summed.rank - 1, axis)));
+}
+
+/** Shape and strides with one axis moved to another place. */
+function moved(tensor: Tensor, from: number, to: number): [shape: number[], strides: number[]] {
+  const move = (list: readonly number[]): number[] => list.toSpliced(from, 1).toSpliced(to, 0, list[from]!);
+  return [move(tensor.shape), move(tensor.strides)];
 }

@@ -4,7 +4,7 @@ import { record, recording } from "../autograd/tape.ts";
 import { formatShape, sameShape, type Shape } from "../tensor/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { allocateLike, checkDevices, release } from "./dispatch.ts";
-import { contiguous, prepare } from "./materialize.ts";
+import { asContiguous, prepare } from "./materialize.ts";
 
 /** Frees what was prepared from `given`, name by name. */
 function releaseAll<Prepared extends Readonly<Record<string, Tensor | undefined>>>(
@@ -67,7 +67,7 @@ export function causalConv1d<Device extends DeviceName>(
       const biasGradient = needs(2) ? allocateLike(kept.bias!) : undefined;
       const initialStateGradient = needs(3) ? allocateLike(kept.initialState!) : undefined;
       kernels.causalConv1dGradient({
-        ...dimensions, gradient: contiguous(gradient!), input: kept.input!, weight: kept.weight!, bias: kept.bias, initialState: kept.initialState,
+        ...dimensions, gradient: asContiguous(gradient!), input: kept.input!, weight: kept.weight!, bias: kept.bias, initialState: kept.initialState,
         inputGradient, weightGradient, biasGradient, initialStateGradient,
       });
       return [inputGradient, weightGradient, biasGradient, initialStateGradient];
@@ -153,8 +153,8 @@ export function selectiveScan<Device extends DeviceName>(inputs: SelectiveScanIn
         skipGradient: needs(5) ? allocateLike(kept.skip!) : undefined, initialStateGradient: needs(6) ? allocateLike(kept.initialState!) : undefined,
       };
       kernels.selectiveScanGradient({
-        ...dimensions, ...results, gradient: gradient ? contiguous(gradient) : zeroOutput(),
-        finalStateGradient: finalStateGradient && contiguous(finalStateGradient),
+        ...dimensions, ...results, gradient: gradient ? asContiguous(gradient) : zeroOutput(),
+        finalStateGradient: finalStateGradient && asContiguous(finalStateGradient),
         input: kept.input!, delta: kept.delta!, stateMatrix: kept.stateMatrix!, inputMatrix: kept.inputMatrix!, outputMatrix: kept.outputMatrix!,
         skip: kept.skip, initialState: kept.initialState,
       });

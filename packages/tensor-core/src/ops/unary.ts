@@ -3,7 +3,7 @@ import { record, recording } from "../autograd/tape.ts";
 import { isFloating } from "../tensor/dtype.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { allocateLike, release } from "./dispatch.ts";
-import { cast, clone, contiguous, fillLike } from "./materialize.ts";
+import { asContiguous, asDtype, clone, fillLike } from "./materialize.ts";
 
 /** Defined on int32 as well. */
 const integerOperations: ReadonlySet<UnaryOperation> = new Set(["negative", "absolute", "sign", "square", "relu"]);
@@ -15,7 +15,7 @@ const constants: ReadonlySet<UnaryOperation> = new Set(["floor", "ceil", "round"
 function unary<Device extends DeviceName>(operation: UnaryOperation, input: Tensor<Device>): Tensor<Device> {
   const floating = isFloating(input.dtype);
   if (!floating && roundings.has(operation)) return clone(input);
-  const source = input.dtype === "float32" ? input : cast(input, floating || !integerOperations.has(operation) ? "float32" : "int32");
+  const source = input.dtype === "float32" ? input : asDtype(input, floating || !integerOperations.has(operation) ? "float32" : "int32");
   const output = allocateLike(source);
   source.storage.backend.kernels.unary({ operation, input: source, output });
   if (recording.tape !== undefined) {
@@ -23,20 +23,20 @@ function unary<Device extends DeviceName>(operation: UnaryOperation, input: Tens
       if (constants.has(operation)) return [fillLike({ shape: gradient!.shape, dtype: "float32", backend: gradient!.storage.backend }, 0)];
       const result = allocateLike(gradient!);
       gradient!.storage.backend.kernels.unaryGradient({
-        operation, gradient: contiguous(gradient!), input: contiguous(savedInput!), output: savedOutput!, result,
+        operation, gradient: asContiguous(gradient!), input: asContiguous(savedInput!), output: savedOutput!, result,
       });
       return [result];
     });
   }
   release(source, input);
   if (input.dtype !== "float16") return output;
-  const result = cast(output, "float16");
+  const result = asDtype(output, "float16");
   output.dispose();
   return result;
 }
 
 function predicate<Device extends DeviceName>(operation: UnaryPredicate, input: Tensor<Device>): Tensor<Device> {
-  const source = input.dtype === "float32" || input.dtype === "int32" ? input : cast(input, isFloating(input.dtype) ? "float32" : "int32");
+  const source = input.dtype === "float32" || input.dtype === "int32" ? input : asDtype(input, isFloating(input.dtype) ? "float32" : "int32");
   const output = allocateLike(source, source.shape, "bool");
   source.storage.backend.kernels.predicate({ operation, input: source, output });
   release(source, input);

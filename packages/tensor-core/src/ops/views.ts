@@ -4,14 +4,14 @@ import { isRecorded, noGrad, record, recording } from "../autograd/tape.ts";
 import { broadcastStrides, checkShape, contiguousStrides, formatShape, normalizeAxes, normalizeAxis, sameShape, sizeOf, type Shape } from "../tensor/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { checkDevices, markWritten, release, shareView } from "./dispatch.ts";
-import { clone, contiguous, fillLike } from "./materialize.ts";
+import { asContiguous, clone, fillLike, share } from "./materialize.ts";
 import { sumToShape } from "./raw.ts";
 
 /** Another shape with the same elements in order; one length may be -1. A view when the data is contiguous, else a copy. @throws ShapeError */
 export function reshape<Device extends DeviceName>(input: Tensor<Device>, shape: Shape): Tensor<Device> {
   const target = resolveShape(input, shape);
-  if (sameShape(target, input.shape)) return shareRecorded(input, input.shape, input.strides, input.offset);
-  const source = contiguous(input);
+  if (sameShape(target, input.shape)) return share(input);
+  const source = asContiguous(input);
   const output = shareView(source, target, contiguousStrides(target));
   if (recording.tape !== undefined) {
     const original = input.shape;
@@ -32,13 +32,6 @@ function resolveShape(input: Tensor, shape: Shape): Shape {
     throw new ShapeError(`reshape: ${formatShape(input.shape)} with ${input.size} elements cannot become ${formatShape(shape)}`);
   }
   return target;
-}
-
-/** A second handle with the identity as its gradient. */
-function shareRecorded<Device extends DeviceName>(input: Tensor<Device>, shape: Shape, strides: readonly number[], offset: number): Tensor<Device> {
-  const output = shareView(input, shape, strides, offset);
-  if (recording.tape !== undefined) record("view", [input], output, [], ([gradient]) => [gradient]);
-  return output;
 }
 
 /** All elements along one axis. */

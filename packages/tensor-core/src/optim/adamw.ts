@@ -24,6 +24,7 @@ export class AdamW extends Optimizer<AdamWSettings> {
 
   protected override update(parameter: Parameter, gradient: Tensor, index: number, settings: AdamWSettings): void {
     const [beta1, beta2] = settings.betas;
+    const step = this.parameterSteps[index]!;
     this.backend(parameter).kernels.adamW({
       parameter,
       gradient,
@@ -34,8 +35,8 @@ export class AdamW extends Optimizer<AdamWSettings> {
       beta2,
       epsilon: settings.epsilon,
       weightDecay: settings.weightDecay,
-      correction1: 1 - beta1 ** this.stepCount,
-      correction2: 1 - beta2 ** this.stepCount,
+      correction1: 1 - beta1 ** step,
+      correction2: 1 - beta2 ** step,
       gradientScale: 1,
     });
   }

@@ -2,7 +2,7 @@ import { add, divide, minimum, multiply } from "../ops/binary.ts";
 import { sum } from "../ops/reduce.ts";
 import { sqrt, square } from "../ops/unary.ts";
 import { full } from "../ops/creation.ts";
-import { cast } from "../ops/materialize.ts";
+import { asDtype } from "../ops/materialize.ts";
 import { tidy } from "../tensor/scope.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
@@ -10,7 +10,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 export function globalNorm(gradients: readonly Tensor[]): Tensor {
   const first = gradients[0];
   if (first === undefined) return full([], 0);
-  return tidy(() => sqrt(gradients.map((gradient) => sum(square(cast(gradient, "float32")))).reduce((total, part) => add(total, part))));
+  return tidy(() => sqrt(gradients.map((gradient) => sum(square(asDtype(gradient, "float32")))).reduce((total, part) => add(total, part))));
 }
 
 /** What clipping gives. */
@@ -25,6 +25,6 @@ export function clipByGlobalNorm(gradients: readonly Tensor[], maximumNorm: numb
   const norm = globalNorm(gradients);
   return tidy(() => {
     const scale = minimum(divide(maximumNorm, add(norm, 1e-6)), 1);
-    return { gradients: gradients.map((gradient) => multiply(gradient, cast(scale, gradient.dtype))), norm };
+    return { gradients: gradients.map((gradient) => multiply(gradient, asDtype(scale, gradient.dtype))), norm };
   });
 }

@@ -18,6 +18,8 @@ export interface ParameterGroup<Settings> {
 /** Everything an optimizer has to remember, for checkpoints. */
 export interface OptimizerState {
   readonly step: number;
+  /** Steps each parameter took part in; absent = `step` for all. */
+  readonly parameterSteps?: readonly number[];
   /** By slot and position, e.g. "firstMoment.3". Live handles. */
   readonly tensors: Readonly<Record<string, Tensor>>;
 }
@@ -27,17 +29,29 @@ export abstract class Optimizer<Settings extends { readonly learningRate: number
   readonly parameters: readonly Parameter[];
   /** Steps taken. */
   stepCount: number = 0;
+  /** Steps each parameter took part in: those without a gradient wait. */
+  protected readonly parameterSteps: number[];
   readonly #settings: Settings[];
   readonly #slots = new Map<string, Tensor[]>();
   #learningRateScale = 1;
 
-  /** Slots are tensors shaped like the parameters, zero at first; they live until `dispose`. */
+  /**
+   * Slots are tensors shaped like the parameters, zero at first; they live until `dispose`.
+   * @throws DtypeError for a parameter that is not float32 @throws TensorError for one listed twice
+   */
   protected constructor(groups: readonly Parameter[] | readonly ParameterGroup<Settings>[], defaults: Settings, slots: readonly string[]) {
     const normalized = groups.map((group): ParameterGroup<Settings> => ("parameters" in group ? group : { parameters: [group] }));
     this.parameters = normalized.flatMap((group) => [...group.parameters]);
     this.parameters.forEach((parameter, i) => {
       if (parameter.dtype !== "float32") throw new DtypeError(`optimizer: parameter ${i} is ${parameter.dtype}; only float32 parameters can be trained`);
     });
+    const twice = this.parameters.findIndex((parameter, i) => this.parameters.indexOf(parameter) !== i);
+    if (twice >= 0) {
+      throw new TensorError(
+        `optimizer: parameter ${twice} ${formatShape(this.parameters[twice]!.shape)} is listed twice and would be updated twice; list shared parameters once`,
+      );
+    }
+    this.parameterSteps = this.parameters.map(() => 0);
     this.#settings = normalized.flatMap((group) => group.parameters.map(() => ({ ...defaults, ...group.settings })));
     for (const slot of slots) {
       const zeros = this.parameters.map((parameter) => fillLike({ shape: parameter.shape, dtype: "float32", backend: parameter.storage.backend }, 0));
@@ -80,6 +94,7 @@ export abstract class Optimizer<Settings extends { readonly learningRate: number
       const gradient = gradients[i];
       if (!gradient) return;
       const settings = this.#settings[i]!;
+      this.parameterSteps[i]!++;
       this.update(parameter, gradient, i, { ...settings, learningRate: settings.learningRate * this.#learningRateScale });
       parameter.storage.version++;
     });
@@ -100,7 +115,7 @@ export abstract class Optimizer<Settings extends { readonly learningRate: number
   /** For checkpoints; the tensors are live. */
   state(): OptimizerState {
     const tensors = [...this.#slots].flatMap(([slot, list]) => list.map((tensor, i) => [`${slot}.${i}`, tensor] as const));
-    return { step: this.stepCount, tensors: Object.fromEntries(tensors) };
+    return { step: this.stepCount, parameterSteps: [...this.parameterSteps], tensors: Object.fromEntries(tensors) };
   }
 
   /** Takes over a saved state. @throws TensorError when a tensor is missing @throws ShapeError when one does not fit */
@@ -111,8 +126,15 @@ export abstract class Optimizer<Settings extends { readonly learningRate: number
       if (value === undefined) throw new TensorError(`loadState: "${name}" is missing; was this state saved by another optimizer?`);
       if (!sameShape(value.shape, tensor.shape)) throw new ShapeError(`loadState: "${name}" is ${formatShape(tensor.shape)}, the saved value ${formatShape(value.shape)}`);
     }
+    const counts = state.parameterSteps ?? this.parameters.map(() => state.step);
+    if (counts.length !== this.parameters.length) {
+      throw new TensorError(`loadState: step counts of ${counts.length} parameters for an optimizer of ${this.parameters.length}`);
+    }
     for (const [name, tensor] of Object.entries(own)) assign(tensor, state.tensors[name]!);
     this.stepCount = state.step;
+    counts.forEach((count, i) => {
+      this.parameterSteps[i] = count;
+    });
   }
 
   /** Frees the state. */

@@ -1,6 +1,6 @@
 import type { DeviceName } from "../backend/backend.ts";
 import { backendOf } from "../backend/registry.ts";
-import { allocate } from "../ops/dispatch.ts";
+import { allocate, allocateLike } from "../ops/dispatch.ts";
 import { checkShape, sizeOf, type Shape } from "../tensor/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { foldIn, randomKey, randomWord, type RandomKey } from "./threefry.ts";
@@ -47,7 +47,7 @@ export class Generator {
     return child;
   }
 
-  /** Uniform float32 numbers in [low, high). */
+  /** Uniform float32 numbers in [low, high): where float32 is so coarse that draws would round to `high`, they become the number below it. */
   uniform<Device extends DeviceName = "cpu">(shape: Shape, low: number = 0, high: number = 1, options: DrawOptions<Device> = {}): Tensor<Device> {
     return this.#draw("uniform", shape, [low, high], options);
   }
@@ -75,6 +75,29 @@ export class Generator {
     const output = allocate<Device>(backend, distribution === "bits" ? "int32" : "float32", shape);
     backend.kernels.random({ distribution, key: this.#key, counter: this.#counter, parameters, output });
     this.#counter += Math.ceil(sizeOf(shape) / 2);
-    return output;
+    if (distribution !== "uniform" || !roundsUp(...parameters)) return output;
+    const limited = allocateLike(output);
+    backend.kernels.binaryScalar({ operation: "minimum", a: output, scalar: below(parameters[1]), reversed: false, output: limited });
+    output.dispose();
+    return limited;
   }
+}
+
+/** Whether the largest uniform draw comes out as `high`, by the steps of kernels that compute in float32 or in float64. */
+function roundsUp(low: number, high: number): boolean {
+  const { fround } = Math;
+  const [from, to] = [fround(low), fround(high)];
+  if (!(below(high) >= from)) return false;
+  const steps = 2 ** 24 - 1;
+  const narrow = fround(from + fround(fround(fround(to - from) * 2 ** -24) * steps));
+  return Math.max(narrow, fround(low + (high - low) * steps * 2 ** -24)) >= to;
+}
+
+/** The float32 below the one that stands for a number. */
+function below(value: number): number {
+  const float = new Float32Array([value]);
+  const bits = new Int32Array(float.buffer);
+  if (float[0] === 0) bits[0] = 0x80000001 | 0;
+  else bits[0]! += float[0]! > 0 ? -1 : 1;
+  return float[0]!;
 }

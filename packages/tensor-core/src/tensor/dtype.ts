@@ -20,9 +20,11 @@ export interface TypedArrayOf {
 
 const itemSizes: Record<Dtype, number> = { float32: 4, float16: 2, int32: 4, uint8: 1, int8: 1, bool: 1 };
 
-/** Bytes of one element. */
+/** Bytes of one element. @throws DtypeError for a name that is none (plain JavaScript callers; the type forbids it) */
 export function itemSize(dtype: Dtype): number {
-  return itemSizes[dtype];
+  const size: unknown = itemSizes[dtype];
+  if (typeof size !== "number") throw new DtypeError(`unknown dtype ${JSON.stringify(dtype)}; use one of ${Object.keys(itemSizes).join(", ")}`);
+  return size;
 }
 
 /** True for `float32` and `float16`. */

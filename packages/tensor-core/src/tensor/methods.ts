@@ -38,6 +38,12 @@ export interface TensorMethods<Device extends DeviceName> {
   split(sections: number | readonly number[], axis?: number): Tensor<Device>[];
   diagonal(): Tensor<Device>;
   flip(axis?: number): Tensor<Device>;
+  pad(amounts: readonly (readonly [before: number, after: number])[], value?: number): Tensor<Device>;
+  tile(repetitions: readonly number[]): Tensor<Device>;
+  repeat(count: number, axis?: number): Tensor<Device>;
+  unstack(axis?: number): Tensor<Device>[];
+  tril(diagonal?: number): Tensor<Device>;
+  triu(diagonal?: number): Tensor<Device>;
   /** In place: writes `value` into the part that `index` names. */
   assign(value: Tensor<Device>, ...index: readonly SliceIndex[]): void;
   negative(): Tensor<Device>;
@@ -104,13 +110,18 @@ export interface TensorMethods<Device extends DeviceName> {
   argmax(axis?: number): Tensor<Device>;
   argmin(axis?: number): Tensor<Device>;
   cumsum(axis?: number, options?: { readonly reverse?: boolean }): Tensor<Device>;
+  cumprod(axis?: number): Tensor<Device>;
   sort(options?: { readonly descending?: boolean }): Sorted<Device>;
   argsort(options?: { readonly descending?: boolean }): Tensor<Device>;
   topK(k: number, options?: { readonly largest?: boolean }): Sorted<Device>;
   take(indices: Tensor<Device>, axis?: number): Tensor<Device>;
   takeAlongAxis(indices: Tensor<Device>, axis?: number): Tensor<Device>;
 
+  scatterAdd(indices: Tensor, updates: Tensor, axis?: number): Tensor<Device>;
+
   matmul(other: Tensor<Device>): Tensor<Device>;
+  dot(other: Tensor<Device>): Tensor<Device>;
+  outer(other: Tensor<Device>): Tensor<Device>;
   softmax(axis?: number, options?: SoftmaxOptions<Device>): Tensor<Device>;
   logSoftmax(axis?: number, options?: SoftmaxOptions<Device>): Tensor<Device>;
 }

@@ -14,8 +14,10 @@ import { scopeStack, type TensorOwner } from "./ownership.ts";
  * A scope belongs to one stretch of synchronous code: tensors that other code makes while you `await` inside it would be freed with yours.
  */
 export class Scope implements TensorOwner {
-  readonly #tensors: Tensor[] = [];
+  #tensors: Tensor[] = [];
   #open = true;
+  /** Length at which handles freed or handed on meanwhile are dropped from the list. */
+  #limit = 1024;
 
   /** @internal use `scope()` */
   constructor() {
@@ -25,7 +27,14 @@ export class Scope implements TensorOwner {
   /** @internal */
   track(tensor: Tensor): void {
     tensor.owner = this;
-    this.#tensors.push(tensor);
+    if (this.#tensors.push(tensor) < this.#limit) return;
+    this.#tensors = this.#tensors.filter((each) => each.owner === this);
+    this.#limit = Math.max(1024, 2 * this.#tensors.length);
+  }
+
+  /** @internal how many handles the scope holds on to */
+  get trackedCount(): number {
+    return this.#tensors.length;
   }
 
   /** Hands the tensors of `value` (a tensor, or arrays and objects of them) to the scope around this one. Returns `value`. */
@@ -101,7 +110,14 @@ export function forEachTensor(value: unknown, visit: (tensor: Tensor) => void): 
   else if (value instanceof QuantizedTensor) forEachTensor([value.values, value.scales, value.minimums], visit);
   else if (Array.isArray(value)) for (const item of value) forEachTensor(item, visit);
   else if (value instanceof Map) for (const item of value.values()) forEachTensor(item, visit);
-  else if (value !== null && typeof value === "object" && Object.getPrototypeOf(value) === Object.prototype) {
+  else if (isPlainObject(value)) {
     for (const item of Object.values(value)) forEachTensor(item, visit);
   }
+}
+
+/** Whether a value is an object of no class. */
+export function isPlainObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  if (value === null || typeof value !== "object") return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
 }

@@ -14,6 +14,7 @@ import { dot, linear, matmul, outer } from "../ops/matmul.ts";
 import { layerNorm, logSoftmax, rmsNorm, softmax } from "../ops/normalization.ts";
 import * as reduce from "../ops/reduce.ts";
 import { causalConv1d, selectiveScan } from "../ops/sequence.ts";
+import { tril, triu } from "../ops/triangle.ts";
 import * as unary from "../ops/unary.ts";
 import * as views from "../ops/views.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -64,6 +65,15 @@ function add(
 }
 
 type Input = readonly Tensor[];
+
+// — triangles —
+add("tril and triu", [normal(2, 3, 4)], ([x]) => [tril(x!), triu(x!, 1)]);
+
+// — running products —
+add("cumprod", [normal(3, 5)], ([x]) => reduce.cumprod(x!, 1));
+add("cumprod along the first axis", [normal(4, 3)], ([x]) => reduce.cumprod(x!, 0));
+add("cumprod with zeros", [{ shape: [6], value: (i) => [2, 0, 3, 0, 1.5, -1][i]! }], ([x]) => reduce.cumprod(x!));
+add("linear without outputs", [normal(2, 3), normal(0, 3)], ([x, w]) => linear(x!, w!));
 
 // — element-wise —
 const domains: Record<string, readonly [number, number]> = {

@@ -1,9 +1,13 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { grad } from "../autograd/gradients.ts";
 import type { Activation, DeviceName } from "../backend/backend.ts";
 import { einsum } from "../ops/einsum.ts";
 import { dot, linear, matmul, outer } from "../ops/matmul.ts";
 import { dequantize, quantize } from "../ops/quantize.ts";
+import { sum } from "../ops/reduce.ts";
+import { square } from "../ops/unary.ts";
+import type { Tensor } from "../tensor/tensor.ts";
 import type { QuantizedTensor } from "../tensor/quantized.ts";
 import { promoteDtypes } from "../tensor/dtype.ts";
 import { at, build, erfHost, matmulHost, permuteHost, reshapeHost, sigmoidHost, zip, type HostArray } from "./op-suite-host.ts";
@@ -179,6 +183,19 @@ export function matmulSuite(device: DeviceName): void {
         );
         expect(quantized.byteLength).toBe(format === "int8" ? 7 * 64 + 4 * 28 : 7 * 32 + 8 * 28);
         for (const made of [weight.tensor, input.tensor, restored, product, quantized]) made.dispose();
+      });
+    });
+
+    it.each(["int8", "uint4"] as const)("gives its input a gradient through %s groups", async (format) => {
+      await expectNoLeaks(device, async () => {
+        const weight = place(device, "float32", [5, 32], dense, (i) => Math.sin(i));
+        const input = place(device, "float32", [2, 3, 32], dense, (i) => Math.cos(i * 0.7));
+        const quantized: QuantizedTensor = await quantize(weight.tensor, { format, groupSize: 16 });
+        const restored = await dequantize(quantized);
+        const loss = (given: Tensor | QuantizedTensor) => grad((x: Tensor) => sum(square(linear(x, given, { activation: "geluTanh" }))));
+        const [actual, expected] = [loss(quantized)(input.tensor), loss(restored)(input.tensor)];
+        expectClose(await read(actual), await read(expected), toleranceOf(device) * 10);
+        for (const made of [weight.tensor, input.tensor, quantized, restored, actual, expected]) made.dispose();
       });
     });
 

@@ -65,11 +65,11 @@ export function modulesSuite(device: DeviceName): void {
       it("switch training for the whole tree", () => {
         using block = new Block(new Generator(1), device);
         const dropout = (block.steps[1] as Sequential).layers[1]!;
-        expect(dropout.training).toBe(false);
-        expect(block.setTraining(true)).toBe(block);
-        expect([...block.modules()].every((module) => module.training)).toBe(true);
-        block.setTraining(false);
-        expect(dropout.training).toBe(false);
+        expect(dropout.training).toBe(true);
+        expect(block.setTraining(false)).toBe(block);
+        expect([...block.modules()].some((module) => module.training)).toBe(false);
+        block.setTraining(true);
+        expect(dropout.training).toBe(true);
       });
 
       it("save and load their state", async () => {
@@ -136,7 +136,24 @@ export function modulesSuite(device: DeviceName): void {
         const values = await valuesOf(actual);
         (await valuesOf(expected)).forEach((value, i) => expect(values[i]).toBeCloseTo(value, 2));
         dispose([dense, x, expected, actual]);
-        quantized.dispose();
+      });
+
+      it("save, load and free quantised weights", async () => {
+        const make = async (seed: number): Promise<Linear> => {
+          const weight = full([3, 32], seed, { device }) as Tensor;
+          const layer = new Linear({ weight: await quantize(weight, { format: "uint4", groupSize: 16 }) });
+          weight.dispose();
+          return layer;
+        };
+        using source = await make(2);
+        using target = new Sequential(await make(5));
+        expect(Object.keys(target.stateDict())).toEqual(["layers.0.weight.values", "layers.0.weight.scales", "layers.0.weight.minimums"]);
+        expect([target.parameters().length, target.quantizedWeights().length]).toEqual([0, 1]);
+        target.loadStateDict(Object.fromEntries(Object.entries(source.stateDict()).map(([name, value]) => [`layers.0.${name}`, value])));
+        const x = full([1, 32], 1, { device }) as Tensor;
+        const [expected, actual] = [source.forward(x), target.forward(x)];
+        expect(await valuesOf(actual)).toEqual(await valuesOf(expected));
+        dispose([x, expected, actual]);
       });
 
       it("start in the ranges of their rules", async () => {
@@ -152,7 +169,7 @@ export function modulesSuite(device: DeviceName): void {
       });
 
       it("drop the share they say, scale the rest, and do nothing otherwise", async () => {
-        const dropout = new Dropout(0.3, { generator: new Generator(7) });
+        const dropout = new Dropout(0.3, { generator: new Generator(7) }).setTraining(false);
         const x = full([200, 100], 2, { device }) as Tensor;
         expect(dropout.forward(x)).toBe(x);
         dropout.setTraining(true);

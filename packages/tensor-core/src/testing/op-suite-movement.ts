@@ -4,6 +4,7 @@ import type { DeviceName } from "../backend/backend.ts";
 import * as creation from "../ops/creation.ts";
 import * as join from "../ops/join.ts";
 import * as materialize from "../ops/materialize.ts";
+import { tril, triu } from "../ops/triangle.ts";
 import * as views from "../ops/views.ts";
 import { promoteDtypes } from "../tensor/dtype.ts";
 import { at, build, count, permuteHost, reshapeHost, type HostArray } from "./op-suite-host.ts";
@@ -17,6 +18,8 @@ export const movementOperations: readonly string[] = [
   "expandDims",
   "squeeze",
   "broadcastTo",
+  "tril",
+  "triu",
   "slice",
   "assign",
   "split",
@@ -175,6 +178,21 @@ export function movementSuite(device: DeviceName): void {
             ),
           ],
           dtype: [dtype, dtype, dtype, dtype],
+          tolerance: 0,
+        };
+      });
+    });
+
+    it("tril and triu", async () => {
+      const drawn = fc.record({ shape: shapes(2, 4), layout: layouts, dtype: fc.constantFrom(...allDtypes), diagonal: fc.integer({ min: -3, max: 3 }) });
+      await checkProperty(device, drawn, (input, { shape, layout, dtype, diagonal }) => {
+        const x = input(dtype, shape, { layout });
+        const kept = (keeps: (right: number) => boolean): HostArray =>
+          build(shape, (index) => (keeps(index.at(-1)! - index.at(-2)! - diagonal) ? at(x.host, index) : 0));
+        return {
+          run: () => [tril(x.tensor, diagonal), triu(x.tensor, diagonal)],
+          expected: [kept((right) => right <= 0), kept((right) => right >= 0)],
+          dtype: [dtype, dtype],
           tolerance: 0,
         };
       });

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { valueAndGrad } from "../autograd/gradients.ts";
 import type { DeviceName } from "../backend/backend.ts";
 import { memory } from "../backend/inspection.ts";
-import { DeviceError, DisposedError, DtypeError, ShapeError } from "../errors.ts";
+import { DeviceError, DisposedError, DtypeError, ShapeError, TensorError } from "../errors.ts";
 import { Linear, Sequential } from "../nn/layers.ts";
 import { Parameter } from "../nn/parameter.ts";
 import { tensor, zeros } from "../ops/creation.ts";
@@ -134,6 +134,36 @@ export function optimizersSuite(device: DeviceName): void {
         expect(await valuesOf(a)).toEqual([1]);
         expect((await valuesOf(b))[0]).toBeLessThan(0.6);
         dispose([a, b, gradient]);
+      });
+
+      it("count the steps of each parameter by itself", async () => {
+        const expected = new Parameter(of([1, 2]));
+        using reference = new AdamW([expected], { learningRate: 0.1 });
+        const [a, b] = [new Parameter(of([1, 2])), new Parameter(of([5]))];
+        let optimizer = new AdamW([a, b], { learningRate: 0.1 });
+        const [gradient, other] = [of([1, -2]), of([3])];
+        for (let step = 0; step < 3; step++) optimizer.step([undefined, other]);
+        optimizer.step([gradient, other]);
+        // The counts survive saving.
+        const state = optimizer.state();
+        expect(state.parameterSteps).toEqual([1, 4]);
+        const resumed = new AdamW([a, b], { learningRate: 0.1 });
+        resumed.loadState(state);
+        optimizer.dispose();
+        optimizer = resumed;
+        optimizer.step([gradient, undefined]);
+        for (let step = 0; step < 2; step++) reference.step([gradient]);
+        expect(await valuesOf(a)).toEqual(await valuesOf(expected));
+        expect(() => optimizer.loadState({ ...optimizer.state(), parameterSteps: [1] })).toThrow("step counts of 1 parameters");
+        optimizer.dispose();
+        dispose([a, b, expected, gradient, other]);
+      });
+
+      it("refuse a parameter listed twice", () => {
+        const shared = new Parameter(of([1]));
+        expect(() => new AdamW([shared, shared])).toThrow("parameter 1 [1] is listed twice");
+        expect(() => new Sgd([{ parameters: [shared] }, { parameters: [shared] }])).toThrow(TensorError);
+        shared.dispose();
       });
 
       it("refuse gradients that do not fit, before anything changes", async () => {

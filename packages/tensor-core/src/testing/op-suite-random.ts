@@ -53,6 +53,16 @@ export function randomSuite(device: DeviceName): void {
       expect(new Set(bits).size).toBe(1000);
     });
 
+    it("never reach the upper bound, also where float32 is coarse", async () => {
+      const coarse = await drawn(() => new Generator(1).uniform([4096], 100, 101, { device }) as Tensor);
+      const many = await drawn(() => new Generator(3).uniform([1_500_000], 1000, 1001, { device }) as Tensor);
+      for (const [values, low, high] of [[coarse, 100, 101], [many, 1000, 1001]] as const) {
+        expect(values.every((value) => value >= low && value < high)).toBe(true);
+      }
+      const below = await drawn(() => new Generator(3).uniform([100_000], -(2 ** 24) - 2, -(2 ** 24), { device }) as Tensor);
+      expect(new Set(below)).toEqual(new Set([-(2 ** 24) - 2]));
+    });
+
     it("split into independent streams", async () => {
       const parent = new Generator(1);
       const streams = [parent.split(0), parent.split(1), parent.split(0), new Generator(2).split(0), parent.split(0).split(0)];

@@ -23,6 +23,7 @@ export const reduceOperations: readonly string[] = [
   "argmax",
   "argmin",
   "cumsum",
+  "cumprod",
   "take",
   "embedding",
   "scatterAdd",
@@ -201,6 +202,20 @@ export function reduceSuite(device: DeviceName): void {
           dtype: ["int32", "int32"],
           tolerance: 0,
         };
+      });
+    });
+
+    it("cumprod", async () => {
+      const view = fc.record({ shape: shapes(1, 3), layout: layouts, axis: fc.integer({ min: -1, max: 0 }), dtype: fc.constantFrom("float32", "float16", "int32") });
+      await checkProperty(device, view, (input, { shape, layout, axis, dtype }) => {
+        const x = input(dtype, shape, { layout, value: (i) => [1, -1, 2, 0.5, 1, 1][i % 6]! * (dtype === "int32" ? 2 : 1) });
+        const position = axis < 0 ? shape.length - 1 : 0;
+        const expected = build(shape, (index) => {
+          let product = 1;
+          for (let i = 0; i <= index[position]!; i++) product *= at(x.host, index.with(position, i));
+          return dtype === "int32" ? Number(BigInt.asIntN(32, BigInt(product))) : product;
+        });
+        return { run: () => reduce.cumprod(x.tensor, axis), expected, dtype };
       });
     });
 

@@ -94,6 +94,19 @@ export function replayedGradientsSuite(device: DeviceName): void {
           expect(await grad((input: Tensor) => sum(square(doubled(square(input)))))(x).toArray()).toEqual([8, 64]);
         }));
 
+      it("may return one tensor twice", () =>
+        scoped(async () => {
+          const twice = customGradient((x: Tensor) => {
+            const y = square(x);
+            return { value: [y, y] as const, gradient: ([first, second]) => [ops.add(ops.multiply(first!, 10), second!)] };
+          });
+          const gradient = grad((input: Tensor) => {
+            const [first, second] = twice(input);
+            return sum(ops.add(ops.multiply(first, 2), second));
+          })(of([1, 2]));
+          expect(await gradient.toArray()).toEqual([21, 21]);
+        }));
+
       it("checks what the gradient function returns", () =>
         scoped(async () => {
           const x = of([1, 2]);

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { grad } from "../autograd/gradients.ts";
 import type { DeviceName } from "../backend/backend.ts";
 import { memory, synchronize } from "../backend/inspection.ts";
 import { DisposedError, ShapeError, TensorError } from "../errors.ts";
@@ -79,6 +80,40 @@ export function scopesSuite(device: DeviceName): void {
         expect(made.map((tensor) => tensor.disposed)).toEqual([false, false]);
         dispose({ made });
         expect(made.map((tensor) => tensor.disposed)).toEqual([true, true]);
+      }));
+
+    it("conversions that have nothing to do give handles of their own", () =>
+      expectNoLeaks(device, async () => {
+        const x = of([1, 2]);
+        for (const convert of [() => x.cast("float32"), () => x.contiguous(), () => x.reshape([2])]) {
+          using same = convert();
+          expect(same).not.toBe(x);
+        }
+        {
+          using same = await x.to(device);
+          expect(same).not.toBe(x);
+        }
+        expect(await x.toArray()).toEqual([1, 2]);
+        const gradient = grad((input: Tensor) => input.cast("float32").contiguous().multiply(3).sum())(x);
+        expect(await gradient.toArray()).toEqual([3, 3]);
+        dispose([x, gradient]);
+      }));
+
+    it("drop the handles of what was freed inside", () =>
+      expectNoLeaks(device, () => {
+        using open = scope();
+        const x = of([1]);
+        for (let i = 0; i < 5000; i++) square(x).dispose();
+        expect(open.trackedCount).toBeLessThan(1100);
+        const kept = Array.from({ length: 3000 }, () => square(x));
+        expect(kept.every((tensor) => !tensor.disposed)).toBe(true);
+      }));
+
+    it("see into objects without a prototype", () =>
+      expectNoLeaks(device, () => {
+        const { x } = tidy(() => Object.assign(Object.create(null) as object, { x: of([1]) }));
+        expect(x.disposed).toBe(false);
+        x.dispose();
       }));
 
     it("tensors from outside stay alive, also when they are returned", () =>

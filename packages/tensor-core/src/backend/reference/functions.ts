@@ -190,7 +190,7 @@ export const integerBinaryFunctions: Record<BinaryOperation, (a: number, b: numb
   minimum: Math.min,
   remainder: (a, b) => (b === 0 ? 0 : remainder(a, b)),
   atan2: () => {
-    throw new DtypeError('atan2 takes float32, not int32; convert with astype("float32")');
+    throw new DtypeError('atan2 takes float32, not int32; convert with cast("float32")');
   },
 };
 

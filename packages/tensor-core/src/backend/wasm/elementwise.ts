@@ -108,7 +108,7 @@ export function createElementwise(
       const code = unaryCodes[operation];
       const target = runtime.pointer(output);
       if (output.dtype === "int32") {
-        if (!integerUnary.has(operation)) throw new DtypeError(`${operation} takes float32, not int32; convert with astype("float32")`);
+        if (!integerUnary.has(operation)) throw new DtypeError(`${operation} takes float32, not int32; convert with cast("float32")`);
         const source = contiguousPointer(input, output);
         if (count < parallelCount) exports.unaryI32(code, source, target, 0, count);
         else runtime.parallel("unaryI32", [code, source, target], count, { granularity: 64, work: count });
@@ -149,7 +149,7 @@ export function createElementwise(
     binary({ operation, a, b, output }) {
       let code = binaryCodes[operation];
       if (output.dtype === "int32") {
-        if (operation === "atan2") throw new DtypeError('atan2 takes float32, not int32; convert with astype("float32")');
+        if (operation === "atan2") throw new DtypeError('atan2 takes float32, not int32; convert with cast("float32")');
         code += integerCode;
       }
       if (isContiguous(a) && isContiguous(b)) {
@@ -162,7 +162,7 @@ export function createElementwise(
       if (count === 0) return;
       let code = binaryCodes[operation];
       if (output.dtype === "int32") {
-        if (operation === "atan2") throw new DtypeError('atan2 takes float32, not int32; convert with astype("float32")');
+        if (operation === "atan2") throw new DtypeError('atan2 takes float32, not int32; convert with cast("float32")');
         code += integerCode;
       }
       const source = contiguousPointer(a, output);
