@@ -10,23 +10,30 @@ const command = join(import.meta.dirname, "..", "cli.ts");
 
 interface Outcome {
   readonly status: number | null;
+  readonly signal: NodeJS.Signals | null;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** Runs the command; it is interrupted, once, when `interruptAt` says so of all of stdout so far. */
-function run(args: readonly string[], interruptAt: (stdout: string) => boolean = () => false): Promise<Outcome> {
+/** Runs the command; it is interrupted, once, when `interruptAt` says so of all of stdout and stderr so far. */
+function run(args: readonly string[], interruptAt: (stdout: string, stderr: string) => boolean = () => false): Promise<Outcome> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [command, ...args], { cwd: tmpdir(), stdio: ["ignore", "pipe", "pipe"] });
     let [stdout, stderr] = ["", ""];
     let interrupted = false;
+    const perhapsInterrupt = (): void => {
+      if (!interrupted && interruptAt(stdout, stderr)) interrupted = child.kill("SIGINT");
+    };
     child.stdout.setEncoding("utf8").on("data", (text: string) => {
       stdout += text;
-      if (!interrupted && interruptAt(stdout)) interrupted = child.kill("SIGINT");
+      perhapsInterrupt();
     });
-    child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      stderr += text;
+      perhapsInterrupt();
+    });
     child.on("error", reject);
-    child.on("close", (status) => resolve({ status, stdout, stderr }));
+    child.on("close", (status, signal) => resolve({ status, signal, stdout, stderr }));
   });
 }
 
@@ -117,6 +124,38 @@ describe("train", () => {
     expect((await weights("stopped")).equals(await weights("straight"))).toBe(true);
   });
 
+  it.skipIf(process.platform === "win32")("ends at once at Ctrl-C while the text is being encoded", async () => {
+    // Eight megabytes of text take many seconds.
+    const begin = ["train", "--text", "sotu", "--output", join(folder, "early"), "--steps", "1"];
+    let interruptedAt = 0;
+    const { signal, stderr } = await run(begin, (_, said) => {
+      if (interruptedAt === 0 && said.includes("reading the text")) interruptedAt = performance.now();
+      return interruptedAt > 0;
+    });
+    expect(signal).toBe("SIGINT");
+    expect(performance.now() - interruptedAt).toBeLessThan(2000);
+    expect(stderr).not.toContain("parameters");
+    expect(existsSync(join(folder, "early"))).toBe(false);
+  });
+
+  it("writes the model of a finished run that lost it", async () => {
+    const output = join(folder, "finished");
+    await run([...train("finished"), "--steps", "2"]);
+    const model = await readFile(join(output, "model.safetensors"));
+    await rm(join(output, "model.safetensors"));
+    const { status, stderr } = await run(["train", "--resume", "--output", output]);
+    expect([status, stderr]).toEqual([0, expect.stringContaining("going on after step 2 of 2")]);
+    expect((await readFile(join(output, "model.safetensors"))).equals(model)).toBe(true);
+  });
+
+  it("says which part of a text is too short", async () => {
+    const held = await run([...train("short"), "--validation", "0.001"]);
+    expect(held.stderr).toMatch(/language-model: the held-out text: \d+ tokens do not make one sequence of 32 .*larger --validation\n$/);
+    const both = await run([...train("short"), "--sequence-length", "100000"]);
+    expect(both.stderr).toMatch(/language-model: the text to train on: \d+ tokens do not make one sequence of 100000/);
+    expect(existsSync(join(folder, "short"))).toBe(false);
+  });
+
   it("keeps runs apart and their settings fixed", async () => {
     await writeFile(join(folder, "other.txt"), "Another text about nothing in particular. ".repeat(200));
     const begun = await run([...train("begun").with(2, join(folder, "other.txt")), "--steps", "2"]);
@@ -136,7 +175,7 @@ describe("train", () => {
 describe("errors", () => {
   it.each([
     [["generate", "--model", "no-such-model"], 'There is no model "no-such-model"'],
-    [["generate", "--model", "./no/such/file.gguf"], 'There is no model "./no/such/file.gguf"'],
+    [["generate", "--model", "./no/such/file.gguf"], 'There is no model at ./no/such/file.gguf'],
     [["generate", "--model", command], "is neither a GGUF file, a llama2.c .bin file nor a Hugging Face folder"],
     [["perplexity", "--model", "stories15M", "--text", "absent.txt"], "There is no text file absent.txt"],
     [["perplexity", "--model", "stories15M", "--text", command, "--window", "999"], "window 999; use an integer from 2 to"],

@@ -3,11 +3,11 @@ import { MissingResourceError } from "../errors.ts";
 import { fetchHubModel, isHubName } from "../pretrained/hub-model.ts";
 import { modelCacheFolder } from "../weights/download/cache-folder.ts";
 import { fetchTinyLlama, TINY_LLAMA } from "../weights/download/tiny-llama.ts";
-import { interruption } from "./run-to-end.ts";
+import { interruptible, interruption } from "./run-to-end.ts";
 import { note, startProgress } from "./terminal.ts";
 
 async function fetchModel(model: string, { folder }: { readonly folder?: string }): Promise<void> {
-  process.stdout.write(`${await fetchInto(model, folder)}\n`);
+  process.stdout.write(`${await interruptible(() => fetchInto(model, folder))}\n`);
 }
 
 async function fetchInto(model: string, folder: string | undefined): Promise<string> {

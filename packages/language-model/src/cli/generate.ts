@@ -3,7 +3,7 @@ import { Command } from "commander";
 import { generateTokens } from "../generation/generate.ts";
 import { applyThreads, integer, numberBetween, precisionOption, threadsOption } from "./arguments.ts";
 import { loadNamedModel, type ModelArguments } from "./model.ts";
-import { interruption } from "./run-to-end.ts";
+import { interruptible, interruption } from "./run-to-end.ts";
 import { note, printJson } from "./terminal.ts";
 
 interface GenerateArguments extends ModelArguments {
@@ -36,12 +36,15 @@ async function generate(given: GenerateArguments): Promise<void> {
     let first = started;
     const { topK, temperature, topP, seed, maxTokens: maxNewTokens } = given;
     const stopTokenIds = [...new Set([...model.config.eosTokenIds, ...tokenizer.eosTokenIds])];
-    for await (const { id } of generateTokens(model, promptIds, {
+    const options = {
       temperature, topP, seed, maxNewTokens, stopTokenIds, signal: interruption, ...(topK === undefined ? {} : { topK }),
-    })) {
-      if (tokenIds.push(id) === 1) first = performance.now();
-      show(decoder.push(id));
-    }
+    };
+    await interruptible(async () => {
+      for await (const { id } of generateTokens(model, promptIds, options)) {
+        if (tokenIds.push(id) === 1) first = performance.now();
+        show(decoder.push(id));
+      }
+    });
     show(decoder.end());
     const seconds = (performance.now() - first) / 1000;
     const tokensPerSecond = tokenIds.length > 1 ? (tokenIds.length - 1) / seconds : undefined;

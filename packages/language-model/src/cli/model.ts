@@ -2,7 +2,7 @@ import type { DecoderModel } from "../model/decoder-model.ts";
 import { loadModel, type WeightPrecision } from "../model/load-model.ts";
 import { openPretrained, type PretrainedModel } from "../pretrained/open-pretrained.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
-import { interruption } from "./run-to-end.ts";
+import { interruptible, interruption } from "./run-to-end.ts";
 import { note, startProgress } from "./terminal.ts";
 
 /** What commands that use a model have been told about it. */
@@ -15,7 +15,7 @@ export interface ModelArguments {
 /** Opens a model by its name on the command line. */
 export async function openNamedModel({ model, tokenizer }: Pick<ModelArguments, "model" | "tokenizer">): Promise<PretrainedModel> {
   const hub = { onFile: (path: string): void => note(`downloading ${path}`), signal: interruption };
-  return await openPretrained(model, { hub, ...(tokenizer === undefined ? {} : { tokenizer }) });
+  return await interruptible(() => openPretrained(model, { hub, ...(tokenizer === undefined ? {} : { tokenizer }) }));
 }
 
 /** Opens and loads a model with its tokenizer, showing progress. */
@@ -26,7 +26,8 @@ export async function loadNamedModel(given: ModelArguments, silent: boolean): Pr
   try {
     const tokenizer = await opened.loadTokenizer();
     const onProgress = ({ loaded }: { readonly loaded: number }): void => progress.update(loaded);
-    return { model: await loadModel(source, { precision: given.precision, signal: interruption, onProgress }), tokenizer };
+    const options = { precision: given.precision, signal: interruption, onProgress };
+    return { model: await interruptible(() => loadModel(source, options)), tokenizer };
   } finally {
     progress.stop();
     await source.close();

@@ -3,7 +3,7 @@ import { tokenLogProbabilities } from "../evaluation/scoring.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { applyThreads, integer, precisionOption, threadsOption } from "./arguments.ts";
 import { loadNamedModel, type ModelArguments } from "./model.ts";
-import { interruption, Interrupted } from "./run-to-end.ts";
+import { interruptible, interruption, Interrupted } from "./run-to-end.ts";
 import { printJson, startProgress } from "./terminal.ts";
 import { loadNamedText, TEXT_NAMES } from "./text.ts";
 
@@ -35,13 +35,14 @@ async function perplexity(given: PerplexityArguments): Promise<void> {
     const progress = startProgress("scoring", ids.length - 1, { silent: given.json });
     let logProbability = 0;
     try {
-      const values = await tokenLogProbabilities(model, ids, {
+      const options = {
         ...(given.window === undefined ? {} : { window: given.window }),
-        onProgress(scored) {
+        onProgress(scored: number): void {
           if (interruption.aborted) throw new Interrupted("interrupted");
           progress.update(scored);
         },
-      });
+      };
+      const values = await interruptible(() => tokenLogProbabilities(model, ids, options));
       for (const value of values) logProbability += value;
     } finally {
       progress.stop();
@@ -66,7 +67,7 @@ export function perplexityCommand(): Command {
     .requiredOption("--model <model>", "path, owner/name on the Hugging Face hub, stories15M or tinyllama")
     .requiredOption("--text <text>", TEXT_NAMES)
     .option("--tokenizer <path>", "folder with tokenizer.json or llama2.c tokenizer.bin (default: the model's own)")
-    .option("--window <tokens>", "tokens seen at a time, overlapping by half (default: the model's context)", integer(2))
+    .option("--window <tokens>", "tokens seen at a time, overlapping by half (default: the model's context, at most 2048)", integer(2))
     .option("--max-tokens <count>", "score only the beginning of the text", integer(2))
     .addOption(precisionOption())
     .addOption(threadsOption())

@@ -11,13 +11,32 @@ export class Interrupted extends Error {
 
 const controller = new AbortController();
 
-/** Aborts on the first Ctrl-C or SIGTERM; a second one ends the process at once. */
+/** Aborts on the first Ctrl-C or SIGTERM inside `interruptible`. */
 export const interruption: AbortSignal = controller.signal;
+
+function interrupt(): void {
+  if (controller.signal.aborted) process.exit(INTERRUPTED);
+  controller.abort(new Interrupted("interrupted"));
+}
+
+/**
+ * Runs work that lets the event loop turn and watches `interruption`: inside, the first Ctrl-C or SIGTERM is a request, the second ends the
+ * process at once. Outside, where work may block for long, signals end the process as they do by default: a handler would not be called.
+ */
+export async function interruptible<Result>(run: () => Promise<Result>): Promise<Result> {
+  const signals = ["SIGINT", "SIGTERM"] as const;
+  for (const signal of signals) process.on(signal, interrupt);
+  try {
+    return await run();
+  } finally {
+    for (const signal of signals) process.off(signal, interrupt);
+  }
+}
 
 function isExpected(error: unknown): error is Error {
   if (error instanceof LanguageModelError || error instanceof TensorError || error instanceof DeviceError) return true;
-  // Settings out of range, and what the system says about files.
-  return error instanceof RangeError || (error instanceof Error && "syscall" in error);
+  // What the system says about files.
+  return error instanceof Error && "syscall" in error;
 }
 
 /**
@@ -25,12 +44,6 @@ function isExpected(error: unknown): error is Error {
  * after Ctrl-C.
  */
 export async function runToEnd(run: () => Promise<unknown>): Promise<void> {
-  const interrupt = (): void => {
-    if (controller.signal.aborted) process.exit(INTERRUPTED);
-    controller.abort(new Interrupted("interrupted"));
-  };
-  process.on("SIGINT", interrupt);
-  process.on("SIGTERM", interrupt);
   // A closed pipe (`| head`) is the reader's wish to stop.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code === "EPIPE") process.exit(0);
@@ -47,8 +60,5 @@ export async function runToEnd(run: () => Promise<unknown>): Promise<void> {
     process.exitCode = 1;
     const text = isExpected(error) ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error);
     process.stderr.write(`language-model: ${isExpected(error) ? text.replaceAll(/\s*\n\s*/g, " ") : text}\n`);
-  } finally {
-    process.off("SIGINT", interrupt);
-    process.off("SIGTERM", interrupt);
   }
 }

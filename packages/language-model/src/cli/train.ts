@@ -4,7 +4,7 @@ import { saveModel } from "../model/save-model.ts";
 import { validationLoss } from "../training/trainer.ts";
 import { saveTrainingCheckpoint } from "../training/training-checkpoint.ts";
 import { applyThreads, integer, numberBetween, threadsOption } from "./arguments.ts";
-import { interruption, Interrupted } from "./run-to-end.ts";
+import { interruptible, interruption, Interrupted } from "./run-to-end.ts";
 import { note, printJson, startProgress } from "./terminal.ts";
 import { TEXT_NAMES } from "./text.ts";
 import { beginRun, parseRunSettings, resumeRun, runOptionNames, type RunSettings, type TrainingRun } from "./training-run.ts";
@@ -24,18 +24,29 @@ interface TrainArguments extends Omit<RunSettings, "text" | "keyValueHeads"> {
 const EVALUATION_BATCHES = 8;
 
 async function openRun(given: TrainArguments, command: Command): Promise<TrainingRun> {
+  const announce = (): void => {
+    if (!given.json) note("reading the text and encoding it, which Ctrl-C ends at once");
+  };
   if (given.resume) {
     const named = runOptionNames.filter((name) => command.getOptionValueSource(name) === "cli");
     if (named.length > 0) throw new LanguageModelError(`a resumed run keeps its settings; leave out ${named.join(", ")}`);
+    announce();
     return await resumeRun(given.output);
   }
   if (given.text === undefined) throw new LanguageModelError(`--text is missing: a ${TEXT_NAMES}`);
-  return await beginRun(given.output, parseRunSettings({ ...given, keyValueHeads: given.keyValueHeads ?? given.heads }));
+  const settings = parseRunSettings({ ...given, keyValueHeads: given.keyValueHeads ?? given.heads });
+  announce();
+  return await beginRun(given.output, settings);
 }
 
 async function train(given: TrainArguments, command: Command): Promise<void> {
   applyThreads(given.threads);
   const run = await openRun(given, command);
+  await interruptible(() => take(run, given));
+}
+
+/** Takes the steps that are left, and leaves checkpoint and model in the folder. */
+async function take(run: TrainingRun, given: TrainArguments): Promise<void> {
   const { model, trainer, settings, validation } = run;
   const report = (event: string, values: Record<string, unknown>): void => {
     if (given.json) printJson({ event, ...values });
@@ -70,10 +81,9 @@ async function train(given: TrainArguments, command: Command): Promise<void> {
       if (step % given.checkpointEvery === 0) await checkpoint(step);
     }
     const step = trainer.optimizer.stepCount;
-    if (step > initial) {
-      await checkpoint(step);
-      await saveModel(model, given.output);
-    }
+    if (step > initial) await checkpoint(step);
+    // Also where no step was left: an earlier run may have ended between checkpoint and model.
+    await saveModel(model, given.output);
     if (interruption.aborted) {
       progress.line(`stopped after step ${step}; go on with: language-model train --resume --output ${given.output}`);
       report("interrupted", { step });

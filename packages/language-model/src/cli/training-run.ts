@@ -5,8 +5,8 @@ import { join, resolve } from "node:path";
 import { Generator } from "@frugal/tensor-core";
 import { z } from "zod";
 import { splitText } from "../datasets/text-source.ts";
-import { createTokenDataset, type TokenDataset } from "../datasets/token-dataset.ts";
-import { LanguageModelError, MissingResourceError } from "../errors.ts";
+import { createTokenDataset, type TokenDataset, type TokenDatasetOptions } from "../datasets/token-dataset.ts";
+import { DatasetError, LanguageModelError, MissingResourceError } from "../errors.ts";
 import { replaceTextFile } from "../files/replace-file.ts";
 import { createModel, smallModelConfiguration } from "../model/create-model.ts";
 import type { DecoderModel } from "../model/decoder-model.ts";
@@ -69,7 +69,7 @@ export interface TrainingRun {
   readonly settings: RunSettings;
   readonly tokenizer: TrainedTokenizer;
   readonly model: DecoderModel;
-  readonly trainer: Trainer;
+  readonly trainer: Trainer<DecoderModel>;
   /** Held-out text, in order. */
   readonly validation: TokenDataset;
   /** Tokens of the text that is trained on. */
@@ -130,6 +130,16 @@ export async function resumeRun(folder: string): Promise<TrainingRun> {
   return run;
 }
 
+/** @throws DatasetError that says which part of the text is too short, and which option helps */
+function datasetOf(part: string, smaller: string, ids: readonly number[], options: TokenDatasetOptions): TokenDataset {
+  try {
+    return createTokenDataset(ids, options);
+  } catch (cause) {
+    if (!(cause instanceof DatasetError)) throw cause;
+    throw new DatasetError(`${part}: ${cause.message}; use a smaller ${smaller}`, { cause });
+  }
+}
+
 function prepare(folder: string, settings: RunSettings, text: string, tokenizer: TrainedTokenizer): TrainingRun {
   const { sequenceLength, batchSize, seed } = settings;
   const config = smallModelConfiguration({
@@ -145,8 +155,12 @@ function prepare(folder: string, settings: RunSettings, text: string, tokenizer:
   });
   const { train, validation } = splitText(text, settings.validation);
   const trainIds = tokenizer.encode(train);
-  const dataset = createTokenDataset(trainIds, { sequenceLength, batchSize, seed });
-  const heldOut = createTokenDataset(tokenizer.encode(validation), { sequenceLength, batchSize, shuffle: false });
+  const dataset = datasetOf("the text to train on", "--sequence-length or --validation, or give a longer text", trainIds, {
+    sequenceLength, batchSize, seed,
+  });
+  const heldOut = datasetOf("the held-out text", "--sequence-length, or a larger --validation", tokenizer.encode(validation), {
+    sequenceLength, batchSize, shuffle: false,
+  });
   const model = createModel(config, { generator: new Generator(seed) });
   const trainer = new Trainer(model, dataset, {
     totalSteps: settings.steps, learningRate: settings.learningRate, weightDecay: settings.weightDecay,

@@ -103,6 +103,9 @@ describe("text sources", () => {
       ),
     );
     expect(splitText(`${"a".repeat(85)}\n\n${"b".repeat(13)}`).validation).toBe("b".repeat(13));
+    expect(splitText("one\ntwo\nthree\nfour\nfive\n")).toEqual({ train: "one\ntwo\nthree\nfour", validation: "\nfive\n" });
+    expect(splitText("one\ttwo\r\nthree", 0.4)).toEqual({ train: "one\ttwo\r", validation: "\nthree" });
+    expect(() => splitText(" word")).toThrow(DatasetError);
     expect(() => splitText("word")).toThrow(DatasetError);
     expect(() => splitText("two words", 1)).toThrow("validationFraction 1");
   });

@@ -80,6 +80,12 @@ export async function loadTextFile(path: string): Promise<string> {
   }
 }
 
+/** Index of the last white space at or before `from`, 0 if there is none after the beginning. */
+function whiteSpaceBefore(text: string, from: number): number {
+  for (let at = Math.min(from, text.length - 1); at > 0; at--) if (/\s/.test(text[at]!)) return at;
+  return 0;
+}
+
 /**
  * Cuts a text into a part to train on and its end to validate on, at the white space nearest before the fraction.
  * @param validationFraction share of the characters that go to validation, between 0 and 1
@@ -90,10 +96,9 @@ export function splitText(text: string, validationFraction = 0.1): { train: stri
     throw new DatasetError(`validationFraction ${validationFraction} is not between 0 and 1`);
   const wanted = Math.floor(text.length * (1 - validationFraction));
   const paragraph = text.lastIndexOf("\n\n", wanted);
-  const space = text.lastIndexOf(" ", wanted);
   // A paragraph break is worth going back for, but not across a tenth of the text.
   const near = paragraph > 0 && paragraph > wanted - text.length / 10 && paragraph + 2 < text.length;
-  const cut = near ? paragraph + 2 : space;
+  const cut = near ? paragraph + 2 : whiteSpaceBefore(text, wanted);
   if (cut < 1) throw new DatasetError(`a text of ${text.length} characters has no white space to be split at`);
   return { train: text.slice(0, cut), validation: text.slice(cut) };
 }

@@ -1,4 +1,4 @@
-import { copyFile, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
@@ -46,6 +46,23 @@ describe("openPretrained", () => {
     await expect(wrong.loadTokenizer()).rejects.toThrow("There is no tokenizer at");
     await wrong.source.close();
   });
+
+  it.each(["models/absent.gguf", "models/absent.BIN", "models/model.safetensors", "packages/absent", "./absent", "../a/b", "/a/b"])(
+    "takes %s for a path, and asks no network for it", async (name) => {
+      vi.stubGlobal("fetch", () => expect.unreachable("the network was asked"));
+      await mkdir(join(folder, "packages"), { recursive: true });
+      const cwd = process.cwd();
+      process.chdir(folder);
+      try {
+        const opening = openPretrained(name);
+        await expect(opening).rejects.toThrow(`There is no model at ${name}`);
+        await expect(opening).rejects.toBeInstanceOf(MissingResourceError);
+      } finally {
+        process.chdir(cwd);
+        vi.unstubAllGlobals();
+      }
+    },
+  );
 
   it("says what it could have been given", async () => {
     await expect(openPretrained("nothing")).rejects.toThrow("stories15M or tinyllama");

