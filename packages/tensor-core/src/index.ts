@@ -18,8 +18,8 @@ export { getThreads, setThreads } from "./backend/cpu.ts";
 export { memory, synchronize } from "./backend/inspection.ts";
 
 export { checkpoint } from "./autograd/checkpoint.ts";
-export { customGradient, stopGradient, type CustomGradientResult } from "./autograd/custom-gradient.ts";
-export { grad, noGrad, valueAndGrad, vjp, type GradientOf, type TensorTree, type VectorJacobianProduct } from "./autograd/gradients.ts";
+export { customGradient, stopGradient, type CustomGradientResult, type OnDevice } from "./autograd/custom-gradient.ts";
+export { grad, noGrad, valueAndGrad, vjp, type GradientOf, type GradOf, type TensorTree, type ValueAndGradOf, type VectorJacobianProduct } from "./autograd/gradients.ts";
 
 export { arange, eye, full, fullLike, linspace, ones, onesLike, tensor, zeros, zerosLike, type TensorData, type TensorOptions } from "./ops/creation.ts";
 export { cast, clone, contiguous, to } from "./ops/materialize.ts";

@@ -1,3 +1,4 @@
+import type { DeviceName } from "../backend/backend.ts";
 import { GradientError } from "../errors.ts";
 import { asDtype } from "../ops/materialize.ts";
 import { isFloating } from "../tensor/dtype.ts";
@@ -15,6 +16,11 @@ export interface CustomGradientResult<Output extends Tensor | readonly Tensor[]>
   gradient(outputGradients: readonly (Tensor | undefined)[], saved: readonly Tensor[]): readonly (Tensor | undefined)[];
 }
 
+/** Tensors known to be on one device. */
+export type OnDevice<Tensors, Device extends DeviceName> = Tensors extends { readonly device: infer Own extends DeviceName }
+  ? Tensor<Own & Device>
+  : { [Key in keyof Tensors]: OnDevice<Tensors[Key], Device> };
+
 /**
  * A function with its own gradient, as `jax.custom_vjp`. The forward function runs unrecorded; its `gradient` replaces differentiation.
  *
@@ -25,8 +31,8 @@ export interface CustomGradientResult<Output extends Tensor | readonly Tensor[]>
  */
 export function customGradient<Inputs extends readonly Tensor[], Output extends Tensor | readonly Tensor[]>(
   forward: (...inputs: Inputs) => CustomGradientResult<Output>,
-): (...inputs: Inputs) => Output {
-  return (...inputs) => {
+): <Device extends DeviceName>(...inputs: { [Key in keyof Inputs]: Inputs[Key] & Tensor<Device> }) => OnDevice<Output, Device> {
+  return <Device extends DeviceName>(...inputs: { [Key in keyof Inputs]: Inputs[Key] & Tensor<Device> }) => {
     using inner = new Scope();
     const { value, saved = [], gradient } = noGrad(() => forward(...inputs));
     const likeInputs = inputs.map((input) => ({ shape: input.shape, dtype: input.dtype }));
@@ -46,11 +52,11 @@ export function customGradient<Inputs extends readonly Tensor[], Output extends 
         return asDtype(result, dtype);
       });
     });
-    return inner.keep(outputs);
+    return inner.keep(outputs) as unknown as OnDevice<Output, Device>;
   };
 }
 
 /** The same values, as a constant: no gradient flows through. */
-export function stopGradient(input: Tensor): Tensor {
+export function stopGradient<Device extends DeviceName>(input: Tensor<Device>): Tensor<Device> {
   return adopt(alias(input));
 }

@@ -1,7 +1,7 @@
 import type { DeviceName } from "../backend/backend.ts";
 import type { Backend } from "../backend/backend.ts";
 import { DeviceError, GradientError } from "../errors.ts";
-import { release } from "../ops/dispatch.ts";
+import { checkDevices, release } from "../ops/dispatch.ts";
 import { asDtype, clone, fillLike } from "../ops/materialize.ts";
 import { isFloating, type Dtype } from "../tensor/dtype.ts";
 import { forEachTensor, isPlainObject, Scope } from "../tensor/scope.ts";
@@ -15,20 +15,20 @@ export { noGrad } from "./tape.ts";
 /** A tensor, or nested arrays and plain objects of tensors (JAX's pytree). */
 export type TensorTree = Tensor | readonly TensorTree[] | { readonly [key: string]: TensorTree };
 
-/** Gradients have the structure of what they are taken for. */
+/** Gradients have the structure of what they are taken for. They are on the device of the function's value, which `Device` may know better. */
 // Told apart by one property: comparing whole tensor types here exceeds the compiler's depth.
-export type GradientOf<Tree> = Tree extends { readonly device: infer Device extends DeviceName }
-  ? Tensor<Device>
-  : { -readonly [Key in keyof Tree]: GradientOf<Tree[Key]> };
+export type GradientOf<Tree, Device extends DeviceName = DeviceName> = Tree extends { readonly device: infer Own extends DeviceName }
+  ? Tensor<Own & Device>
+  : { -readonly [Key in keyof Tree]: GradientOf<Tree[Key], Device> };
 
 /** The result of `vjp`: the function's value and its pullback. */
-export interface VectorJacobianProduct<Output> {
+export interface VectorJacobianProduct<Output, Device extends DeviceName = DeviceName> {
   readonly value: Output;
   /**
    * Gradients of the inputs, given gradients of the outputs (same count and shapes; `undefined` = zero). Can be called once: it frees the graph as it goes.
    * @throws GradientError on a second call, or after `free`
    */
-  backward(outputGradients: readonly (Tensor | undefined)[]): Tensor[];
+  backward(outputGradients: readonly (Tensor | undefined)[]): Tensor<Device>[];
   /** Frees the graph unused. */
   free(): void;
 }
@@ -38,8 +38,10 @@ export interface VectorJacobianProduct<Output> {
  * are known (as between pipeline stages). `inputs` may be read from a closure; what matters is the identity of the tensors.
  * @throws GradientError when an input is not of a floating dtype
  */
-export function vjp<Output extends Tensor | readonly Tensor[]>(run: () => Output, inputs: readonly Tensor[]): VectorJacobianProduct<Output> {
-  return pullback("vjp", run, inputs);
+export function vjp<Output extends Tensor | readonly Tensor[], Device extends DeviceName>(
+  run: () => Output, inputs: readonly Tensor<Device>[],
+): VectorJacobianProduct<Output, Device> {
+  return pullback("vjp", run, inputs) as VectorJacobianProduct<Output, Device>;
 }
 
 /** `vjp` under the name of the function that the user called. */
@@ -146,6 +148,7 @@ function differentiate<Tree extends TensorTree, Rest extends unknown[]>(
   forEachTensor(first, (input) => inputs.push(input));
   const { value, backward, free } = pullback(operation, () => run(first, ...rest), inputs);
   try {
+    checkDevices(operation, value, ...inputs);
     if (value.size !== 1) {
       throw new GradientError(`${operation}: the function must return one number, it returned shape ${formatShape(value.shape)}; take its sum or mean`);
     }
@@ -182,35 +185,44 @@ function rebuild(tree: TensorTree, gradients: Iterator<Tensor>): unknown {
   return Object.fromEntries(Object.entries(tree).map(([key, item]) => [key, rebuild(item as TensorTree, gradients)]));
 }
 
+/** What `valueAndGrad` makes of a function of one tensor, or of none (where x is reached by closure). */
+// One signature for both, because only the first overload gives an unannotated parameter its type.
+export type ValueAndGradOf<Run extends (first: Tensor) => Tensor> = Run extends () => { readonly device: infer Device extends DeviceName }
+  ? <Tree extends TensorTree>(first: Tree) => [value: Tensor<Device>, gradient: GradientOf<Tree, Device>]
+  : <Device extends DeviceName>(first: Tensor<Device>) => [value: Tensor<Device & ReturnType<Run>["device"]>, gradient: Tensor<Device & ReturnType<Run>["device"]>];
+
+/** As `ValueAndGradOf`, for `grad`. */
+export type GradOf<Run extends (first: Tensor) => Tensor> = Run extends () => { readonly device: infer Device extends DeviceName }
+  ? <Tree extends TensorTree>(first: Tree) => GradientOf<Tree, Device>
+  : <Device extends DeviceName>(first: Tensor<Device>) => Tensor<Device & ReturnType<Run>["device"]>;
+
 /**
  * `valueAndGrad(f)(x, …)` gives `[f(x, …), ∂f/∂x]` for a scalar-valued `f`. x may be a tree, and `f` may also reach its tensors by closure, so a module trains with
  * `valueAndGrad(() => loss(model, batch))(model.parameters())`. Gradients are contiguous and accumulate in one fixed order.
+ * Everything is on one device: the type of the gradients names it when that of `f`'s result or of x does, the type of the value when that of `f`'s result does, or x is one tensor.
+ * @throws DeviceError when the value is on another device than x
  * @throws GradientError when the value is not a scalar, or x holds other things than floating tensors
  */
-export function valueAndGrad(run: () => Tensor): <Tree extends TensorTree>(first: Tree) => [value: Tensor, gradient: GradientOf<Tree>];
-export function valueAndGrad<Tree extends TensorTree, Rest extends unknown[]>(
-  run: Differentiable<Tree, Rest, Tensor>,
-): (first: Tree, ...rest: Rest) => [value: Tensor, gradient: GradientOf<Tree>];
-export function valueAndGrad<Tree extends TensorTree, Rest extends unknown[]>(
-  run: Differentiable<Tree, Rest, Tensor>,
-): (first: Tree, ...rest: Rest) => [value: Tensor, gradient: GradientOf<Tree>] {
-  return (first, ...rest) => {
-    const { value, gradient } = differentiate("valueAndGrad", run, first, rest);
-    return [value, gradient as GradientOf<Tree>];
+export function valueAndGrad<Run extends (first: Tensor) => Tensor>(run: Run): ValueAndGradOf<Run>;
+export function valueAndGrad<Tree extends TensorTree, Rest extends unknown[], Device extends DeviceName>(
+  run: Differentiable<Tree, Rest, Tensor<Device>>,
+): (first: Tree, ...rest: Rest) => [value: Tensor<Device>, gradient: GradientOf<Tree, Device>];
+export function valueAndGrad(run: (first: never, ...rest: never[]) => Tensor): unknown {
+  return (first: TensorTree, ...rest: unknown[]) => {
+    const { value, gradient } = differentiate("valueAndGrad", run as Differentiable<TensorTree, unknown[], Tensor>, first, rest);
+    return [value, gradient];
   };
 }
 
 /** `grad(f)(x, …)` gives ∂f/∂x; see `valueAndGrad`. */
-export function grad(run: () => Tensor): <Tree extends TensorTree>(first: Tree) => GradientOf<Tree>;
-export function grad<Tree extends TensorTree, Rest extends unknown[]>(
-  run: Differentiable<Tree, Rest, Tensor>,
-): (first: Tree, ...rest: Rest) => GradientOf<Tree>;
-export function grad<Tree extends TensorTree, Rest extends unknown[]>(
-  run: Differentiable<Tree, Rest, Tensor>,
-): (first: Tree, ...rest: Rest) => GradientOf<Tree> {
-  return (first, ...rest) => {
-    const { value, gradient } = differentiate("grad", run, first, rest);
+export function grad<Run extends (first: Tensor) => Tensor>(run: Run): GradOf<Run>;
+export function grad<Tree extends TensorTree, Rest extends unknown[], Device extends DeviceName>(
+  run: Differentiable<Tree, Rest, Tensor<Device>>,
+): (first: Tree, ...rest: Rest) => GradientOf<Tree, Device>;
+export function grad(run: (first: never, ...rest: never[]) => Tensor): unknown {
+  return (first: TensorTree, ...rest: unknown[]) => {
+    const { value, gradient } = differentiate("grad", run as Differentiable<TensorTree, unknown[], Tensor>, first, rest);
     value.dispose();
-    return gradient as GradientOf<Tree>;
+    return gradient;
   };
 }

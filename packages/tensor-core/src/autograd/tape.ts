@@ -1,3 +1,4 @@
+import type { DeviceName } from "../backend/backend.ts";
 import { GradientError } from "../errors.ts";
 import { Scope } from "../tensor/scope.ts";
 import { scopeStack } from "../tensor/ownership.ts";
@@ -22,13 +23,13 @@ export function noGrad<Result>(run: () => Result): Result {
 }
 
 /** A second handle on the same memory that no scope owns. */
-export function alias(tensor: Tensor): Tensor {
+export function alias<Device extends DeviceName>(tensor: Tensor<Device>): Tensor<Device> {
   void tensor.buffer; // a freed tensor has nothing to share
   return new Tensor(tensor.storage.retain(), tensor.dtype, tensor.shape, tensor.strides, tensor.offset, false);
 }
 
 /** Gives a handle without owner to the innermost scope. */
-export function adopt(tensor: Tensor): Tensor {
+export function adopt<Device extends DeviceName>(tensor: Tensor<Device>): Tensor<Device> {
   scopeStack.at(-1)?.track(tensor);
   return tensor;
 }

@@ -47,7 +47,7 @@ export class Linear extends Module {
   }
 
   /** [..., inputs] → [..., outputs]. */
-  forward(input: Tensor): Tensor {
+  forward<Device extends DeviceName>(input: Tensor<Device>): Tensor<Device> {
     return linear(input, this.weight, { bias: this.bias, activation: this.activation });
   }
 }
@@ -72,8 +72,8 @@ export class Embedding extends Module {
   }
 
   /** ids [...] → [..., features]. */
-  forward(ids: Tensor): Tensor {
-    return embedding(this.weight as Tensor, ids);
+  forward<Device extends DeviceName>(ids: Tensor<Device>): Tensor<Device> {
+    return embedding(this.weight, ids);
   }
 }
 
@@ -94,7 +94,7 @@ export class RmsNorm extends Module {
     return new RmsNorm({ weight: new Parameter(full([features], 1, { device })), epsilon });
   }
 
-  forward(input: Tensor): Tensor {
+  forward<Device extends DeviceName>(input: Tensor<Device>): Tensor<Device> {
     return rmsNorm(input, { weight: this.weight, epsilon: this.epsilon });
   }
 }
@@ -119,7 +119,7 @@ export class LayerNorm extends Module {
     return new LayerNorm({ weight, bias: new Parameter(full([features], 0, { device })), epsilon });
   }
 
-  forward(input: Tensor): Tensor {
+  forward<Device extends DeviceName>(input: Tensor<Device>): Tensor<Device> {
     return layerNorm(input, { weight: this.weight, bias: this.bias, epsilon: this.epsilon });
   }
 }
@@ -139,7 +139,7 @@ export class Dropout extends Module {
     this.#generator = generator;
   }
 
-  forward(input: Tensor): Tensor {
+  forward<Device extends DeviceName>(input: Tensor<Device>): Tensor<Device> {
     if (!this.training || this.probability === 0) return input;
     return tidy(() => {
       const kept = less(this.#generator.uniform(input.shape, 0, 1, { device: input.device }), 1 - this.probability);
@@ -148,7 +148,7 @@ export class Dropout extends Module {
   }
 }
 
-/** A module from one tensor to one tensor. */
+/** A module from one tensor to one tensor, on the same device. */
 export interface Layer extends Module {
   forward(input: Tensor): Tensor;
 }
@@ -162,7 +162,7 @@ export class Sequential extends Module {
     this.layers = layers;
   }
 
-  forward(input: Tensor): Tensor {
-    return this.layers.reduce((current, layer) => layer.forward(current), input);
+  forward<Device extends DeviceName>(input: Tensor<Device>): Tensor<Device> {
+    return this.layers.reduce<Tensor>((current, layer) => layer.forward(current), input) as Tensor<Device>;
   }
 }

@@ -8,7 +8,7 @@ import { asContiguous, asDtype, clone, prepare } from "./materialize.ts";
 import { permute } from "./views.ts";
 
 /** Options of `scaledDotProductAttention`. */
-export interface AttentionOptions<Device extends DeviceName> {
+export interface AttentionOptions<Device extends DeviceName = DeviceName> {
   /** Query i sees keys up to i + queryOffset. Default false. */
   readonly causal?: boolean;
   /** Keys before the first query, e.g. the length of a key-value cache. Default keys - queries, so that the last query sees everything. */
@@ -39,7 +39,7 @@ function prepareRows<Device extends DeviceName>(input: Tensor<Device>): Tensor<D
  * @throws ShapeError @throws GradientError when the mask would need a gradient
  */
 export function scaledDotProductAttention<Device extends DeviceName>(
-  query: Tensor<Device>, key: Tensor<Device>, value: Tensor<Device>, options: AttentionOptions<Device> = {},
+  query: Tensor<Device>, key: Tensor, value: Tensor, options: AttentionOptions = {},
 ): Tensor<Device> {
   const shapes = (): string => `query ${formatShape(query.shape)}, key ${formatShape(key.shape)}, value ${formatShape(value.shape)}`;
   if (query.rank !== 4 || key.rank !== 4 || !sameShape(key.shape, value.shape)) {
@@ -94,7 +94,7 @@ export function scaledDotProductAttention<Device extends DeviceName>(
 }
 
 /** Where tokens stand, and how features pair up. */
-export interface RotaryOptions<Device extends DeviceName> {
+export interface RotaryOptions<Device extends DeviceName = DeviceName> {
   /** Position of the first token. Default 0. */
   readonly positionOffset?: number;
   /** int32 [sequence], instead of consecutive positions. */
@@ -109,7 +109,7 @@ export interface RotaryOptions<Device extends DeviceName> {
  * @throws ShapeError @throws GradientError when a table would need a gradient
  */
 export function rotaryEmbedding<Device extends DeviceName>(
-  input: Tensor<Device>, cosine: Tensor<Device>, sine: Tensor<Device>, { positionOffset = 0, positions, layout = "half" }: RotaryOptions<Device> = {},
+  input: Tensor<Device>, cosine: Tensor, sine: Tensor, { positionOffset = 0, positions, layout = "half" }: RotaryOptions = {},
 ): Tensor<Device> {
   if (input.rank !== 4 || cosine.rank !== 2 || !sameShape(cosine.shape, sine.shape) || cosine.shape[1]! * 2 > input.shape[3]!) {
     throw new ShapeError(
@@ -149,7 +149,7 @@ export function rotaryEmbedding<Device extends DeviceName>(
 }
 
 /** silu(gate) · up, the gated activation of Llama's feed-forward (Shazeer 2020, "GLU Variants"). @throws ShapeError when the shapes differ */
-export function swiglu<Device extends DeviceName>(gate: Tensor<Device>, up: Tensor<Device>): Tensor<Device> {
+export function swiglu<Device extends DeviceName>(gate: Tensor<Device>, up: Tensor): Tensor<Device> {
   if (!sameShape(gate.shape, up.shape)) throw new ShapeError(`swiglu: gate ${formatShape(gate.shape)} and up ${formatShape(up.shape)} differ`);
   checkDevices("swiglu", gate, up);
   const a = prepare(gate);

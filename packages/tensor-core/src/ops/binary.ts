@@ -11,7 +11,7 @@ import { binaryRaw, compareRaw, scalarRaw, selectRaw, sumToShape, unaryRaw } fro
  * An operand of arithmetic: a tensor or a number. Two dtypes meet as `promoteDtypes` says; bool, uint8 and int8 are computed, and returned, as int32. A number leaves floating
  * tensors their dtype, and makes float32 of integers unless it is an int32 itself.
  */
-export type Operand<Device extends DeviceName> = Tensor<Device> | number;
+export type Operand<Device extends DeviceName = DeviceName> = Tensor<Device> | number;
 
 type Gradient = (gradient: Tensor, a: Tensor, b: Tensor, output: Tensor) => Tensor;
 
@@ -81,7 +81,12 @@ function halfTies(gradient: Tensor, a: Tensor, b: Tensor, wins: "greater" | "les
   return binaryRaw("multiply", gradient, share);
 }
 
-function binary<Device extends DeviceName>(name: BinaryOperation, left: Operand<Device>, right: Operand<Device>): Tensor<Device> {
+/** `Device` is what both operands are on: callers name it, `checkDevices` sees to it. */
+function binary<Device extends DeviceName>(name: BinaryOperation, left: Operand, right: Operand): Tensor<Device> {
+  return combine(name, left, right) as Tensor<Device>;
+}
+
+function combine(name: BinaryOperation, left: Operand, right: Operand): Tensor {
   if (typeof right === "number") {
     if (typeof left === "number") throw new TypeError(`${name}: two numbers; one operand has to be a tensor`);
     return withScalar(name, left, right, false);
@@ -154,47 +159,47 @@ function withScalar<Device extends DeviceName>(name: BinaryOperation, input: Ten
 }
 
 /** a + b, broadcasting. */
-export function add<Device extends DeviceName>(a: Operand<Device>, b: Operand<Device>): Tensor<Device> {
+export function add<A extends DeviceName, B extends DeviceName>(a: Operand<A>, b: Operand<B>): Tensor<A & B> {
   return binary("add", a, b);
 }
 
 /** a - b, broadcasting. */
-export function subtract<Device extends DeviceName>(a: Operand<Device>, b: Operand<Device>): Tensor<Device> {
+export function subtract<A extends DeviceName, B extends DeviceName>(a: Operand<A>, b: Operand<B>): Tensor<A & B> {
   return binary("subtract", a, b);
 }
 
 /** a · b element by element, broadcasting. */
-export function multiply<Device extends DeviceName>(a: Operand<Device>, b: Operand<Device>): Tensor<Device> {
+export function multiply<A extends DeviceName, B extends DeviceName>(a: Operand<A>, b: Operand<B>): Tensor<A & B> {
   return binary("multiply", a, b);
 }
 
 /** a / b, broadcasting; integers give float32. */
-export function divide<Device extends DeviceName>(a: Operand<Device>, b: Operand<Device>): Tensor<Device> {
+export function divide<A extends DeviceName, B extends DeviceName>(a: Operand<A>, b: Operand<B>): Tensor<A & B> {
   return binary("divide", a, b);
 }
 
 /** a to the power b, broadcasting; integers give float32. */
-export function power<Device extends DeviceName>(a: Operand<Device>, b: Operand<Device>): Tensor<Device> {
+export function power<A extends DeviceName, B extends DeviceName>(a: Operand<A>, b: Operand<B>): Tensor<A & B> {
   return binary("power", a, b);
 }
 
 /** The larger of a and b, broadcasting; NaN wins. */
-export function maximum<Device extends DeviceName>(a: Operand<Device>, b: Operand<Device>): Tensor<Device> {
+export function maximum<A extends DeviceName, B extends DeviceName>(a: Operand<A>, b: Operand<B>): Tensor<A & B> {
   return binary("maximum", a, b);
 }
 
 /** The smaller of a and b, broadcasting; NaN wins. */
-export function minimum<Device extends DeviceName>(a: Operand<Device>, b: Operand<Device>): Tensor<Device> {
+export function minimum<A extends DeviceName, B extends DeviceName>(a: Operand<A>, b: Operand<B>): Tensor<A & B> {
   return binary("minimum", a, b);
 }
 
 /** a modulo b with the sign of b (Python's `%`), broadcasting. */
-export function remainder<Device extends DeviceName>(a: Operand<Device>, b: Operand<Device>): Tensor<Device> {
+export function remainder<A extends DeviceName, B extends DeviceName>(a: Operand<A>, b: Operand<B>): Tensor<A & B> {
   return binary("remainder", a, b);
 }
 
 /** The angle of the point (b, a), broadcasting; integers give float32. */
-export function atan2<Device extends DeviceName>(a: Operand<Device>, b: Operand<Device>): Tensor<Device> {
+export function atan2<A extends DeviceName, B extends DeviceName>(a: Operand<A>, b: Operand<B>): Tensor<A & B> {
   return binary("atan2", a, b);
 }
 

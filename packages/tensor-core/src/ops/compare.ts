@@ -4,17 +4,17 @@ import { isFloating, isInt32, promoteDtypes, type Dtype } from "../tensor/dtype.
 import { broadcastShapes, type Shape } from "../tensor/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { Operand } from "./binary.ts";
-import { allocateLike, broadcastView, checkDevices, checkDtype } from "./dispatch.ts";
+import { allocate, allocateLike, broadcastView, checkDevices, checkDtype } from "./dispatch.ts";
 import { asDtype, fillLike } from "./materialize.ts";
 import { selectRaw, sumToShape } from "./raw.ts";
 
 /** A number as a scalar tensor on the device of `like`. */
-function lift<Device extends DeviceName>(like: Tensor<Device>, value: number, dtype: Dtype): Tensor<Device> {
-  return fillLike({ shape: [], dtype, backend: like.storage.backend }, value) as unknown as Tensor<Device>;
+function lift(like: Tensor, value: number, dtype: Dtype): Tensor {
+  return fillLike({ shape: [], dtype, backend: like.storage.backend }, value);
 }
 
 /** Checks the operands of one operation and names the dtype they meet in. Numbers take the tensor's; `place` says where two numbers are computed, as float32. */
-function meetingDtype<Device extends DeviceName>(operation: string, a: Operand<Device>, b: Operand<Device>, place?: Tensor<Device>): Dtype {
+function meetingDtype(operation: string, a: Operand, b: Operand, place?: Tensor): Dtype {
   if (typeof a !== "number" && typeof b !== "number") {
     checkDevices(operation, a, b);
     return promoteDtypes(a.dtype, b.dtype);
@@ -23,21 +23,21 @@ function meetingDtype<Device extends DeviceName>(operation: string, a: Operand<D
     if (place === undefined) throw new TypeError(`${operation}: two numbers; one operand has to be a tensor`);
     return "float32";
   }
-  const [tensor, value] = typeof a === "number" ? [b as Tensor<Device>, a] : [a, b as number];
+  const [tensor, value] = typeof a === "number" ? [b as Tensor, a] : [a, b as number];
   return isFloating(tensor.dtype) ? tensor.dtype : isInt32(value) ? "int32" : "float32";
 }
 
-function shapeOf<Device extends DeviceName>(operand: Operand<Device>): Shape {
+function shapeOf(operand: Operand): Shape {
   return typeof operand === "number" ? [] : operand.shape;
 }
 
-function compare<Device extends DeviceName>(operation: CompareOperation, a: Operand<Device>, b: Operand<Device>): Tensor<Device> {
+function compare<Device extends DeviceName>(operation: CompareOperation, a: Operand, b: Operand): Tensor<Device> {
   const dtype = meetingDtype(operation, a, b);
   const working: Dtype = isFloating(dtype) ? "float32" : dtype === "bool" ? "bool" : "int32";
   const shape = broadcastShapes(operation, shapeOf(a), shapeOf(b));
-  const left = typeof a === "number" ? lift(b as Tensor<Device>, a, working) : asDtype(a, working);
+  const left = typeof a === "number" ? lift(b as Tensor, a, working) : asDtype(a, working);
   const right = typeof b === "number" ? lift(left, b, working) : asDtype(b, working);
-  const output = allocateLike(left, shape, "bool");
+  const output = allocate<Device>(left.storage.backend, "bool", shape);
   left.storage.backend.kernels.compare({ operation, a: broadcastView(left, shape), b: broadcastView(right, shape), output });
   if (left !== a) left.dispose();
   if (right !== b) right.dispose();
@@ -48,7 +48,13 @@ function compare<Device extends DeviceName>(operation: CompareOperation, a: Oper
  * a where `condition` (bool) holds, else b; all three broadcast.
  * @throws DtypeError when the condition is not bool
  */
-export function where<Device extends DeviceName>(condition: Tensor<Device>, a: Operand<Device>, b: Operand<Device>): Tensor<Device> {
+export function where<Condition extends DeviceName, A extends DeviceName, B extends DeviceName>(
+  condition: Tensor<Condition>, a: Operand<A>, b: Operand<B>,
+): Tensor<Condition & A & B> {
+  return select(condition, a, b) as Tensor<Condition & A & B>;
+}
+
+function select(condition: Tensor, a: Operand, b: Operand): Tensor {
   checkDtype("where", condition, "bool");
   const dtype = meetingDtype("where", a, b, condition);
   checkDevices("where", condition, typeof a === "number" ? undefined : a, typeof b === "number" ? undefined : b);
@@ -80,46 +86,46 @@ export function where<Device extends DeviceName>(condition: Tensor<Device>, a: O
 }
 
 /** Where a = b, as bool; broadcasting. */
-export function equal<Device extends DeviceName>(a: Operand<Device>, b: Operand<Device>): Tensor<Device> {
+export function equal<A extends DeviceName, B extends DeviceName>(a: Operand<A>, b: Operand<B>): Tensor<A & B> {
   return compare("equal", a, b);
 }
 
 /** Where a ≠ b, as bool; broadcasting. */
-export function notEqual<Device extends DeviceName>(a: Operand<Device>, b: Operand<Device>): Tensor<Device> {
+export function notEqual<A extends DeviceName, B extends DeviceName>(a: Operand<A>, b: Operand<B>): Tensor<A & B> {
   return compare("notEqual", a, b);
 }
 
 /** Where a < b, as bool; broadcasting. */
-export function less<Device extends DeviceName>(a: Operand<Device>, b: Operand<Device>): Tensor<Device> {
+export function less<A extends DeviceName, B extends DeviceName>(a: Operand<A>, b: Operand<B>): Tensor<A & B> {
   return compare("less", a, b);
 }
 
 /** Where a ≤ b, as bool; broadcasting. */
-export function lessEqual<Device extends DeviceName>(a: Operand<Device>, b: Operand<Device>): Tensor<Device> {
+export function lessEqual<A extends DeviceName, B extends DeviceName>(a: Operand<A>, b: Operand<B>): Tensor<A & B> {
   return compare("lessEqual", a, b);
 }
 
 /** Where a > b, as bool; broadcasting. */
-export function greater<Device extends DeviceName>(a: Operand<Device>, b: Operand<Device>): Tensor<Device> {
+export function greater<A extends DeviceName, B extends DeviceName>(a: Operand<A>, b: Operand<B>): Tensor<A & B> {
   return compare("greater", a, b);
 }
 
 /** Where a ≥ b, as bool; broadcasting. */
-export function greaterEqual<Device extends DeviceName>(a: Operand<Device>, b: Operand<Device>): Tensor<Device> {
+export function greaterEqual<A extends DeviceName, B extends DeviceName>(a: Operand<A>, b: Operand<B>): Tensor<A & B> {
   return compare("greaterEqual", a, b);
 }
 
 /** Where a and b (0 is false), as bool; broadcasting. */
-export function logicalAnd<Device extends DeviceName>(a: Operand<Device>, b: Operand<Device>): Tensor<Device> {
+export function logicalAnd<A extends DeviceName, B extends DeviceName>(a: Operand<A>, b: Operand<B>): Tensor<A & B> {
   return compare("logicalAnd", a, b);
 }
 
 /** Where a or b (0 is false), as bool; broadcasting. */
-export function logicalOr<Device extends DeviceName>(a: Operand<Device>, b: Operand<Device>): Tensor<Device> {
+export function logicalOr<A extends DeviceName, B extends DeviceName>(a: Operand<A>, b: Operand<B>): Tensor<A & B> {
   return compare("logicalOr", a, b);
 }
 
 /** Where exactly one of a and b (0 is false), as bool; broadcasting. */
-export function logicalXor<Device extends DeviceName>(a: Operand<Device>, b: Operand<Device>): Tensor<Device> {
+export function logicalXor<A extends DeviceName, B extends DeviceName>(a: Operand<A>, b: Operand<B>): Tensor<A & B> {
   return compare("logicalXor", a, b);
 }

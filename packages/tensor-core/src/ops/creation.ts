@@ -116,7 +116,7 @@ const integerRanges: Record<"int32" | "uint8" | "int8", readonly [low: number, h
 export function full<Device extends DeviceName = "cpu">(shape: Shape, value: number, options: TensorOptions<Device> = {}): Tensor<Device> {
   checkShape("full", shape);
   const backend = backendOf(options.device ?? "cpu");
-  return fillLike({ shape: [...shape], dtype: options.dtype ?? "float32", backend }, value) as unknown as Tensor<Device>;
+  return fillLike({ shape: [...shape], dtype: options.dtype ?? "float32", backend }, value);
 }
 
 export function zeros<Device extends DeviceName = "cpu">(shape: Shape, options?: TensorOptions<Device>): Tensor<Device> {
@@ -139,7 +139,7 @@ export function onesLike<Device extends DeviceName>(like: Tensor<Device>): Tenso
 
 /** One value with the shape, dtype and device of `like`. */
 export function fullLike<Device extends DeviceName>(like: Tensor<Device>, value: number): Tensor<Device> {
-  return fillLike({ shape: like.shape, dtype: like.dtype, backend: like.storage.backend }, value) as unknown as Tensor<Device>;
+  return fillLike({ shape: like.shape, dtype: like.dtype, backend: like.storage.backend }, value);
 }
 
 /** start, start + step, … below stop (above it for a negative step); int32 when all three are integers, unless told. */

@@ -35,12 +35,12 @@ function narrowed<Device extends DeviceName>(output: Tensor<Device>, dtype: Dtyp
  * Entries along an axis by int32 index: indices of shape [...i] put [...i] in the place of the axis (NumPy's take). An index outside the axis gives zeros: checking
  * would mean waiting for the device.
  */
-export function take<Device extends DeviceName>(input: Tensor<Device>, indices: Tensor<Device>, axis: number = 0): Tensor<Device> {
+export function take<Device extends DeviceName>(input: Tensor<Device>, indices: Tensor, axis: number = 0): Tensor<Device> {
   const position = normalizeAxis("take", axis, input.rank);
-  checkDevices("take", input as unknown as Tensor, indices as unknown as Tensor);
+  checkDevices("take", input, indices);
   const index = asIndices("take", indices);
   // Gradients are summed in float32.
-  const source = prepare(input, input.dtype === "float16" && isRecorded([input as unknown as Tensor]) ? "float32" : input.dtype);
+  const source = prepare(input, input.dtype === "float16" && isRecorded([input]) ? "float32" : input.dtype);
   const { outer, size, inner } = around(input.shape, position);
   const output = allocateLike(source, [...input.shape.slice(0, position), ...indices.shape, ...input.shape.slice(position + 1)]);
   source.storage.backend.kernels.gather({ input: source, indices: index, output, outer, size, inner });
@@ -52,28 +52,28 @@ export function take<Device extends DeviceName>(input: Tensor<Device>, indices: 
       return [whole];
     });
   }
-  release(index as unknown as Tensor, indices as unknown as Tensor);
-  release(source as unknown as Tensor, input as unknown as Tensor);
+  release(index, indices);
+  release(source, input);
   return narrowed(output, input.dtype);
 }
 
 /** Rows of a table [count, features] by id: ids of shape [...i] give [...i, features]. */
-export function embedding<Device extends DeviceName>(table: Tensor<Device>, ids: Tensor<Device>): Tensor<Device> {
+export function embedding<Table extends DeviceName, Ids extends DeviceName>(table: Tensor<Table>, ids: Tensor<Ids>): Tensor<Table & Ids> {
   if (table.rank !== 2) throw new ShapeError(`embedding: the table has two axes [count, features], got ${formatShape(table.shape)}`);
-  return take(table, ids, 0);
+  return take(table, ids, 0) as Tensor<Table & Ids>;
 }
 
 /** A copy of `input` with updates added along an axis: result[indices[i]] += updates[i], repeated indices in order. `indices` has one axis. @throws ShapeError */
-export function scatterAdd<Device extends DeviceName>(input: Tensor<Device>, indices: Tensor<Device>, updates: Tensor<Device>, axis: number = 0): Tensor<Device> {
+export function scatterAdd<Device extends DeviceName>(input: Tensor<Device>, indices: Tensor, updates: Tensor, axis: number = 0): Tensor<Device> {
   const position = normalizeAxis("scatterAdd", axis, input.rank);
-  checkDevices("scatterAdd", input as unknown as Tensor, indices as unknown as Tensor, updates as unknown as Tensor);
+  checkDevices("scatterAdd", input, indices, updates);
   const expected = input.shape.with(position, indices.size);
   if (indices.rank !== 1 || !sameShape(updates.shape, expected)) {
     throw new ShapeError(
       `scatterAdd: indices ${formatShape(indices.shape)} and updates ${formatShape(updates.shape)} do not fit ${formatShape(input.shape)}; updates need ${formatShape(expected)}`,
     );
   }
-  checkDtype("scatterAdd", input as unknown as Tensor, "float32", "int32");
+  checkDtype("scatterAdd", input, "float32", "int32");
   const index = asIndices("scatterAdd", indices);
   const added = prepare(updates, input.dtype);
   const output = allocateLike(input);
@@ -81,17 +81,17 @@ export function scatterAdd<Device extends DeviceName>(input: Tensor<Device>, ind
   kernels.copy({ input, output });
   kernels.scatterAdd({ output, indices: index, updates: added, ...around(input.shape, position) });
   if (recording.tape !== undefined) {
-    record("scatterAdd", [input, added] as unknown as Tensor[], output, [index], ([gradient], [saved]) => [gradient, take(gradient!, saved!, position)]);
+    record("scatterAdd", [input, added], output, [index], ([gradient], [saved]) => [gradient, take(gradient!, saved!, position)]);
   }
-  release(index as unknown as Tensor, indices as unknown as Tensor);
-  release(added as unknown as Tensor, updates as unknown as Tensor);
+  release(index, indices);
+  release(added, updates);
   return output;
 }
 
 /** One entry per position along an axis: result[..., i, ...] = input[..., indices[..., i, ...], ...] (NumPy's take_along_axis, PyTorch's gather). @throws ShapeError */
-export function takeAlongAxis<Device extends DeviceName>(input: Tensor<Device>, indices: Tensor<Device>, axis: number = -1): Tensor<Device> {
+export function takeAlongAxis<Device extends DeviceName>(input: Tensor<Device>, indices: Tensor, axis: number = -1): Tensor<Device> {
   const position = normalizeAxis("takeAlongAxis", axis, input.rank);
-  checkDevices("takeAlongAxis", input as unknown as Tensor, indices as unknown as Tensor);
+  checkDevices("takeAlongAxis", input, indices);
   if (indices.rank !== input.rank || indices.shape.some((length, i) => i !== position && length !== input.shape[i])) {
     throw new ShapeError(`takeAlongAxis: indices ${formatShape(indices.shape)} differ from ${formatShape(input.shape)} outside axis ${position}`);
   }
@@ -108,8 +108,8 @@ export function takeAlongAxis<Device extends DeviceName>(input: Tensor<Device>, 
       return [whole];
     });
   }
-  release(index as unknown as Tensor, indices as unknown as Tensor);
-  release(source as unknown as Tensor, input as unknown as Tensor);
+  release(index, indices);
+  release(source, input);
   return narrowed(output, input.dtype);
 }
 
@@ -118,7 +118,7 @@ export function flip<Device extends DeviceName>(input: Tensor<Device>, axis: num
   const position = normalizeAxis("flip", axis, input.rank);
   const length = input.shape[position]!;
   const reversed = tensor(Int32Array.from({ length }, (_, i) => length - 1 - i), [length], { device: input.device });
-  const output = take(input, reversed as unknown as Tensor<Device>, position);
+  const output = take(input, reversed, position);
   reversed.dispose();
   return output;
 }
@@ -128,12 +128,12 @@ export function oneHot<Device extends DeviceName>(ids: Tensor<Device>, classes: 
   checkShape("oneHot", [classes]);
   const index = asIndices("oneHot", ids);
   const backend = ids.storage.backend;
-  const output = fillLike({ shape: [...ids.shape, classes], dtype: "float32", backend }, 0);
+  const output = fillLike<Device>({ shape: [...ids.shape, classes], dtype: "float32", backend }, 0);
   const updates = fillLike({ shape: [ids.size, 1, 1], dtype: "float32", backend }, 1);
   backend.kernels.scatterElementsAdd({ output, indices: index, updates, outer: ids.size, size: classes, inner: 1 });
   updates.dispose();
-  release(index as unknown as Tensor, ids as unknown as Tensor);
-  return output as unknown as Tensor<Device>;
+  release(index, ids);
+  return output;
 }
 
 /** Values in order and where they came from. */
@@ -152,8 +152,8 @@ export function sort<Device extends DeviceName>(input: Tensor<Device>, { descend
   const values = allocateLike(source);
   const indices = allocateLike(source, source.shape, "int32");
   source.storage.backend.kernels.sort({ input: source, values, indices, rows, columns, descending });
-  recordSelection("sort", source as unknown as Tensor, values as unknown as Tensor, indices as unknown as Tensor);
-  release(source as unknown as Tensor, input as unknown as Tensor);
+  recordSelection("sort", source, values, indices);
+  release(source, input);
   return { values: narrowed(values, input.dtype), indices };
 }
 
@@ -175,8 +175,8 @@ export function topK<Device extends DeviceName>(input: Tensor<Device>, k: number
   const values = allocateLike(source, shape);
   const indices = allocateLike(source, shape, "int32");
   source.storage.backend.kernels.topK({ input: source, values, indices, rows: sizeOf(input.shape.slice(0, -1)), columns, k, largest });
-  recordSelection("topK", source as unknown as Tensor, values as unknown as Tensor, indices as unknown as Tensor);
-  release(source as unknown as Tensor, input as unknown as Tensor);
+  recordSelection("topK", source, values, indices);
+  release(source, input);
   return { values: narrowed(values, input.dtype), indices };
 }
 

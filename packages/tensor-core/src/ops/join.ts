@@ -13,7 +13,7 @@ import { broadcastTo, disjointSlices, expandDims, reshape, slice, type SliceInde
 export function concatenate<Device extends DeviceName>(inputs: readonly Tensor<Device>[], axis: number = 0): Tensor<Device> {
   const first = inputs[0];
   if (first === undefined) throw new ShapeError("concatenate: give at least one tensor");
-  checkDevices("concatenate", first as unknown as Tensor, ...(inputs as unknown as Tensor[]));
+  checkDevices("concatenate", first, ...inputs);
   const position = normalizeAxis("concatenate", axis, first.rank);
   for (const input of inputs) {
     if (input.rank !== first.rank || input.shape.some((length, i) => i !== position && length !== first.shape[i])) {
@@ -31,7 +31,7 @@ export function concatenate<Device extends DeviceName>(inputs: readonly Tensor<D
     start += input.shape[position]!;
   });
   if (recording.tape !== undefined) {
-    record("concatenate", inputs as unknown as Tensor[], output, [], ([gradient], _, needs) => {
+    record("concatenate", inputs, output, [], ([gradient], _, needs) => {
       let from = 0;
       return lengths.map((length, i) => {
         const index: SliceIndex[] = Array.from({ length: position }, () => null);
@@ -67,7 +67,7 @@ export function pad<Device extends DeviceName>(input: Tensor<Device>, amounts: r
     throw new ShapeError(`pad: give [before, after] >= 0 for each of the ${input.rank} axes of ${formatShape(input.shape)}, got ${JSON.stringify(amounts)}`);
   }
   const shape: Shape = input.shape.map((length, axis) => length + amounts[axis]![0] + amounts[axis]![1]);
-  const output = fillLike({ shape, dtype: input.dtype, backend: input.storage.backend }, value) as unknown as Tensor<Device>;
+  const output = fillLike<Device>({ shape, dtype: input.dtype, backend: input.storage.backend }, value);
   const offset = amounts.reduce((total, [before], axis) => total + before * output.strides[axis]!, 0);
   if (input.size > 0) {
     output.storage.backend.kernels.copy({ input, output: { buffer: output.buffer, dtype: output.dtype, shape: input.shape, strides: output.strides, offset } });

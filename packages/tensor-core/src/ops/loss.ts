@@ -31,7 +31,7 @@ export interface CrossEntropyOptions {
  * @throws ShapeError @throws DtypeError when targets are not integers
  */
 export function crossEntropy<Device extends DeviceName>(
-  logits: Tensor<Device>, targets: Tensor<Device>, { reduction = "mean", ignoreIndex = -100, labelSmoothing = 0 }: CrossEntropyOptions = {},
+  logits: Tensor<Device>, targets: Tensor, { reduction = "mean", ignoreIndex = -100, labelSmoothing = 0 }: CrossEntropyOptions = {},
 ): Tensor<Device> {
   if (logits.rank === 0 || !sameShape(logits.shape.slice(0, -1), targets.shape)) {
     throw new ShapeError(`crossEntropy: targets ${formatShape(targets.shape)} do not fit logits ${formatShape(logits.shape)} [..., classes]`);
@@ -62,7 +62,7 @@ export function crossEntropy<Device extends DeviceName>(
 }
 
 /** The sum or mean of losses, which are freed. */
-function reduceLosses<Device extends DeviceName>(losses: Tensor<Device>, targets: Tensor<Device>, reduction: "mean" | "sum", ignoreIndex: number): Tensor<Device> {
+function reduceLosses<Device extends DeviceName>(losses: Tensor<Device>, targets: Tensor, reduction: "mean" | "sum", ignoreIndex: number): Tensor<Device> {
   const total = sum(losses);
   losses.dispose();
   if (reduction === "sum") return total;
@@ -72,7 +72,7 @@ function reduceLosses<Device extends DeviceName>(losses: Tensor<Device>, targets
 
 /** (prediction - target)², averaged by default, in float32; shapes broadcast. */
 export function meanSquaredError<Device extends DeviceName>(
-  prediction: Tensor<Device>, target: Tensor<Device>, { reduction = "mean" }: { readonly reduction?: Reduction } = {},
+  prediction: Tensor<Device>, target: Tensor, { reduction = "mean" }: { readonly reduction?: Reduction } = {},
 ): Tensor<Device> {
   return tidy(() => {
     // float16 overflows at 256²: squares are taken in float32.

@@ -13,7 +13,7 @@ import { gelu, geluTanh, relu, silu } from "./unary.ts";
 import { expandDims, reshape, squeeze } from "./views.ts";
 
 /** Kernel call on operands of rank >= 2; the gradient functions use it too. */
-function matmulRaw<Device extends DeviceName>(a: Tensor<Device>, b: Tensor<Device>): Tensor<Device> {
+function matmulRaw(a: Tensor, b: Tensor): Tensor {
   const m = a.shape.at(-2)!;
   const k = a.shape.at(-1)!;
   const n = b.shape.at(-1)!;
@@ -57,7 +57,11 @@ function transposeView(input: Tensor): Tensor {
  * Transposed operands cost nothing: transposes are views and kernels read any strides.
  * @throws ShapeError `matmul: inner dimensions differ, [4, 8] × [7, 3]`
  */
-export function matmul<Device extends DeviceName>(a: Tensor<Device>, b: Tensor<Device>): Tensor<Device> {
+export function matmul<A extends DeviceName, B extends DeviceName>(a: Tensor<A>, b: Tensor<B>): Tensor<A & B> {
+  return product(a, b) as Tensor<A & B>;
+}
+
+function product(a: Tensor, b: Tensor): Tensor {
   if (a.rank === 0 || b.rank === 0) throw new ShapeError(`matmul: scalars have no axes to multiply over, ${formatShape(a.shape)} × ${formatShape(b.shape)}`);
   if (a.shape.at(-1) !== b.shape.at(b.rank === 1 ? -1 : -2)) {
     throw new ShapeError(`matmul: inner dimensions differ, ${formatShape(a.shape)} × ${formatShape(b.shape)}`);
@@ -65,14 +69,14 @@ export function matmul<Device extends DeviceName>(a: Tensor<Device>, b: Tensor<D
   if (a.rank === 1) return tidy(() => squeeze(matmul(expandDims(a, 0), b), b.rank === 1 ? -1 : -2));
   if (b.rank === 1) return tidy(() => squeeze(matmul(a, expandDims(b, 1)), -1));
   broadcastShapes("matmul", a.shape.slice(0, -2), b.shape.slice(0, -2));
-  checkDevices("matmul", a as unknown as Tensor, b as unknown as Tensor);
+  checkDevices("matmul", a, b);
   const dtype = promoteDtypes(a.dtype, b.dtype);
   const left = asDtype(a, "float32");
-  const right = b.dtype === "float16" && !isRecorded([b as unknown as Tensor]) ? b : asDtype(b, "float32");
+  const right = b.dtype === "float16" && !isRecorded([b]) ? b : asDtype(b, "float32");
   const output = matmulRaw(left, right);
-  if (recording.tape !== undefined) recordMatmul(left as unknown as Tensor, right as unknown as Tensor, output as unknown as Tensor);
-  release(left as unknown as Tensor, a as unknown as Tensor);
-  release(right as unknown as Tensor, b as unknown as Tensor);
+  if (recording.tape !== undefined) recordMatmul(left, right, output);
+  release(left, a);
+  release(right, b);
   if (dtype === "float32") return output;
   const result = asDtype(output, dtype === "float16" ? "float16" : "int32");
   output.dispose();
@@ -102,7 +106,7 @@ function recordMatmul(a: Tensor, b: Tensor, output: Tensor): void {
 const activations = { relu, silu, gelu, geluTanh } as const;
 
 /** Options of `linear`. */
-export interface LinearOptions<Device extends DeviceName> {
+export interface LinearOptions<Device extends DeviceName = DeviceName> {
   /** [outputs]. */
   readonly bias?: Tensor<Device> | undefined;
   /** Applied to the result, inside the kernel when nothing is recorded. */
@@ -116,8 +120,8 @@ export interface LinearOptions<Device extends DeviceName> {
  */
 export function linear<Device extends DeviceName>(
   input: Tensor<Device>,
-  weight: Tensor<Device> | QuantizedTensor<Device>,
-  { bias, activation }: LinearOptions<Device> = {},
+  weight: Tensor | QuantizedTensor,
+  { bias, activation }: LinearOptions = {},
 ): Tensor<Device> {
   const [outputs, inputs] = weight.shape as readonly [number, number];
   if (weight.shape.length !== 2 || input.rank === 0 || input.shape.at(-1) !== inputs) {
@@ -130,25 +134,25 @@ export function linear<Device extends DeviceName>(
   if (!quantized && weight.dtype !== "float32" && weight.dtype !== "float16") {
     throw new DtypeError(`linear: weight dtype ${weight.dtype} is not supported; use float32, float16 or a QuantizedTensor`);
   }
-  checkDevices("linear", input as unknown as Tensor, (quantized ? weight.values : weight) as unknown as Tensor, bias as unknown as Tensor | undefined);
+  checkDevices("linear", input, (quantized ? weight.values : weight), bias);
   const source = prepare(input);
   const addend = bias && prepare(bias);
-  const parameter = quantized ? undefined : (weight as unknown as Tensor);
-  const recorded = recording.tape !== undefined && isRecorded([source as unknown as Tensor, parameter, addend as unknown as Tensor | undefined]);
+  const parameter = quantized ? undefined : weight;
+  const recorded = recording.tape !== undefined && isRecorded([source, parameter, addend]);
   const output = allocateLike(source, [...source.shape.slice(0, -1), outputs]);
   const rows = sizeOf(source.shape.slice(0, -1));
   source.storage.backend.kernels.matmul({
-    a: matrixView(source as unknown as Tensor, [rows, inputs]),
-    b: quantized ? weight : transposedMatrixView(weight as unknown as Tensor),
-    output: matrixView(output as unknown as Tensor, [rows, outputs]),
+    a: matrixView(source, [rows, inputs]),
+    b: quantized ? weight : transposedMatrixView(weight),
+    output: matrixView(output, [rows, outputs]),
     bias: addend,
     activation: recorded ? undefined : activation,
   });
   if (recorded) {
-    recordLinear(source as unknown as Tensor, weight as unknown as Tensor | QuantizedTensor, addend as unknown as Tensor | undefined, output as unknown as Tensor);
+    recordLinear(source, weight, addend, output);
   }
-  release(source as unknown as Tensor, input as unknown as Tensor);
-  release(addend as unknown as Tensor | undefined, bias as unknown as Tensor | undefined);
+  release(source, input);
+  release(addend, bias);
   if (!recorded) return output;
   // While recording, a scope is open that frees the product once the activation has what it needs.
   return activation ? activations[activation](output) : output;
@@ -186,13 +190,13 @@ function dequantized(weight: QuantizedTensor, values: Tensor, scales: Tensor, mi
 }
 
 /** Inner product of two vectors of equal length. @throws ShapeError */
-export function dot<Device extends DeviceName>(a: Tensor<Device>, b: Tensor<Device>): Tensor<Device> {
+export function dot<A extends DeviceName, B extends DeviceName>(a: Tensor<A>, b: Tensor<B>): Tensor<A & B> {
   if (a.rank !== 1 || b.rank !== 1) throw new ShapeError(`dot: takes two vectors, got ${formatShape(a.shape)} and ${formatShape(b.shape)}; use matmul()`);
   return matmul(a, b);
 }
 
 /** All products of the elements of two vectors: [m] and [n] give [m, n]. @throws ShapeError */
-export function outer<Device extends DeviceName>(a: Tensor<Device>, b: Tensor<Device>): Tensor<Device> {
+export function outer<A extends DeviceName, B extends DeviceName>(a: Tensor<A>, b: Tensor<B>): Tensor<A & B> {
   if (a.rank !== 1 || b.rank !== 1) throw new ShapeError(`outer: takes two vectors, got ${formatShape(a.shape)} and ${formatShape(b.shape)}`);
   return tidy(() => matmul(expandDims(a, 1), expandDims(b, 0)));
 }

@@ -13,7 +13,7 @@ import { normalizeAxis } from "../tensor/shape.ts";
 // Everything here computes in float32 and returns float32, also for float16.
 
 /** Options of `softmax` and `logSoftmax`. */
-export interface SoftmaxOptions<Device extends DeviceName> {
+export interface SoftmaxOptions<Device extends DeviceName = DeviceName> {
   /** Multiplies the input first. Default 1. */
   readonly scale?: number;
   /** Added to the scaled input, broadcast: 0 where visible, -Infinity where not. Gets a gradient if it is a parameter. */
@@ -25,7 +25,7 @@ function rowsOf(input: Tensor, columns: number): number {
 }
 
 function softmaxRows<Device extends DeviceName>(
-  input: Tensor<Device>, axis: number, { scale = 1, mask }: SoftmaxOptions<Device>, logarithm: boolean,
+  input: Tensor<Device>, axis: number, { scale = 1, mask }: SoftmaxOptions, logarithm: boolean,
 ): Tensor<Device> {
   const name = logarithm ? "logSoftmax" : "softmax";
   const position = normalizeAxis(name, axis, input.rank);
@@ -68,12 +68,12 @@ function softmaxRows<Device extends DeviceName>(
 }
 
 /** exp(x) / Σ exp(x) along an axis, without overflow; a row masked out entirely gives zeros. */
-export function softmax<Device extends DeviceName>(input: Tensor<Device>, axis: number = -1, options: SoftmaxOptions<Device> = {}): Tensor<Device> {
+export function softmax<Device extends DeviceName>(input: Tensor<Device>, axis: number = -1, options: SoftmaxOptions = {}): Tensor<Device> {
   return softmaxRows(input, axis, options, false);
 }
 
 /** log(softmax(x)) along an axis, without losing small probabilities. */
-export function logSoftmax<Device extends DeviceName>(input: Tensor<Device>, axis: number = -1, options: SoftmaxOptions<Device> = {}): Tensor<Device> {
+export function logSoftmax<Device extends DeviceName>(input: Tensor<Device>, axis: number = -1, options: SoftmaxOptions = {}): Tensor<Device> {
   return softmaxRows(input, axis, options, true);
 }
 
@@ -90,7 +90,7 @@ function checkFeatures(operation: string, input: Tensor, ...parameters: readonly
 }
 
 /** Weights of a normalisation. */
-export interface NormOptions<Device extends DeviceName> {
+export interface NormOptions<Device extends DeviceName = DeviceName> {
   /** [features]; absent = 1. */
   readonly weight?: Tensor<Device> | undefined;
   /** Added to the variance. Default 1e-5. */
@@ -98,7 +98,7 @@ export interface NormOptions<Device extends DeviceName> {
 }
 
 /** x / sqrt(mean(x²) + ε) · weight over the last axis (Zhang & Sennrich 2019). @throws ShapeError */
-export function rmsNorm<Device extends DeviceName>(input: Tensor<Device>, { weight, epsilon = 1e-5 }: NormOptions<Device> = {}): Tensor<Device> {
+export function rmsNorm<Device extends DeviceName>(input: Tensor<Device>, { weight, epsilon = 1e-5 }: NormOptions = {}): Tensor<Device> {
   const columns = checkFeatures("rmsNorm", input, weight);
   const source = prepare(input);
   const gain = weight && prepare(weight);
@@ -126,7 +126,7 @@ export function rmsNorm<Device extends DeviceName>(input: Tensor<Device>, { weig
 
 /** (x - mean) / sqrt(variance + ε) · weight + bias over the last axis (Ba et al. 2016). @throws ShapeError */
 export function layerNorm<Device extends DeviceName>(
-  input: Tensor<Device>, { weight, bias, epsilon = 1e-5 }: NormOptions<Device> & { readonly bias?: Tensor<Device> | undefined } = {},
+  input: Tensor<Device>, { weight, bias, epsilon = 1e-5 }: NormOptions & { readonly bias?: Tensor | undefined } = {},
 ): Tensor<Device> {
   const columns = checkFeatures("layerNorm", input, weight, bias);
   const source = prepare(input);

@@ -19,7 +19,7 @@ export async function quantize<Device extends DeviceName>(
   if (!Number.isInteger(groupSize) || groupSize < 8 || groupSize % 8 !== 0 || inputs % groupSize !== 0) {
     throw new ShapeError(`quantize: group size ${groupSize} must be a multiple of 8 that divides the ${inputs} inputs of ${formatShape(weight.shape)}`);
   }
-  const source = (await data(weight as unknown as Tensor, "float32")) as Float32Array;
+  const source = (await data(weight, "float32")) as Float32Array;
   const groups = source.length / groupSize;
   const scales = new Float32Array(groups);
   const minimums = format === "uint4" ? new Float32Array(groups) : undefined;

@@ -28,10 +28,10 @@ export async function data(input: Tensor, dtype?: Dtype): Promise<TypedArray> {
 export function dataSync(input: Tensor<HostDeviceName>, dtype?: Dtype): TypedArray {
   const { backend } = input.storage;
   if (backend.readSync === undefined) throw new DeviceError(`dataSync: device "${input.device}" can only be read with await data()`);
-  const source = readable(input as unknown as Tensor, dtype);
+  const source = readable(input, dtype);
   const size = itemSize(source.dtype);
   const bytes = backend.readSync(source.buffer, source.offset * size, source.size * size);
-  release(source, input as unknown as Tensor);
+  release(source, input);
   return viewTypedArray(source.dtype, bytes.buffer, bytes.byteOffset, source.size);
 }
 
@@ -43,7 +43,7 @@ export async function item(input: Tensor): Promise<number> {
 
 /** The elements as nested arrays. */
 export async function toArray(input: Tensor<DeviceName>): Promise<NestedArray> {
-  const flat = await data(input as unknown as Tensor);
+  const flat = await data(input);
   let position = 0;
   const build = (axis: number): NestedArray => {
     if (axis === input.rank) return flat[position++]!;

@@ -212,7 +212,7 @@ export function logSumExp<Device extends DeviceName>(input: Tensor<Device>, axis
 function shiftOf<Device extends DeviceName>(input: Tensor<Device>, axes: readonly number[]): Tensor<Device> {
   const largest = reduceRaw("maximum", input, axes);
   const limited = scalarRaw("minimum", scalarRaw("maximum", largest, -3.4e38), 3.4e38);
-  return reshape(limited, keptShape(input.shape, axes)) as unknown as Tensor<Device>;
+  return reshape(limited, keptShape(input.shape, axes)) as Tensor<Device>;
 }
 
 function argReduce<Device extends DeviceName>(operation: "argmax" | "argmin", input: Tensor<Device>, axis: number | undefined): Tensor<Device> {

@@ -29,7 +29,7 @@ function pack<Name extends string>(tensors: Readonly<Record<Name, Tensor | undef
 }
 
 /** Options of `causalConv1d`. */
-export interface CausalConvolutionOptions<Device extends DeviceName> {
+export interface CausalConvolutionOptions<Device extends DeviceName = DeviceName> {
   /** [channels]. */
   readonly bias?: Tensor<Device> | undefined;
   /** The width - 1 inputs before the sequence, [batch, width - 1, channels]; absent = zeros. */
@@ -43,7 +43,7 @@ export interface CausalConvolutionOptions<Device extends DeviceName> {
  * @throws ShapeError
  */
 export function causalConv1d<Device extends DeviceName>(
-  input: Tensor<Device>, weight: Tensor<Device>, { bias, initialState, silu = false }: CausalConvolutionOptions<Device> = {},
+  input: Tensor<Device>, weight: Tensor, { bias, initialState, silu = false }: CausalConvolutionOptions = {},
 ): Tensor<Device> {
   if (input.rank !== 3 || weight.rank !== 2 || weight.shape[0] !== input.shape[2] || weight.shape[1] === 0) {
     throw new ShapeError(`causalConv1d: expected input [batch, sequence, channels] and weight [channels, width], got ${formatShape(input.shape)} and ${formatShape(weight.shape)}`);
@@ -78,21 +78,21 @@ export function causalConv1d<Device extends DeviceName>(
 }
 
 /** Inputs of `selectiveScan`, with the names of the Mamba paper in brackets. */
-export interface SelectiveScanInputs<Device extends DeviceName> {
+export interface SelectiveScanInputs<Device extends DeviceName = DeviceName> {
   /** [x] [batch, sequence, channels]. */
   readonly input: Tensor<Device>;
   /** [Δ] [batch, sequence, channels], before softplus if `deltaSoftplus`. */
-  readonly delta: Tensor<Device>;
+  readonly delta: Tensor;
   /** [A] [channels, stateSize]; negative for a stable scan. */
-  readonly stateMatrix: Tensor<Device>;
+  readonly stateMatrix: Tensor;
   /** [B] [batch, sequence, stateSize]. */
-  readonly inputMatrix: Tensor<Device>;
+  readonly inputMatrix: Tensor;
   /** [C] [batch, sequence, stateSize]. */
-  readonly outputMatrix: Tensor<Device>;
+  readonly outputMatrix: Tensor;
   /** [D] [channels]. */
-  readonly skip?: Tensor<Device> | undefined;
+  readonly skip?: Tensor | undefined;
   /** [batch, channels, stateSize]; absent = zeros. */
-  readonly initialState?: Tensor<Device> | undefined;
+  readonly initialState?: Tensor | undefined;
   /** Δ = softplus(delta). Default false. */
   readonly deltaSoftplus?: boolean;
 }

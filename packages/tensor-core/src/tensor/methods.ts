@@ -45,7 +45,7 @@ export interface TensorMethods<Device extends DeviceName> {
   tril(diagonal?: number): Tensor<Device>;
   triu(diagonal?: number): Tensor<Device>;
   /** In place: writes `value` into the part that `index` names. */
-  assign(value: Tensor<Device>, ...index: readonly SliceIndex[]): void;
+  assign(value: Tensor, ...index: readonly SliceIndex[]): void;
   negative(): Tensor<Device>;
   absolute(): Tensor<Device>;
   sign(): Tensor<Device>;
@@ -76,24 +76,24 @@ export interface TensorMethods<Device extends DeviceName> {
   isFinite(): Tensor<Device>;
   logicalNot(): Tensor<Device>;
 
-  add(other: Operand<Device>): Tensor<Device>;
-  subtract(other: Operand<Device>): Tensor<Device>;
-  multiply(other: Operand<Device>): Tensor<Device>;
-  divide(other: Operand<Device>): Tensor<Device>;
-  power(other: Operand<Device>): Tensor<Device>;
-  maximum(other: Operand<Device>): Tensor<Device>;
-  minimum(other: Operand<Device>): Tensor<Device>;
-  remainder(other: Operand<Device>): Tensor<Device>;
-  atan2(other: Operand<Device>): Tensor<Device>;
-  equal(other: Operand<Device>): Tensor<Device>;
-  notEqual(other: Operand<Device>): Tensor<Device>;
-  less(other: Operand<Device>): Tensor<Device>;
-  lessEqual(other: Operand<Device>): Tensor<Device>;
-  greater(other: Operand<Device>): Tensor<Device>;
-  greaterEqual(other: Operand<Device>): Tensor<Device>;
-  logicalAnd(other: Operand<Device>): Tensor<Device>;
-  logicalOr(other: Operand<Device>): Tensor<Device>;
-  logicalXor(other: Operand<Device>): Tensor<Device>;
+  add<Other extends DeviceName>(other: Operand<Other>): Tensor<Device & Other>;
+  subtract<Other extends DeviceName>(other: Operand<Other>): Tensor<Device & Other>;
+  multiply<Other extends DeviceName>(other: Operand<Other>): Tensor<Device & Other>;
+  divide<Other extends DeviceName>(other: Operand<Other>): Tensor<Device & Other>;
+  power<Other extends DeviceName>(other: Operand<Other>): Tensor<Device & Other>;
+  maximum<Other extends DeviceName>(other: Operand<Other>): Tensor<Device & Other>;
+  minimum<Other extends DeviceName>(other: Operand<Other>): Tensor<Device & Other>;
+  remainder<Other extends DeviceName>(other: Operand<Other>): Tensor<Device & Other>;
+  atan2<Other extends DeviceName>(other: Operand<Other>): Tensor<Device & Other>;
+  equal<Other extends DeviceName>(other: Operand<Other>): Tensor<Device & Other>;
+  notEqual<Other extends DeviceName>(other: Operand<Other>): Tensor<Device & Other>;
+  less<Other extends DeviceName>(other: Operand<Other>): Tensor<Device & Other>;
+  lessEqual<Other extends DeviceName>(other: Operand<Other>): Tensor<Device & Other>;
+  greater<Other extends DeviceName>(other: Operand<Other>): Tensor<Device & Other>;
+  greaterEqual<Other extends DeviceName>(other: Operand<Other>): Tensor<Device & Other>;
+  logicalAnd<Other extends DeviceName>(other: Operand<Other>): Tensor<Device & Other>;
+  logicalOr<Other extends DeviceName>(other: Operand<Other>): Tensor<Device & Other>;
+  logicalXor<Other extends DeviceName>(other: Operand<Other>): Tensor<Device & Other>;
   clamp(low: number, high: number): Tensor<Device>;
 
   sum(axis?: Axes, options?: ReduceOptions): Tensor<Device>;
@@ -114,14 +114,14 @@ export interface TensorMethods<Device extends DeviceName> {
   sort(options?: { readonly descending?: boolean }): Sorted<Device>;
   argsort(options?: { readonly descending?: boolean }): Tensor<Device>;
   topK(k: number, options?: { readonly largest?: boolean }): Sorted<Device>;
-  take(indices: Tensor<Device>, axis?: number): Tensor<Device>;
-  takeAlongAxis(indices: Tensor<Device>, axis?: number): Tensor<Device>;
+  take(indices: Tensor, axis?: number): Tensor<Device>;
+  takeAlongAxis(indices: Tensor, axis?: number): Tensor<Device>;
 
   scatterAdd(indices: Tensor, updates: Tensor, axis?: number): Tensor<Device>;
 
-  matmul(other: Tensor<Device>): Tensor<Device>;
-  dot(other: Tensor<Device>): Tensor<Device>;
-  outer(other: Tensor<Device>): Tensor<Device>;
-  softmax(axis?: number, options?: SoftmaxOptions<Device>): Tensor<Device>;
-  logSoftmax(axis?: number, options?: SoftmaxOptions<Device>): Tensor<Device>;
+  matmul<Other extends DeviceName>(other: Tensor<Other>): Tensor<Device & Other>;
+  dot<Other extends DeviceName>(other: Tensor<Other>): Tensor<Device & Other>;
+  outer<Other extends DeviceName>(other: Tensor<Other>): Tensor<Device & Other>;
+  softmax(axis?: number, options?: SoftmaxOptions): Tensor<Device>;
+  logSoftmax(axis?: number, options?: SoftmaxOptions): Tensor<Device>;
 }

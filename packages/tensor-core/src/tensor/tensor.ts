@@ -46,7 +46,7 @@ export class Tensor<Device extends DeviceName = DeviceName> implements TensorVie
     this.strides = strides;
     this.offset = offset;
     this.size = sizeOf(shape);
-    if (scoped && scopeStack.length > 0) scopeStack[scopeStack.length - 1]!.track(this as unknown as Tensor);
+    if (scoped && scopeStack.length > 0) scopeStack[scopeStack.length - 1]!.track(this);
   }
 
   /** Name of the device that holds the data. */
