@@ -6,8 +6,7 @@ import type { ForwardOptions, StagedModel } from "../model/staged-model.ts";
 import { breathe } from "../scheduling/event-loop.ts";
 
 /** What scoring needs of a model: any whole `StagedModel`, or one that is split between machines. */
-export interface ScoringModel extends Pick<StagedModel, "device" | "vocabularySize" | "config"> {
-  createCache(options?: { readonly capacity?: number }): DecoderCache;
+export interface ScoringModel extends Pick<StagedModel, "device" | "vocabularySize" | "config" | "createCache"> {
   forward(ids: Tensor, options?: ForwardOptions): Tensor | Promise<Tensor>;
 }
 

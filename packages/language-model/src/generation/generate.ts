@@ -8,8 +8,7 @@ import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { createSampler, type SampledToken, type SamplingOptions } from "./sampling.ts";
 
 /** What generation needs of a model: any whole `StagedModel`, or one that is split between machines. */
-export interface NextTokenModel extends Pick<StagedModel, "device" | "vocabularySize" | "config"> {
-  createCache(options?: { readonly capacity?: number }): DecoderCache;
+export interface NextTokenModel extends Pick<StagedModel, "device" | "vocabularySize" | "config" | "createCache"> {
   forward(ids: Tensor, options: ForwardOptions): Tensor | Promise<Tensor>;
 }
 

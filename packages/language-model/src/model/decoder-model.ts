@@ -1,4 +1,4 @@
-import { itemSize, Linear, Module, QuantizedTensor, RmsNorm, tidy, type DeviceName, type Parameter, type Tensor } from "@frugal/tensor-core";
+import { itemSize, Linear, Module, RmsNorm, tidy, type DeviceName, type Parameter, type Tensor } from "@frugal/tensor-core";
 import { ContextLengthError, LanguageModelError, MissingPartError, SettingsError } from "../errors.ts";
 import type { ModelConfiguration } from "../weights/model-configuration.ts";
 import { DecoderBlock, plainParameter, requiredWeight, type WeightProvider } from "./decoder-block.ts";
@@ -145,7 +145,7 @@ export class DecoderModel extends Module implements StagedModel {
   get parameterCount(): number {
     let count = 0;
     for (const parameter of this.parameters()) count += parameter.size;
-    for (const weight of this.#quantizedWeights()) count += weight.shape[0] * weight.shape[1];
+    for (const weight of this.quantizedWeights()) count += weight.shape[0] * weight.shape[1];
     return count;
   }
 
@@ -153,19 +153,12 @@ export class DecoderModel extends Module implements StagedModel {
   get weightBytes(): number {
     let bytes = 0;
     for (const parameter of this.parameters()) bytes += parameter.size * itemSize(parameter.dtype);
-    for (const weight of this.#quantizedWeights()) bytes += weight.byteLength;
+    for (const weight of this.quantizedWeights()) bytes += weight.byteLength;
     return bytes;
-  }
-
-  *#quantizedWeights(): Generator<QuantizedTensor> {
-    for (const module of this.modules()) {
-      if ((module instanceof Linear || module instanceof TokenEmbedding) && module.weight instanceof QuantizedTensor) yield module.weight;
-    }
   }
 
   override dispose(): void {
     super.dispose();
-    for (const weight of this.#quantizedWeights()) weight.dispose();
     this.#rotary.dispose();
   }
 }

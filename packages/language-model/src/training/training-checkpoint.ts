@@ -1,6 +1,7 @@
 import {
   dispose, openSafetensors, readerFromFile, SafetensorsError, tensor, writeSafetensorsFile, type Parameter, type SafetensorsFile, type Tensor,
 } from "@frugal/tensor-core";
+import { z } from "zod";
 import { WeightFormatError } from "../errors.ts";
 import { safetensorsEntry } from "../model/save-model.ts";
 import type { StagedModel } from "../model/staged-model.ts";
@@ -19,16 +20,36 @@ function parametersByPath(model: StagedModel): Map<string, Parameter> {
  * dataset — into one safetensors file, replaced in one step (Node).
  */
 export async function saveTrainingCheckpoint(trainer: Trainer, path: string): Promise<void> {
-  const { step, tensors } = trainer.optimizer.state();
+  const { step, parameterSteps, tensors } = trainer.optimizer.state();
   const weights = [...parametersByPath(trainer.model)].map(([name, weight]) => safetensorsEntry(`model.${name}`, weight));
   const moments = Object.entries(tensors).map(([name, moment]) => safetensorsEntry(`optimizer.${name}`, moment));
   const settings = Object.entries(settingsOf(trainer)).map(([part, values]) => [part, JSON.stringify(values)]);
-  await writeSafetensorsFile(path, [...weights, ...moments], { step: String(step), ...Object.fromEntries(settings) });
+  await writeSafetensorsFile(path, [...weights, ...moments], {
+    step: String(step), parameterSteps: JSON.stringify(parameterSteps), ...Object.fromEntries(settings),
+  });
 }
 
 /** What a run's course depends on. */
 function settingsOf({ model, settings, dataset }: Trainer): Record<string, unknown> {
   return { configuration: model.config, settings, ...(dataset.settings && { dataset: dataset.settings }) };
+}
+
+function parsed(text: string | undefined, part: string, path: string): unknown {
+  try {
+    return JSON.parse(text ?? "");
+  } catch (cause) {
+    throw new WeightFormatError(path, `its ${part} is not JSON; this is no training checkpoint`, { cause });
+  }
+}
+
+const counts = z.array(z.int().min(0));
+
+/** Steps of each parameter: those without a gradient wait. */
+function parameterStepsOf({ metadata }: SafetensorsFile, trainer: Trainer, path: string): readonly number[] {
+  const steps = counts.safeParse(parsed(metadata.get("parameterSteps"), "parameterSteps", path)).data;
+  const { length } = trainer.optimizer.parameters;
+  if (steps?.length === length) return steps;
+  throw new WeightFormatError(path, `its parameterSteps are not ${length} counts; this is no training checkpoint of this model`);
 }
 
 function checkMetadata({ metadata }: SafetensorsFile, trainer: Trainer, path: string): number {
@@ -41,13 +62,7 @@ function checkMetadata({ metadata }: SafetensorsFile, trainer: Trainer, path: st
     const saved = metadata.get(part);
     // A dataset that says nothing of itself can be compared with nothing.
     if (saved === undefined && part === "dataset") continue;
-    let parsed: unknown;
-    try {
-      parsed = JSON.parse(saved ?? "");
-    } catch (cause) {
-      throw new WeightFormatError(path, `its ${part} is not JSON; this is no training checkpoint`, { cause });
-    }
-    const [difference] = differences(parsed, values);
+    const [difference] = differences(parsed(saved, part, path), values);
     if (difference === undefined) continue;
     const { name, first, second } = difference;
     throw new WeightFormatError(path, `it is from a run with ${part} ${name} ${first}, this one has ${second}; give the same settings`);
@@ -74,6 +89,7 @@ export async function loadTrainingCheckpoint(trainer: Trainer, path: string): Pr
 
 async function restore(trainer: Trainer, file: SafetensorsFile, path: string): Promise<void> {
   const step = checkMetadata(file, trainer, path);
+  const parameterSteps = parameterStepsOf(file, trainer, path);
   const read = async (name: string, like: Tensor): Promise<Tensor> => {
     const entry = file.entries.get(name);
     if (entry === undefined || entry.dtype !== "F32" || entry.shape.join() !== like.shape.join()) {
@@ -91,7 +107,7 @@ async function restore(trainer: Trainer, file: SafetensorsFile, path: string): P
   const tensors: Record<string, Tensor> = {};
   try {
     for (const [name, moment] of Object.entries(trainer.optimizer.state().tensors)) tensors[name] = await read(`optimizer.${name}`, moment);
-    trainer.optimizer.loadState({ step, tensors });
+    trainer.optimizer.loadState({ step, parameterSteps, tensors });
   } finally {
     dispose(tensors);
   }
