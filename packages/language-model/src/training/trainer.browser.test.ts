@@ -4,9 +4,14 @@ import { createTokenDataset } from "../datasets/token-dataset.ts";
 import { generateText } from "../generation/generate.ts";
 import { createModel, smallModelConfiguration } from "../model/create-model.ts";
 import { trainBytePairEncoding } from "../tokenizer/byte-pair-training.ts";
+import { RECORDED_RUN, trainRecordedRun } from "./recorded-run.testing.ts";
 import { Trainer } from "./trainer.ts";
 
 describe("training in the browser", () => {
+  it("takes the recorded steps, to the bit, as it does in Node", async () => {
+    expect(await trainRecordedRun()).toEqual(RECORDED_RUN);
+  });
+
   it("learns a repeated sentence by heart", async () => {
     const text = "the quick brown fox jumps over the lazy dog. ".repeat(30);
     const tokenizer = trainBytePairEncoding(text, { vocabularySize: 280 });

@@ -10,6 +10,7 @@ import { createModel, smallModelConfiguration } from "../model/create-model.ts";
 import type { DecoderModel } from "../model/decoder-model.ts";
 import { namedWeights } from "../model/save-model.ts";
 import { createByteTokenizer } from "../tokenizer/byte-tokenizer.ts";
+import { RECORDED_RUN, trainRecordedRun } from "./recorded-run.testing.ts";
 import { languageModelLoss, Trainer, validationLoss, type TrainingStep } from "./trainer.ts";
 import { loadTrainingCheckpoint, saveTrainingCheckpoint } from "./training-checkpoint.ts";
 
@@ -105,6 +106,10 @@ describe("Trainer", () => {
       results.push({ losses: taken.map(({ loss, gradientNorm }) => [loss, gradientNorm]), weights: await valuesOf(model) });
     }
     expect(results[1]).toEqual(results[0]);
+  });
+
+  it("takes the recorded steps, to the bit, as it does in browsers", async () => {
+    expect(await trainRecordedRun()).toEqual(RECORDED_RUN);
   });
 
   it("frees what its steps make", async () => {
