@@ -11,7 +11,7 @@ import { DeviceError, tensor } from "../index.ts";
 import { decide } from "./decision.ts";
 import { enableRelaxedKernels } from "./index.ts";
 
-/** A product of matrices with a build of the kernels, as bits: the two builds round differently. */
+/** A product of matrices with a build of the kernels, as bits: the two builds round differently where the processor fuses multiply and add. */
 function fingerprint(runtime: WasmRuntime): string {
   const size = 40;
   const matrix = (): TensorView => ({ buffer: runtime.heap.allocate(4 * size * size), dtype: "float32", shape: [size, size], strides: [size, 1], offset: 0 });
@@ -41,7 +41,7 @@ describe("enableRelaxedKernels", () => {
     expect([...x.multiply(2).dataSync()]).toEqual([2, 4]);
     const used = fingerprint((backendOf("cpu") as WasmBackend).runtime);
     const [baseline, relaxed] = [baselineKernels, relaxedKernels].map((kernels) => fingerprint(createWasmRuntime(kernels)));
-    expect(relaxed).not.toBe(baseline);
+    // Where the processor does not fuse multiply and add, both builds round alike.
     expect(used).toBe(enabled ? relaxed : baseline);
     expect(() => enableRelaxedKernels()).toThrow(DeviceError);
     expect(() => enableRelaxedKernels()).toThrow(/before the first tensor/);

@@ -2,10 +2,11 @@
  * Kernel arguments as plain data: the same case can be laid out in the memory of any backend, printed, and shrunk. A spec holds the whole
  * buffer, with guard elements around and between the view's own, so that writes outside the view show.
  */
-import { contiguousStrides, elementCount, elementOffset, forEachIndex } from "../backend/reference/access.ts";
+import { elementCount, elementOffset, forEachIndex } from "../backend/reference/access.ts";
 import type { KernelArguments, KernelName, QuantizedView, TensorView } from "../backend/backend.ts";
 import type { Dtype } from "../tensor/dtype.ts";
 import type { Filler } from "./values.ts";
+import { contiguousStrides } from "../tensor/shape.ts";
 
 /** A tensor view with the contents of its buffer. */
 export interface TensorSpec {

@@ -7,6 +7,7 @@ import { float16BitsToFloat32, float32ToFloat16Bits, itemSize, viewTypedArray } 
 import type { Dtype, TypedArray } from "../../tensor/dtype.ts";
 import type { TensorView } from "../backend.ts";
 import { ExactBuffer, ReferenceBuffer } from "./memory.ts";
+import { isContiguous } from "../../tensor/shape.ts";
 
 /** Elements in a shape. */
 export function elementCount(shape: readonly number[]): number {
@@ -32,13 +33,6 @@ export function elementOffset(index: readonly number[], strides: readonly number
   return index.reduce((sum, position, axis) => sum + position * strides[axis]!, offset);
 }
 
-/** Row-major strides of a shape. */
-export function contiguousStrides(shape: readonly number[]): number[] {
-  const strides = shape.map(() => 1);
-  for (let axis = shape.length - 2; axis >= 0; axis--) strides[axis] = strides[axis + 1]! * shape[axis + 1]!;
-  return strides;
-}
-
 /** The part of a view at fixed positions of its leading axes. */
 export function subview(view: TensorView, leading: readonly number[]): TensorView {
   return {
@@ -55,7 +49,7 @@ export function load(view: TensorView): Float64Array {
   const storage = storageOf(view);
   const values = new Float64Array(elementCount(view.shape));
   if (isHalf(view)) forEachOffset(view, (place, position) => (values[position] = float16BitsToFloat32(storage[place]!)));
-  else if (isContiguous(view)) values.set(storage.subarray(view.offset, view.offset + values.length));
+  else if (isContiguous(view.shape, view.strides)) values.set(storage.subarray(view.offset, view.offset + values.length));
   else forEachOffset(view, (place, position) => (values[position] = storage[place]!));
   return values;
 }
@@ -65,7 +59,7 @@ export function store(view: TensorView, values: ArrayLike<number>): void {
   const storage = storageOf(view);
   // float64 → float32 → float16 may round twice, but float32 is what kernels compute in by contract.
   if (isHalf(view)) forEachOffset(view, (place, position) => (storage[place] = float32ToFloat16Bits(Math.fround(values[position]!))));
-  else if (isContiguous(view)) storage.set(values, view.offset);
+  else if (isContiguous(view.shape, view.strides)) storage.set(values, view.offset);
   else forEachOffset(view, (place, position) => (storage[place] = values[position]!));
 }
 
@@ -94,11 +88,6 @@ function saturate(value: number, low: number, high: number): number {
 
 function forEachOffset(view: TensorView, visit: (place: number, position: number) => void): void {
   forEachIndex(view.shape, (index, position) => visit(elementOffset(index, view.strides, view.offset), position));
-}
-
-function isContiguous(view: TensorView): boolean {
-  const strides = contiguousStrides(view.shape);
-  return view.shape.every((size, axis) => size === 1 || view.strides[axis] === strides[axis]);
 }
 
 function isHalf(view: TensorView): boolean {

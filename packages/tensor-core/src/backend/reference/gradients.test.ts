@@ -1,10 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { integers, normals, uniforms, type Filler } from "../../testing/values.ts";
 import type { KernelArguments, KernelName, TensorView, UnaryOperation } from "../backend.ts";
-import { contiguousStrides, elementCount, load } from "./access.ts";
+import { elementCount, load } from "./access.ts";
 import { unaryFunctions } from "./functions.ts";
 import { createReferenceBackend } from "./index.ts";
 import { ExactBuffer } from "./memory.ts";
+import { contiguousStrides } from "../../tensor/shape.ts";
 
 // Every gradient kernel against central differences of its forward kernel. Views are backed by float64 (ExactBuffer), so a step of 1e-5
 // leaves about ten correct digits, and a wrong factor or a forgotten term cannot pass as rounding.

@@ -1,5 +1,6 @@
 import type { Kernels, ReduceOperation, TensorView } from "../backend.ts";
-import { contiguousStrides, elementCount, elementOffset, forEachIndex, load, store } from "./access.ts";
+import { elementCount, elementOffset, forEachIndex, load, store } from "./access.ts";
+import { contiguousStrides } from "../../tensor/shape.ts";
 
 /** Reductions and running totals. */
 export const reduceKernels: Pick<Kernels, "reduce" | "argReduce" | "cumulative"> = {

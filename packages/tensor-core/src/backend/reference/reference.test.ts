@@ -4,10 +4,11 @@ import { DeviceError, DisposedError, OutOfMemoryError } from "../../errors.ts";
 import { makeTypedArray, type Dtype } from "../../tensor/dtype.ts";
 import { normals } from "../../testing/values.ts";
 import type { TensorView } from "../backend.ts";
-import { contiguousStrides, elementCount, load } from "./access.ts";
+import { elementCount, load } from "./access.ts";
 import { directTransform } from "./fft.ts";
 import { erf, erfc, unaryFunctions } from "./functions.ts";
 import { createReferenceBackend } from "./index.ts";
+import { contiguousStrides } from "../../tensor/shape.ts";
 
 const backend = createReferenceBackend();
 const { kernels } = backend;

@@ -1,7 +1,8 @@
 /** Host arrays in, kernel, host arrays out: for tests of single kernels on any host device. Tests only. */
 import { float16BitsToFloat32, float32ToFloat16Bits, itemSize, viewTypedArray, type Dtype } from "../../tensor/dtype.ts";
 import type { Backend, TensorView } from "../backend.ts";
-import { contiguousStrides, countElements } from "./layout.ts";
+import { countElements } from "./layout.ts";
+import { contiguousStrides } from "../../tensor/shape.ts";
 
 /** Lengths around every vector and unrolling boundary. */
 export const awkwardSizes: readonly number[] = [0, 1, 3, 4, 5, 15, 16, 17, 63, 64, 65, 1000];

@@ -1,4 +1,5 @@
 import type { TensorView } from "../backend.ts";
+import { isContiguous as hasContiguousStrides } from "../../tensor/shape.ts";
 
 /**
  * Scratch memory of kernels that run on this thread, inside the heap's reserved first page, past the thread pool's control block. Kernels
@@ -13,28 +14,9 @@ export function countElements(shape: readonly number[]): number {
   return count;
 }
 
-/** Row-major strides of a shape. */
-export function contiguousStrides(shape: readonly number[]): number[] {
-  const strides = new Array<number>(shape.length);
-  let stride = 1;
-  for (let axis = shape.length - 1; axis >= 0; axis--) {
-    strides[axis] = stride;
-    stride *= shape[axis]!;
-  }
-  return strides;
-}
-
 /** Whether a view is row-major without gaps. */
 export function isContiguous(view: TensorView): boolean {
-  const { shape, strides } = view;
-  let expected = 1;
-  for (let axis = shape.length - 1; axis >= 0; axis--) {
-    const size = shape[axis]!;
-    if (size === 1) continue;
-    if (strides[axis] !== expected) return false;
-    expected *= size;
-  }
-  return true;
+  return hasContiguousStrides(view.shape, view.strides);
 }
 
 /**

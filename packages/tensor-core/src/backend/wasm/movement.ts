@@ -2,9 +2,10 @@ import { DtypeError } from "../../errors.ts";
 import { float32ToFloat16Bits, itemSize, type Dtype } from "../../tensor/dtype.ts";
 import type { Kernels, TensorView } from "../backend.ts";
 import {
-  contiguousStrides, countElements, forEachOuter, isContiguous, kernelRank, mainThreadScratch, mergeAxes, type Layout,
+  countElements, forEachOuter, isContiguous, kernelRank, mainThreadScratch, mergeAxes, type Layout,
 } from "./layout.ts";
 import type { WasmRuntime } from "./runtime.ts";
+import { contiguousStrides } from "../../tensor/shape.ts";
 
 const dtypeCodes: Record<Dtype, number> = { float32: 0, float16: 1, int32: 2, uint8: 3, int8: 4, bool: 5 };
 /** log2 of the item size. */

@@ -1,8 +1,9 @@
 /** Runs a kernel on the WebAssembly device and on the reference device with the same arguments. Tests only. */
 import type { KernelArguments, KernelName, Kernels, TensorView } from "../backend.ts";
 import { createReferenceBackend } from "../reference/index.ts";
-import { contiguousStrides, elementCount } from "../reference/access.ts";
+import { elementCount } from "../reference/access.ts";
 import type { WasmRuntimeInstance } from "./runtime-instance.ts";
+import { contiguousStrides } from "../../tensor/shape.ts";
 
 /**
  * A tensor argument: its storage, in order of addresses, and the window on it. Storage that starts as `untouched` shows what a kernel
