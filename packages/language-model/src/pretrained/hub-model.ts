@@ -2,6 +2,7 @@ import { nodeModule } from "@frugal/tensor-core";
 import type { downloadFileToCacheDir, fileExists, modelInfo } from "@huggingface/hub";
 import { z } from "zod";
 import { DownloadError, MissingResourceError, WeightFormatError } from "../errors.ts";
+import { shardIndexSchema } from "../weights/hugging-face.ts";
 import { configurationFromHuggingFace } from "../weights/model-configuration.ts";
 
 /** What is used of the optional peer `@huggingface/hub`. */
@@ -42,8 +43,6 @@ const SINGLE = "model.safetensors";
 const INDEX = "model.safetensors.index.json";
 /** Whose absence is no error here; what needs them says so. */
 const OPTIONAL = ["tokenizer.json", "tokenizer_config.json"];
-
-const indexSchema = z.looseObject({ weight_map: z.record(z.string(), z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9._-]*$/)) });
 
 async function loadHub(repository: string): Promise<Hub> {
   try {
@@ -124,7 +123,7 @@ export async function fetchHubModel(repository: string, options: HubOptions = {}
   if (!(await exists(INDEX))) {
     throw new MissingResourceError(`${repository} has neither ${SINGLE} nor ${INDEX}`, "Name a repository with a model in safetensors");
   }
-  const index = indexSchema.safeParse(await readJson(await download(INDEX)));
+  const index = shardIndexSchema.safeParse(await readJson(await download(INDEX)));
   if (!index.success) throw new WeightFormatError(`${repository}: ${INDEX}`, index.error.issues[0]?.message ?? "is not valid");
   for (const shard of new Set(Object.values(index.data.weight_map))) await download(shard);
   return folder;

@@ -1,7 +1,7 @@
 import { TokenizerError } from "../errors.ts";
 import type { GgufValue } from "../weights/gguf/gguf-header.ts";
 import { createBytePairTokenizer, WORD_PATTERNS } from "./byte-pair-tokenizer.ts";
-import { createScoredPairTokenizer } from "./scored-pair-tokenizer.ts";
+import { createScoredPairTokenizer, METASPACE } from "./scored-pair-tokenizer.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 type Metadata = ReadonlyMap<string, GgufValue>;
@@ -11,8 +11,6 @@ const UNKNOWN = 2;
 const CONTROL = 3;
 const USER_DEFINED = 4;
 const BYTE = 6;
-
-const METASPACE = "\u2581";
 
 /** GGUF names of word patterns, by the pattern they stand for. */
 const PATTERN_NAMES: Readonly<Record<string, keyof typeof WORD_PATTERNS>> = {

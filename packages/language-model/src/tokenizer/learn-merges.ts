@@ -1,3 +1,5 @@
+import { BinaryHeap } from "./binary-heap.ts";
+
 /** A distinct word of the training text: its symbols, which merging shortens, and how often it occurs. */
 export interface TrainingWord {
   symbols: number[];
@@ -24,38 +26,6 @@ interface QueuedPair {
   readonly count: number;
 }
 
-class PairQueue {
-  readonly #heap: QueuedPair[] = [];
-
-  push(entry: QueuedPair): void {
-    const heap = this.#heap;
-    let at = heap.push(entry) - 1;
-    while (at > 0) {
-      const parent = (at - 1) >> 1;
-      if (!before(entry, heap[parent] as QueuedPair)) break;
-      heap[at] = heap[parent] as QueuedPair;
-      at = parent;
-    }
-    heap[at] = entry;
-  }
-
-  pop(): QueuedPair | undefined {
-    const heap = this.#heap;
-    const first = heap[0];
-    const last = heap.pop();
-    if (first === undefined || last === undefined || heap.length === 0) return first;
-    let at = 0;
-    for (let child = 1; child < heap.length; child = 2 * at + 1) {
-      if (child + 1 < heap.length && before(heap[child + 1] as QueuedPair, heap[child] as QueuedPair)) child++;
-      if (!before(heap[child] as QueuedPair, last)) break;
-      heap[at] = heap[child] as QueuedPair;
-      at = child;
-    }
-    heap[at] = last;
-    return first;
-  }
-}
-
 const PAIR_BASE = 2 ** 26;
 
 /**
@@ -70,7 +40,7 @@ export function learnMerges(
   merge: (left: number, right: number) => number | undefined,
 ): void {
   const pairs = new Map<number, PairStatistics>();
-  const queue = new PairQueue();
+  const queue = new BinaryHeap(before);
   const touched = new Set<PairStatistics>();
   const change = (left: number, right: number, by: number, word: number): void => {
     const key = left * PAIR_BASE + right;

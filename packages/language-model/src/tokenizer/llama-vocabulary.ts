@@ -1,10 +1,9 @@
-import { createScoredPairTokenizer } from "./scored-pair-tokenizer.ts";
+import { createScoredPairTokenizer, METASPACE } from "./scored-pair-tokenizer.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 const BOS = 1;
 const EOS = 2;
 const FIRST_BYTE_ID = 3;
-const METASPACE = "\u2581";
 const SPACES_ONLY = /^\u2581+$/;
 
 /**

@@ -1,3 +1,5 @@
+import { BinaryHeap } from "./binary-heap.ts";
+
 /** A candidate merge of two neighbouring symbols. */
 export interface MergeCandidate {
   /** Smaller is merged earlier: a rank, or a negated score. */
@@ -11,46 +13,9 @@ export interface MergeCandidate {
   readonly mergedId: number;
 }
 
+/** By priority, then from the left. */
 function before(a: MergeCandidate, b: MergeCandidate): boolean {
   return a.priority < b.priority || (a.priority === b.priority && a.left < b.left);
-}
-
-/** A binary heap of candidates, first by priority, then from the left. */
-class MergeQueue {
-  readonly #heap: MergeCandidate[] = [];
-
-  push(candidate: MergeCandidate): void {
-    const heap = this.#heap;
-    let at = heap.length;
-    heap.push(candidate);
-    while (at > 0) {
-      const parent = (at - 1) >> 1;
-      const above = heap[parent] as MergeCandidate;
-      if (!before(candidate, above)) break;
-      heap[at] = above;
-      at = parent;
-    }
-    heap[at] = candidate;
-  }
-
-  pop(): MergeCandidate | undefined {
-    const heap = this.#heap;
-    const first = heap[0];
-    const last = heap.pop();
-    if (first === undefined || last === undefined || heap.length === 0) return first;
-    let at = 0;
-    for (;;) {
-      let child = 2 * at + 1;
-      if (child >= heap.length) break;
-      if (child + 1 < heap.length && before(heap[child + 1] as MergeCandidate, heap[child] as MergeCandidate)) child++;
-      const below = heap[child] as MergeCandidate;
-      if (!before(below, last)) break;
-      heap[at] = below;
-      at = child;
-    }
-    heap[at] = last;
-    return first;
-  }
 }
 
 /** Priority and result of merging two neighbouring symbols, or undefined if they do not merge. */
@@ -66,7 +31,7 @@ export function mergeSymbols(symbols: readonly number[], lookup: MergeLookup): n
   const ids = Int32Array.from(symbols);
   const next = new Int32Array(count);
   const previous = new Int32Array(count);
-  const queue = new MergeQueue();
+  const queue = new BinaryHeap(before);
   const consider = (left: number): void => {
     const right = next[left] as number;
     if (right >= count) return;

@@ -25,7 +25,8 @@ export interface ScoredPairVocabulary {
   readonly metaspaceIsSpace: boolean;
 }
 
-const METASPACE = "\u2581";
+/** What SentencePiece writes for a space inside tokens. */
+export const METASPACE = "\u2581";
 
 /** Words with the spaces before them. */
 const WORDS = / *[^ ]+| +/g;

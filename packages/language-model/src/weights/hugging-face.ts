@@ -29,7 +29,8 @@ const DERIVED = /\.(rotary_emb\.inv_freq|self_attn\.masked_bias)$/;
 
 /** Shards are plain files of the same folder: a name with a separator could lead anywhere. */
 const shardName = z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9._-]*\.safetensors$/);
-const indexSchema = z.looseObject({ weight_map: z.record(z.string(), shardName) });
+/** `model.safetensors.index.json`: the file of each tensor. */
+export const shardIndexSchema: z.ZodType<{ weight_map: Record<string, string> }> = z.looseObject({ weight_map: z.record(z.string(), shardName) });
 
 async function readJson(reader: RandomAccessReader, largest: number): Promise<unknown> {
   try {
@@ -64,7 +65,7 @@ interface Shards {
 
 /** Opens the shards of an index and checks that each tensor is where the index says, and nowhere else. */
 async function openIndexed(index: unknown, openFile: OpenModelFile, source: string, files: SafetensorsFile[]): Promise<Shards> {
-  const result = indexSchema.safeParse(index);
+  const result = shardIndexSchema.safeParse(index);
   if (!result.success) throw new WeightFormatError(source, `${INDEX} is not valid: ${result.error.issues[0]?.message ?? "unknown issue"}`);
   const map = Object.entries(result.data.weight_map);
   const names = [...new Set(map.map(([, file]) => file))];

@@ -32,7 +32,7 @@ const MODEL_NAMES: Readonly<Record<string, string>> = {
 /** Frequency divisors; part of the configuration, not a weight. */
 const ROPE_FACTORS = "rope_freqs.weight";
 
-function huggingFaceName(name: string): string {
+function nameFromGguf(name: string): string {
   const match = /^blk\.(\d{1,5})\.(\w+)\.(weight|bias)$/.exec(name);
   const [, layer, part, kind] = match ?? [];
   const renamed = part === undefined ? undefined : Object.hasOwn(LAYER_NAMES, part) ? LAYER_NAMES[part] : undefined;
@@ -62,7 +62,7 @@ function placeTensors(header: GgufHeader, reader: RandomAccessReader): Map<strin
     if (offset + byteLength > reader.byteLength) {
       throw new WeightFormatError(source, `tensor ${tensor.name} ends at byte ${offset + byteLength}, the file has ${reader.byteLength}`);
     }
-    return { name: huggingFaceName(tensor.name), shape, encoding, byteLength, offset };
+    return { name: nameFromGguf(tensor.name), shape, encoding, byteLength, offset };
   });
   let end = header.dataOffset;
   let before = "the header";
