@@ -11,6 +11,7 @@ export { float16BitsToFloat32, float32ToFloat16Bits, itemSize, promoteDtypes, ty
 export type { Shape } from "./tensor/shape.ts";
 export { Tensor, type NestedArray } from "./tensor/tensor.ts";
 export { QuantizedTensor, type QuantizedFormat } from "./tensor/quantized.ts";
+export { setLeakReporting, type LeakReport } from "./tensor/leaks.ts";
 export { dispose, keep, scope, tidy, type Scope } from "./tensor/scope.ts";
 export type { Activation, Backend, DeviceBuffer, DeviceName, HostDeviceName, KernelArguments, KernelName, Kernels, MemoryUsage, QuantizedView, TensorView } from "./backend/backend.ts";
 export { overrideKernel, registerBackend, type KernelOverride } from "./backend/registry.ts";

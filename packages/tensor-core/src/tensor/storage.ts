@@ -1,4 +1,5 @@
 import type { Backend, DeviceBuffer } from "../backend/backend.ts";
+import { unwatchMemory, watchMemory } from "./leaks.ts";
 
 /**
  * Reference-counted device memory shared by a tensor and its views. `version` counts in-place writes, so that a backward pass can tell that a value
@@ -13,6 +14,7 @@ export class Storage {
   constructor(backend: Backend, byteLength: number) {
     this.backend = backend;
     this.buffer = backend.allocate(byteLength);
+    watchMemory(this, backend.name, byteLength);
   }
 
   /** Whether more than one tensor uses this memory. */
@@ -26,6 +28,8 @@ export class Storage {
   }
 
   release(): void {
-    if (--this.#references === 0) this.backend.free(this.buffer);
+    if (--this.#references !== 0) return;
+    unwatchMemory(this);
+    this.backend.free(this.buffer);
   }
 }
