@@ -51,7 +51,8 @@ export async function nextTokenLogits(model: NextTokenModel, ids: readonly numbe
 
 /**
  * Continues token ids one at a time.
- * @throws LanguageModelError for an empty prompt, ids outside the vocabulary or logits that are not finite, ContextLengthError when the prompt fills the context
+ * @throws LanguageModelError for an empty prompt, ids outside the vocabulary or logits that are not finite,
+ * ContextLengthError when the prompt fills the context
  */
 export async function* generateTokens(
   model: NextTokenModel, promptIds: readonly number[], options: GenerationOptions = {},

@@ -64,7 +64,8 @@ export class Attention extends Module {
     if (cache !== undefined) {
       const state = cache.blockState(this.#index);
       if (!(state instanceof KeyValueState)) {
-        throw new LanguageModelError(`the cache holds no keys and values for block ${this.#index}; make it with this model's createCache()`);
+        const fix = "make it with this model's createCache()";
+        throw new LanguageModelError(`the cache holds no keys and values for block ${this.#index}; ${fix}`);
       }
       ({ keys, values } = state.append(cache.length, keys, values));
     }

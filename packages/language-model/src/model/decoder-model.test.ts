@@ -182,7 +182,8 @@ describe("DecoderModel", () => {
     using cache = model.createCache({ batch: 2 });
     expect(() => model.forward(input, { cache })).toThrow("the cache takes keys and values [2, 2, 11, 8], got [1, 2, 11, 8]");
     using hidden = model.embed(input);
-    expect(() => model.forwardBlocks(hidden, 0, 1, { cache, positionOffset: 3 })).toThrow("positionOffset 3 is not where the cache ends (0)");
+    const context = { cache, positionOffset: 3 };
+    expect(() => model.forwardBlocks(hidden, 0, 1, context)).toThrow("positionOffset 3 is not where the cache ends (0)");
   });
 
   it("leaves nothing but results behind, outside of scopes too", async () => {

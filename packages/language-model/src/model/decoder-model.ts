@@ -105,7 +105,8 @@ export class DecoderModel extends Module implements StagedModel {
     const tokens = hidden.shape[1]!;
     const { cache, positionOffset = cache?.length ?? 0 } = context;
     if (cache !== undefined && positionOffset !== cache.length) {
-      throw new LanguageModelError(`positionOffset ${positionOffset} is not where the cache ends (${cache.length}); truncate it, or leave positionOffset out`);
+      const fix = "truncate it, or leave positionOffset out";
+      throw new LanguageModelError(`positionOffset ${positionOffset} is not where the cache ends (${cache.length}); ${fix}`);
     }
     cache?.reserve(tokens);
     const end = positionOffset + tokens;

@@ -51,7 +51,8 @@ export class KeyValueState implements BlockState {
     if (end > this.#capacity) throw new ContextLengthError(end, this.#capacity);
     const expected = this.#shapeFor(tokens).join(", ");
     if (keys.shape.join(", ") !== expected || values.shape.join(", ") !== expected) {
-      throw new ShapeError(`the cache takes keys and values [${expected}], got [${keys.shape.join(", ")}] and [${values.shape.join(", ")}]`);
+      const got = `[${keys.shape.join(", ")}] and [${values.shape.join(", ")}]`;
+      throw new ShapeError(`the cache takes keys and values [${expected}], got ${got}`);
     }
     this.#grow(held, end);
     try {
@@ -59,7 +60,8 @@ export class KeyValueState implements BlockState {
       assign(this.#values, values, null, null, [held, end]);
     } catch (cause) {
       if (!(cause instanceof GradientError)) throw cause;
-      throw new LanguageModelError("a cache is for inference: gradients do not flow through it; leave it out of what is differentiated", { cause });
+      const fix = "leave it out of what is differentiated";
+      throw new LanguageModelError(`a cache is for inference: gradients do not flow through it; ${fix}`, { cause });
     }
     return { keys: this.#keys.slice(null, null, [0, end]), values: this.#values.slice(null, null, [0, end]) };
   }

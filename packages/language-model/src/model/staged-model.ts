@@ -95,7 +95,8 @@ export interface StagedModel extends Module {
 
 /** `StagedModel.forward` put together from embedding, blocks and head, for models to implement it with. */
 export function forwardStages(
-  model: Pick<StagedModel, "embed" | "forwardBlocks" | "head" | "blockCount">, ids: Tensor, { cache, lastOnly = false }: ForwardOptions = {},
+  model: Pick<StagedModel, "embed" | "forwardBlocks" | "head" | "blockCount">, ids: Tensor,
+  { cache, lastOnly = false }: ForwardOptions = {},
 ): Tensor {
   return tidy(() => {
     let hidden = model.forwardBlocks(model.embed(ids), 0, model.blockCount, { cache });

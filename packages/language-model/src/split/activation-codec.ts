@@ -75,7 +75,8 @@ export function rawActivationCodec(dtype: "float32" | "float16" = "float32"): Ac
       }
       const header = new DataView(bytes.buffer, bytes.byteOffset, headerBytes);
       const [tokens, hiddenSize] = [header.getUint32(0, true), header.getUint32(4, true)];
-      if (tokens > limits.tokens || hiddenSize !== limits.hiddenSize || bytes.byteLength !== headerBytes + tokens * hiddenSize * itemBytes) {
+      const expectedBytes = headerBytes + tokens * hiddenSize * itemBytes;
+      if (tokens > limits.tokens || hiddenSize !== limits.hiddenSize || bytes.byteLength !== expectedBytes) {
         throw new LanguageModelError(
           `${dtype} codec: ${bytes.byteLength} bytes for [${tokens}, ${hiddenSize}] are not a message within ` +
             `[${limits.tokens}, ${limits.hiddenSize}]`,

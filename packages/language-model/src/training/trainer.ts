@@ -38,14 +38,16 @@ export interface TrainingStep {
 /** Mean cross-entropy of a batch, as a differentiable scalar. */
 export function languageModelLoss(model: StagedModel, batch: TokenBatch): Tensor {
   const shape = [batch.batchSize, batch.sequenceLength];
-  const inputs = tensor(batch.inputs, shape, { device: model.device });
-  const targets = tensor(batch.targets, shape, { device: model.device });
-  return crossEntropy(model.forward(inputs), targets);
+  return tidy(() => {
+    const inputs = tensor(batch.inputs, shape, { device: model.device });
+    const targets = tensor(batch.targets, shape, { device: model.device });
+    return crossEntropy(model.forward(inputs), targets);
+  });
 }
 
 /**
- * Trains any whole decoder with AdamW, warm-up and cosine decay, one `step()` at a time. Batches are a function of the step, so a trainer whose
- * model, optimizer state and `optimizer.stepCount` are restored goes on exactly where it was.
+ * Trains any whole decoder with AdamW, warm-up and cosine decay, one `step()` at a time. Batches are a function of the step, so a trainer
+ * whose model, optimizer state and `optimizer.stepCount` are restored goes on exactly where it was.
  */
 export class Trainer<Model extends StagedModel = StagedModel> {
   readonly model: Model;

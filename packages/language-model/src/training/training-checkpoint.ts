@@ -1,5 +1,6 @@
 import {
-  dispose, openSafetensors, readerFromFile, SafetensorsError, tensor, writeSafetensorsFile, type Parameter, type SafetensorsFile, type Tensor,
+  dispose, openSafetensors, readerFromFile, SafetensorsError, tensor, writeSafetensorsFile,
+  type Parameter, type SafetensorsFile, type Tensor,
 } from "@frugal/tensor-core";
 import { z } from "zod";
 import { WeightFormatError } from "../errors.ts";

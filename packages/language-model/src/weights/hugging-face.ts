@@ -30,7 +30,9 @@ const DERIVED = /\.(rotary_emb\.inv_freq|self_attn\.masked_bias)$/;
 /** Shards are plain files of the same folder: a name with a separator could lead anywhere. */
 const shardName = z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9._-]*\.safetensors$/);
 /** `model.safetensors.index.json`: the file of each tensor. */
-export const shardIndexSchema: z.ZodType<{ weight_map: Record<string, string> }> = z.looseObject({ weight_map: z.record(z.string(), shardName) });
+export const shardIndexSchema: z.ZodType<{ weight_map: Record<string, string> }> = z.looseObject({
+  weight_map: z.record(z.string(), shardName),
+});
 
 async function readJson(reader: RandomAccessReader, largest: number): Promise<unknown> {
   try {
