@@ -1,7 +1,7 @@
 import { DisposedError } from "../errors.ts";
 import { isFloating } from "../tensor/dtype.ts";
 import { scopeStack } from "../tensor/ownership.ts";
-import { Scope } from "../tensor/scope.ts";
+import { withScope } from "../tensor/scope.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { vjp } from "./gradients.ts";
 import { alias, detachAll, outputsOf, record, recording, Tape } from "./tape.ts";
@@ -20,35 +20,36 @@ export function checkpoint<Inputs extends readonly Tensor[], Output extends Tens
 ): Output {
   const tape = recording.tape;
   if (tape === undefined) return run(...inputs);
-  using inner = new Scope();
-  // Handles of their own, so that an input that `run` also reaches by closure counts as two tensors, as it does in the second run.
-  const handles = new Map(inputs.map((input) => [aliasInGraph(input), input]));
-  const captured = new CaptureTape(tape, handles);
-  let value: Output;
-  recording.tape = captured;
-  try {
-    const result = run(...([...handles.keys()] as unknown as Inputs));
-    const outputs = detachAll(outputsOf("checkpoint", result), inner);
-    value = (result instanceof Tensor ? outputs[0] : outputs) as Output;
-  } finally {
-    recording.tape = tape;
-    captured.close();
-    for (const handle of handles.keys()) handle.dispose();
-  }
-  const closure = [...captured.tensors];
-  const held = [...closure, ...captured.constants].filter((tensor) => !tensor.disposed);
-  record("checkpoint", [...inputs, ...closure], value, [...inputs, ...held], (gradients, saved) => {
-    // The kept inputs stand in for the originals, whose handles may be gone.
-    const replayed = saved.slice(0, inputs.length) as unknown as Inputs;
-    const floating = replayed.filter((input) => isFloating(input.dtype));
-    return withHandles(held, () => {
-      const { backward } = vjp(() => run(...replayed), [...floating, ...closure]);
-      const results = backward(gradients);
-      let next = 0;
-      return [...replayed.map((input) => (isFloating(input.dtype) ? results[next++] : undefined)), ...results.slice(floating.length)];
+  return withScope((inner) => {
+    // Handles of their own, so that an input that `run` also reaches by closure counts as two tensors, as it does in the second run.
+    const handles = new Map(inputs.map((input) => [aliasInGraph(input), input]));
+    const captured = new CaptureTape(tape, handles);
+    let value: Output;
+    recording.tape = captured;
+    try {
+      const result = run(...([...handles.keys()] as unknown as Inputs));
+      const outputs = detachAll(outputsOf("checkpoint", result), inner);
+      value = (result instanceof Tensor ? outputs[0] : outputs) as Output;
+    } finally {
+      recording.tape = tape;
+      captured.close();
+      for (const handle of handles.keys()) handle.dispose();
+    }
+    const closure = [...captured.tensors];
+    const held = [...closure, ...captured.constants].filter((tensor) => !tensor.disposed);
+    record("checkpoint", [...inputs, ...closure], value, [...inputs, ...held], (gradients, saved) => {
+      // The kept inputs stand in for the originals, whose handles may be gone.
+      const replayed = saved.slice(0, inputs.length) as unknown as Inputs;
+      const floating = replayed.filter((input) => isFloating(input.dtype));
+      return withHandles(held, () => {
+        const { backward } = vjp(() => run(...replayed), [...floating, ...closure]);
+        const results = backward(gradients);
+        let next = 0;
+        return [...replayed.map((input) => (isFloating(input.dtype) ? results[next++] : undefined)), ...results.slice(floating.length)];
+      });
     });
+    return inner.keep(value);
   });
-  return inner.keep(value);
 }
 
 /** A second handle with the same place in the graph. */

@@ -2,7 +2,7 @@ import type { DeviceName } from "../backend/backend.ts";
 import { GradientError } from "../errors.ts";
 import { asDtype } from "../ops/materialize.ts";
 import { isFloating } from "../tensor/dtype.ts";
-import { Scope } from "../tensor/scope.ts";
+import { withScope } from "../tensor/scope.ts";
 import { formatShape, sameShape } from "../tensor/shape.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { adopt, alias, detachAll, noGrad, outputsOf, record } from "./tape.ts";
@@ -33,26 +33,27 @@ export function customGradient<Inputs extends readonly Tensor[], Output extends 
   forward: (...inputs: Inputs) => CustomGradientResult<Output>,
 ): <Device extends DeviceName>(...inputs: { [Key in keyof Inputs]: Inputs[Key] & Tensor<Device> }) => OnDevice<Output, Device> {
   return <Device extends DeviceName>(...inputs: { [Key in keyof Inputs]: Inputs[Key] & Tensor<Device> }) => {
-    using inner = new Scope();
-    const { value, saved = [], gradient } = noGrad(() => forward(...inputs));
-    const likeInputs = inputs.map((input) => ({ shape: input.shape, dtype: input.dtype }));
-    const list = detachAll(outputsOf("customGradient", value), inner);
-    const outputs = (value instanceof Tensor ? list[0] : list) as Output;
-    record("customGradient", inputs, outputs, saved, (outputGradients, kept) => {
-      const gradients = gradient(outputGradients, kept);
-      if (gradients.length !== likeInputs.length) {
-        throw new GradientError(`customGradient: ${likeInputs.length} inputs but the gradient function returned ${gradients.length} gradients`);
-      }
-      return gradients.map((result, i) => {
-        const { shape, dtype } = likeInputs[i]!;
-        if (result === undefined || !isFloating(dtype)) return undefined;
-        if (!sameShape(result.shape, shape)) {
-          throw new GradientError(`customGradient: input ${i} has shape ${formatShape(shape)}, the returned gradient ${formatShape(result.shape)}`);
+    return withScope((inner) => {
+      const { value, saved = [], gradient } = noGrad(() => forward(...inputs));
+      const likeInputs = inputs.map((input) => ({ shape: input.shape, dtype: input.dtype }));
+      const list = detachAll(outputsOf("customGradient", value), inner);
+      const outputs = (value instanceof Tensor ? list[0] : list) as Output;
+      record("customGradient", inputs, outputs, saved, (outputGradients, kept) => {
+        const gradients = gradient(outputGradients, kept);
+        if (gradients.length !== likeInputs.length) {
+          throw new GradientError(`customGradient: ${likeInputs.length} inputs but the gradient function returned ${gradients.length} gradients`);
         }
-        return asDtype(result, dtype);
+        return gradients.map((result, i) => {
+          const { shape, dtype } = likeInputs[i]!;
+          if (result === undefined || !isFloating(dtype)) return undefined;
+          if (!sameShape(result.shape, shape)) {
+            throw new GradientError(`customGradient: input ${i} has shape ${formatShape(shape)}, the returned gradient ${formatShape(result.shape)}`);
+          }
+          return asDtype(result, dtype);
+        });
       });
+      return inner.keep(outputs) as unknown as OnDevice<Output, Device>;
     });
-    return inner.keep(outputs) as unknown as OnDevice<Output, Device>;
   };
 }
 

@@ -29,5 +29,5 @@ interface NodeModules {
 export function nodeModule<Name extends keyof NodeModules>(name: Name): NodeModules[Name] {
   const module = globalThis.process?.getBuiltinModule?.(name);
   if (module === undefined) throw new TensorError(`${name} is not available: files can be opened by path only in Node; give bytes or a Blob instead`);
-  return module as NodeModules[Name];
+  return module as unknown as NodeModules[Name];
 }

@@ -73,8 +73,7 @@ export function scope(): Scope {
  * @throws TensorError when `run` returns a promise: tensors made later would escape the scope
  */
 export function tidy<Result>(run: () => Result): Result {
-  const inner = new Scope();
-  try {
+  return withScope((inner) => {
     const result = run();
     if (isThenable(result)) {
       // What still runs in there will meet freed tensors; this error is the one to report.
@@ -82,6 +81,14 @@ export function tidy<Result>(run: () => Result): Result {
       throw new TensorError("tidy: the function returned a promise; await outside, and keep the tensor work synchronous");
     }
     return inner.keep(result);
+  });
+}
+
+/** Runs `run` in a scope of its own. `using` does the same, but costs every bundle the helpers that compilers put in its place. */
+export function withScope<Result>(run: (inner: Scope) => Result): Result {
+  const inner = new Scope();
+  try {
+    return run(inner);
   } finally {
     inner[Symbol.dispose]();
   }
