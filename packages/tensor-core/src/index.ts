@@ -53,6 +53,5 @@ export { Sgd, type SgdSettings } from "./optim/sgd.ts";
 export { constantSchedule, cosineSchedule, linearSchedule, stepSchedule, type DecaySettings, type Schedule } from "./optim/schedules.ts";
 
 export { RandomAccessError, readerFromBlob, readerFromBytes, readerFromFile, readerFromRange, type RandomAccessReader } from "./io/random-access.ts";
-export { nodeModule } from "./io/node-module.ts";
 export * from "./io/safetensors.ts";
 export * from "./random/threefry.ts";

@@ -1,4 +1,4 @@
-import { nodeModule } from "@frugal/tensor-core";
+import { nodeModule } from "@frugal/tensor-core/node";
 import { z } from "zod";
 import { DatasetError, MissingResourceError } from "../errors.ts";
 

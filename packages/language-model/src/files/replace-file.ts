@@ -1,4 +1,4 @@
-import { nodeModule } from "@frugal/tensor-core";
+import { nodeModule } from "@frugal/tensor-core/node";
 
 /** Writes a text file so that readers see the old content or the new, never half of it (Node). */
 export async function replaceTextFile(path: string, text: string): Promise<void> {

@@ -1,4 +1,5 @@
-import { nodeModule, writeSafetensorsFile, type Module, type SafetensorsTensor, type Tensor } from "@frugal/tensor-core";
+import { writeSafetensorsFile, type Module, type SafetensorsTensor, type Tensor } from "@frugal/tensor-core";
+import { nodeModule } from "@frugal/tensor-core/node";
 import { UnsupportedModelError } from "../errors.ts";
 import { replaceTextFile } from "../files/replace-file.ts";
 import { differences } from "../weights/differences.ts";

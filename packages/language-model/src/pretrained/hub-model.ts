@@ -1,4 +1,4 @@
-import { nodeModule } from "@frugal/tensor-core";
+import { nodeModule } from "@frugal/tensor-core/node";
 import type { downloadFileToCacheDir, fileExists, modelInfo } from "@huggingface/hub";
 import { z } from "zod";
 import { DownloadError, MissingResourceError, WeightFormatError } from "../errors.ts";

@@ -1,4 +1,4 @@
-import { nodeModule } from "@frugal/tensor-core";
+import { nodeModule } from "@frugal/tensor-core/node";
 import { MissingResourceError } from "../errors.ts";
 import { createGgufTokenizer } from "../tokenizer/gguf-tokenizer.ts";
 import { openHuggingFaceTokenizer } from "../tokenizer/hugging-face-tokenizer.ts";

@@ -1,4 +1,4 @@
-import { nodeModule } from "@frugal/tensor-core";
+import { nodeModule } from "@frugal/tensor-core/node";
 import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 import { z } from "zod";
 import { MissingResourceError, TokenizerError } from "../errors.ts";

@@ -1,4 +1,4 @@
-import { nodeModule,
+import {
   openSafetensors,
   readerFromFile,
   SafetensorsError,
@@ -6,6 +6,7 @@ import { nodeModule,
   type SafetensorsDtype,
   type SafetensorsFile,
 } from "@frugal/tensor-core";
+import { nodeModule } from "@frugal/tensor-core/node";
 import { z } from "zod";
 import { MissingResourceError, UnsupportedModelError, WeightFormatError } from "../errors.ts";
 import { checkWeights } from "./expected-weights.ts";

@@ -1,4 +1,5 @@
-import { nodeModule, readerFromFile } from "@frugal/tensor-core";
+import { readerFromFile } from "@frugal/tensor-core";
+import { nodeModule } from "@frugal/tensor-core/node";
 import { MissingResourceError, WeightFormatError } from "../errors.ts";
 import { openGgufFile } from "./gguf/gguf.ts";
 import { openHuggingFaceFolder } from "./hugging-face.ts";

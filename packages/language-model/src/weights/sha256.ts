@@ -1,4 +1,5 @@
-import { nodeModule, type RandomAccessReader } from "@frugal/tensor-core";
+import type { RandomAccessReader } from "@frugal/tensor-core";
+import { nodeModule } from "@frugal/tensor-core/node";
 
 const CHUNK_BYTES = 1 << 22;
 

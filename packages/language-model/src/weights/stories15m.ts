@@ -1,4 +1,5 @@
-import { nodeModule, RandomAccessError, readerFromFile, readerFromRange, type RandomAccessReader } from "@frugal/tensor-core";
+import { RandomAccessError, readerFromFile, readerFromRange, type RandomAccessReader } from "@frugal/tensor-core";
+import { nodeModule } from "@frugal/tensor-core/node";
 import { ChecksumError, MissingResourceError } from "../errors.ts";
 import { openLlama2c } from "./llama2c.ts";
 import { sha256OfReader } from "./sha256.ts";

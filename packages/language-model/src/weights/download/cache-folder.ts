@@ -1,4 +1,4 @@
-import { nodeModule } from "@frugal/tensor-core";
+import { nodeModule } from "@frugal/tensor-core/node";
 
 /**
  * Where downloaded models are kept (Node): the folder named by the environment variable `FRUGAL_CACHE`, otherwise `.cache/frugal` in the

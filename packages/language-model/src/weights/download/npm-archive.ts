@@ -1,4 +1,4 @@
-import { nodeModule } from "@frugal/tensor-core";
+import { nodeModule } from "@frugal/tensor-core/node";
 import { DownloadError } from "../../errors.ts";
 
 /** A file inside a published npm package. */

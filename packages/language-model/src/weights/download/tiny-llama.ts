@@ -1,4 +1,4 @@
-import { nodeModule } from "@frugal/tensor-core";
+import { nodeModule } from "@frugal/tensor-core/node";
 import { ChecksumError } from "../../errors.ts";
 import { packFromNpm, readFromTarball, type NpmFile } from "./npm-archive.ts";
 
