@@ -1,5 +1,6 @@
 /**
- * `npm run check`: lockfile, imports, changesets, unused code, package metadata, published types and bundle size. Runs all of them even when
+ * `npm run check`: lockfile, imports, changesets, unused code, package metadata, published types and bundle size. Runs all of them even
+ * when
  * one fails, prints what each found, and with `--json <file>` writes the counts.
  */
 import { spawnSync } from "node:child_process";

@@ -34,7 +34,8 @@ export function importsOf(fileName: string, source: string): ImportOf[] {
     if (ts.isImportDeclaration(node)) {
       const clause = node.importClause;
       const names = clause?.namedBindings;
-      const typeOnly = clause?.phaseModifier === ts.SyntaxKind.TypeKeyword ||
+      const typeOnly =
+        clause?.phaseModifier === ts.SyntaxKind.TypeKeyword ||
         (clause !== undefined && !clause.name && names !== undefined && ts.isNamedImports(names) && allTypes(names.elements));
       add(node.moduleSpecifier, typeOnly ? "type" : "value");
     } else if (ts.isExportDeclaration(node)) {
@@ -79,7 +80,10 @@ export function allowedImports(name: string): readonly string[] {
 }
 
 function packageNameOf(specifier: string): string {
-  return specifier.split("/").slice(0, specifier.startsWith("@") ? 2 : 1).join("/");
+  return specifier
+    .split("/")
+    .slice(0, specifier.startsWith("@") ? 2 : 1)
+    .join("/");
 }
 
 function sourceFiles(folder: string): string[] {
@@ -118,13 +122,18 @@ function checkWorkspace(workspace: Workspace, workspaces: readonly Workspace[], 
       if (other) {
         if (other.kind === "app") problems.push(`${place}: imports the app ${name}`);
         if (kind === "package" && name !== manifest.name && !allowedImports(manifest.name).includes(name)) {
-          problems.push(`${place}: ${manifest.name} may not import ${name} (allowed: ${allowedImports(manifest.name).join(", ") || "none"})`);
+          problems.push(
+            `${place}: ${manifest.name} may not import ${name} (allowed: ${allowedImports(manifest.name).join(", ") || "none"})`,
+          );
         }
-        if (!importSpecifiers(other.manifest).includes(specifier)) problems.push(`${place}: ${specifier} is not a declared entry of ${name}`);
+        if (!importSpecifiers(other.manifest).includes(specifier))
+          problems.push(`${place}: ${specifier} is not a declared entry of ${name}`);
       }
       const declared = runtime.has(name) || (!shipped && (name in (manifest.devDependencies ?? {}) || rootTools.has(name)));
       if (!declared && !(how === "type" && `@types/${name}` in (manifest.dependencies ?? {}))) {
-        problems.push(`${place}: ${name} is not in the ${shipped ? "dependencies" : "dependencies or devDependencies"} of ${manifest.name}`);
+        problems.push(
+          `${place}: ${name} is not in the ${shipped ? "dependencies" : "dependencies or devDependencies"} of ${manifest.name}`,
+        );
       }
     }
     if (inSource) graph.set(path, targets);

@@ -14,28 +14,40 @@ const timeLimit = 120_000;
 
 function collect(): Example[] {
   const owners = listPublishable();
-  const documents = [`${repositoryRoot}/README.md`, ...owners.map((owner) => `${owner.folder}/README.md`)].filter((file) => existsSync(file));
-  const examples = documents.flatMap((file) => extractExamples(relative(repositoryRoot, file).replaceAll("\\", "/"), readFileSync(file, "utf8")));
+  const documents = [`${repositoryRoot}/README.md`, ...owners.map((owner) => `${owner.folder}/README.md`)].filter((file) =>
+    existsSync(file),
+  );
+  const examples = documents.flatMap((file) =>
+    extractExamples(relative(repositoryRoot, file).replaceAll("\\", "/"), readFileSync(file, "utf8")),
+  );
   for (const { folder: owner, manifest } of owners) {
     const place = `${relative(repositoryRoot, owner).replaceAll("\\", "/")}/README.md`;
-    if (!examples.some(({ document }) => document === place)) throw new Error(`${place}: ${manifest.name} shows no example fenced as \`\`\`ts run`);
+    if (!examples.some(({ document }) => document === place))
+      throw new Error(`${place}: ${manifest.name} shows no example fenced as \`\`\`ts run`);
   }
   return examples;
 }
 
 function typeCheck(): boolean {
-  writeFileSync(`${folder}/tsconfig.json`, JSON.stringify({
-    extends: "../../tsconfig.base.json",
-    compilerOptions: { noUnusedLocals: false, isolatedDeclarations: false, declaration: false },
-    include: ["*.ts"],
-  }));
+  writeFileSync(
+    `${folder}/tsconfig.json`,
+    JSON.stringify({
+      extends: "../../tsconfig.base.json",
+      compilerOptions: { noUnusedLocals: false, isolatedDeclarations: false, declaration: false },
+      include: ["*.ts"],
+    }),
+  );
   const { status } = spawnSync(process.execPath, [`${repositoryRoot}/node_modules/typescript/bin/tsc`, "-p", folder], { stdio: "inherit" });
   return status === 0;
 }
 
 function run(file: string, example: Example): boolean {
   const started = performance.now();
-  const { status, error, stdout, stderr } = spawnSync(process.execPath, [`${folder}/${file}`], { cwd: folder, encoding: "utf8", timeout: timeLimit });
+  const { status, error, stdout, stderr } = spawnSync(process.execPath, [`${folder}/${file}`], {
+    cwd: folder,
+    encoding: "utf8",
+    timeout: timeLimit,
+  });
   const ok = status === 0 && !error;
   console.log(`${ok ? "ok    " : "FAILED"} ${example.document}:${example.line} (${Math.round(performance.now() - started)} ms)`);
   if (!ok) console.log(error?.message ?? "", stdout, stderr);
@@ -46,7 +58,8 @@ rmSync(folder, { recursive: true, force: true });
 mkdirSync(folder, { recursive: true });
 const examples = collect().map((example, index) => ({ example, file: `example-${index + 1}.ts` }));
 // `export {}` makes a module of an example without imports, for top-level await.
-for (const { example, file } of examples) writeFileSync(`${folder}/${file}`, `// ${example.document}:${example.line}\n${example.code}\nexport {};\n`);
+for (const { example, file } of examples)
+  writeFileSync(`${folder}/${file}`, `// ${example.document}:${example.line}\n${example.code}\nexport {};\n`);
 const typesOk = typeCheck();
 const passed = examples.filter(({ example, file }) => run(file, example)).length;
 const failed = examples.length - passed + (typesOk ? 0 : 1);

@@ -1,7 +1,8 @@
 /**
  * `npm run pack-test`: packs every publishable package, installs the tarballs together into an empty project outside the
  * repository, imports every entry from ESM and requires it from CommonJS there, and type-checks a consumer under both module
- * resolutions with library checks on, runs the examples of the READMEs, and bundles the main entries for browsers. Entries other than the main one are tried after their optional peers were installed.
+ * resolutions with library checks on, runs the examples of the READMEs, and bundles the main entries for browsers. Entries other than the
+ * main one are tried after their optional peers were installed.
  */
 import { execFileSync, execSync, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -20,24 +21,31 @@ const offline = "--prefer-offline --no-audit --no-fund --ignore-scripts --loglev
 
 function packAll(): Map<string, string> {
   mkdirSync(join(project, "tarballs"));
-  return new Map(packages.map(({ folder, manifest }) => {
-    const [packed] = JSON.parse(npm(`pack --json --ignore-scripts --loglevel=error --pack-destination "${join(project, "tarballs")}"`, folder)) as [
-      { filename: string; size: number; files: { path: string }[] },
-    ];
-    const sources = packed.files.filter(({ path }) => path.startsWith("src/") || /\.test\./.test(path));
-    if (sources.length > 0) throw new Error(`${manifest.name} ships sources or tests: ${sources.map(({ path }) => path).join(", ")}`);
-    console.log(`packed ${manifest.name}@${manifest.version}: ${packed.files.length} files, ${(packed.size / 1024).toFixed(0)} KiB`);
-    return [manifest.name, `file:tarballs/${packed.filename}`];
-  }));
+  return new Map(
+    packages.map(({ folder, manifest }) => {
+      const [packed] = JSON.parse(
+        npm(`pack --json --ignore-scripts --loglevel=error --pack-destination "${join(project, "tarballs")}"`, folder),
+      ) as [{ filename: string; size: number; files: { path: string }[] }];
+      const sources = packed.files.filter(({ path }) => path.startsWith("src/") || /\.test\./.test(path));
+      if (sources.length > 0) throw new Error(`${manifest.name} ships sources or tests: ${sources.map(({ path }) => path).join(", ")}`);
+      console.log(`packed ${manifest.name}@${manifest.version}: ${packed.files.length} files, ${(packed.size / 1024).toFixed(0)} KiB`);
+      return [manifest.name, `file:tarballs/${packed.filename}`];
+    }),
+  );
 }
 
 /** Imports and requires every specifier in processes of their own, and fails unless both give the same, non-empty set of names. */
 function load(specifiers: readonly string[]): void {
-  const report = "(name, module) => console.log(JSON.stringify([name, Object.keys(module).filter((key) => key !== '__esModule' && key !== 'module.exports').sort()]))";
+  const report =
+    "(name, module) => console.log(JSON.stringify([name, Object.keys(module).filter((key) => key !== '__esModule' && key !== 'module.exports').sort()]))";
   write("load.mjs", `const report = ${report};\nfor (const name of process.argv.slice(2)) report(name, await import(name));\n`);
   write("load.cjs", `const report = ${report};\nfor (const name of process.argv.slice(2)) report(name, require(name));\n`);
   const run = (file: string): string => {
-    const { status, stdout, stderr } = spawnSync(process.execPath, [file, ...specifiers], { cwd: project, encoding: "utf8", timeout: 60_000 });
+    const { status, stdout, stderr } = spawnSync(process.execPath, [file, ...specifiers], {
+      cwd: project,
+      encoding: "utf8",
+      timeout: 60_000,
+    });
     if (status !== 0) throw new Error(`${file} ${specifiers.join(" ")} failed:\n${stderr}`);
     return stdout;
   };
@@ -76,23 +84,42 @@ async function bundleForBrowsers(names: readonly string[]): Promise<void> {
   for (const name of names) {
     await build({
       stdin: { contents: `import * as all from "${name}"; console.log(all);`, resolveDir: project },
-      bundle: true, format: "esm", platform: "browser", write: false, logLevel: "error",
+      bundle: true,
+      format: "esm",
+      platform: "browser",
+      write: false,
+      logLevel: "error",
     });
     console.log(`bundles for browsers: ${name}`);
   }
 }
 
 function typeCheck(specifiers: readonly string[], examples: readonly string[]): void {
-  const imports = specifiers.map((name, index) => `import * as module${index} from "${name}";\nexport const names${index}: string[] = Object.keys(module${index});`);
+  const imports = specifiers.map(
+    (name, index) => `import * as module${index} from "${name}";\nexport const names${index}: string[] = Object.keys(module${index});`,
+  );
   write("consumer.ts", `${imports.join("\n")}\n`);
-  for (const [module, moduleResolution] of [["nodenext", "nodenext"], ["esnext", "bundler"]]) {
-    write("tsconfig.json", JSON.stringify({
-      compilerOptions: {
-        module, moduleResolution, target: "es2023", lib: ["es2024", "esnext.disposable", "dom"], types: ["node"],
-        strict: true, exactOptionalPropertyTypes: true, skipLibCheck: false, noEmit: true,
-      },
-      files: ["consumer.ts", ...examples],
-    }));
+  for (const [module, moduleResolution] of [
+    ["nodenext", "nodenext"],
+    ["esnext", "bundler"],
+  ]) {
+    write(
+      "tsconfig.json",
+      JSON.stringify({
+        compilerOptions: {
+          module,
+          moduleResolution,
+          target: "es2023",
+          lib: ["es2024", "esnext.disposable", "dom"],
+          types: ["node"],
+          strict: true,
+          exactOptionalPropertyTypes: true,
+          skipLibCheck: false,
+          noEmit: true,
+        },
+        files: ["consumer.ts", ...examples],
+      }),
+    );
     execFileSync(process.execPath, [join(repositoryRoot, "node_modules/typescript/bin/tsc"), "-p", project], { stdio: "inherit" });
     console.log(`types check with moduleResolution ${moduleResolution}`);
   }
@@ -101,17 +128,24 @@ function typeCheck(specifiers: readonly string[], examples: readonly string[]): 
 try {
   const tarballs = packAll();
   const root = JSON.parse(readFileSync(join(repositoryRoot, "package.json"), "utf8")) as { devDependencies: Record<string, string> };
-  write("package.json", JSON.stringify({
-    name: "pack-test", private: true, type: "module",
-    dependencies: Object.fromEntries(tarballs),
-    devDependencies: { "@types/node": root.devDependencies["@types/node"] },
-  }));
+  write(
+    "package.json",
+    JSON.stringify({
+      name: "pack-test",
+      private: true,
+      type: "module",
+      dependencies: Object.fromEntries(tarballs),
+      devDependencies: { "@types/node": root.devDependencies["@types/node"] },
+    }),
+  );
   npm(`install ${offline}`, project);
   load(packages.map(({ manifest }) => manifest.name));
 
-  const peers = packages.flatMap(({ manifest }) => Object.keys(manifest.peerDependenciesMeta ?? {})
-    .filter((name) => manifest.peerDependenciesMeta?.[name]?.optional)
-    .map((name) => `${name}@${manifest.devDependencies?.[name] ?? manifest.peerDependencies?.[name]}`));
+  const peers = packages.flatMap(({ manifest }) =>
+    Object.keys(manifest.peerDependenciesMeta ?? {})
+      .filter((name) => manifest.peerDependenciesMeta?.[name]?.optional)
+      .map((name) => `${name}@${manifest.devDependencies?.[name] ?? manifest.peerDependencies?.[name]}`),
+  );
   if (peers.length > 0) npm(`install ${offline} ${peers.map((peer) => `"${peer}"`).join(" ")}`, project);
   const specifiers = packages.flatMap(({ manifest }) => importSpecifiers(manifest));
   load(specifiers);

@@ -26,15 +26,22 @@ export const repositoryRoot: string = fileURLToPath(new URL("..", import.meta.ur
 
 /** All workspaces, packages first. */
 export function listWorkspaces(): Workspace[] {
-  const kinds = [["packages", "package"], ["apps", "app"]] as const;
+  const kinds = [
+    ["packages", "package"],
+    ["apps", "app"],
+  ] as const;
   return kinds.flatMap(([parent, kind]) => {
     const path = `${repositoryRoot}/${parent}`;
     if (!existsSync(path)) return [];
-    return readdirSync(path).sort().map((name) => `${path}/${name}`).filter((folder) => existsSync(`${folder}/package.json`)).map((folder) => ({
-      folder,
-      kind,
-      manifest: JSON.parse(readFileSync(`${folder}/package.json`, "utf8")) as Manifest,
-    }));
+    return readdirSync(path)
+      .sort()
+      .map((name) => `${path}/${name}`)
+      .filter((folder) => existsSync(`${folder}/package.json`))
+      .map((folder) => ({
+        folder,
+        kind,
+        manifest: JSON.parse(readFileSync(`${folder}/package.json`, "utf8")) as Manifest,
+      }));
   });
 }
 
@@ -45,5 +52,7 @@ export function listPublishable(): Workspace[] {
 
 /** Import specifiers of a package's JavaScript entries: its name, and its name with each declared subpath. */
 export function importSpecifiers(manifest: Manifest): string[] {
-  return Object.keys(manifest.exports ?? { ".": "" }).filter((subpath) => !subpath.endsWith(".json")).map((subpath) => manifest.name + subpath.slice(1));
+  return Object.keys(manifest.exports ?? { ".": "" })
+    .filter((subpath) => !subpath.endsWith(".json"))
+    .map((subpath) => manifest.name + subpath.slice(1));
 }

@@ -30,7 +30,8 @@ export function readArguments(packages: readonly string[]): Options {
     const name = positionals[0];
     if (positionals.length !== 1 || name === undefined || !packages.includes(name))
       throw new Error(`name one package: ${packages.join(", ")}`);
-    if (values.write && (values.quick || values.only !== "")) throw new Error("--write publishes a whole, careful run: leave out --quick and --only");
+    if (values.write && (values.quick || values.only !== ""))
+      throw new Error("--write publishes a whole, careful run: leave out --quick and --only");
     return { ...values, package: name, only: new RegExp(values.only) };
   } catch (error) {
     console.error(error instanceof Error ? error.message : error);

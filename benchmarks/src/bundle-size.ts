@@ -4,7 +4,8 @@ import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
 /**
- * Bytes of what an application that uses these names would ship: bundled for browsers with all dependencies, unused parts left out, minified,
+ * Bytes of what an application that uses these names would ship: bundled for browsers with all dependencies, unused parts left out,
+ * minified,
  * gzipped. Without names, everything in the main entry.
  */
 export async function gzippedBundleSize(packageName: string, names?: readonly string[]): Promise<number> {

@@ -23,7 +23,13 @@ function terminalProgress(stream: NodeJS.WriteStream): Progress {
   let bar: SingleBar | undefined;
   return {
     start(label, total) {
-      bar = new SingleBar({ format: `  ${label} {bar} {percentage}% {note}`, hideCursor: true, stream, barsize: 30, clearOnComplete: false });
+      bar = new SingleBar({
+        format: `  ${label} {bar} {percentage}% {note}`,
+        hideCursor: true,
+        stream,
+        barsize: 30,
+        clearOnComplete: false,
+      });
       bar.start(total, 0, { note: "" });
     },
     update: (done, note = "") => bar?.update(done, { note }),

@@ -1,12 +1,15 @@
 /**
- * Two uses of Fourier transforms: cleaning a noisy signal, and blurring a picture by the convolution theorem, with a gradient through the transform. Run: node examples/fourier-filter.ts
+ * Two uses of Fourier transforms: cleaning a noisy signal, and blurring a picture by the convolution theorem, with a gradient through the
+ * transform. Run: node examples/fourier-filter.ts
  */
 import { Generator, grad, irfft, irfft2, rfft, rfft2, tensor, tidy, type Tensor } from "@frugal/tensor-core";
 
 // A second of sound at 8 kHz, 440 Hz and 1760 Hz, under noise; any length will do, not only powers of two.
 const rate = 8000;
 const random = new Generator(5);
-const clean: Tensor = tensor(Float32Array.from({ length: rate }, (_, i) => Math.sin((2 * Math.PI * 440 * i) / rate) + 0.5 * Math.sin((2 * Math.PI * 1760 * i) / rate)));
+const clean: Tensor = tensor(
+  Float32Array.from({ length: rate }, (_, i) => Math.sin((2 * Math.PI * 440 * i) / rate) + 0.5 * Math.sin((2 * Math.PI * 1760 * i) / rate)),
+);
 const noisy: Tensor = tidy(() => clean.add(random.normal([rate])));
 
 /** Keeps the frequencies whose share of the energy is large. */
@@ -25,10 +28,16 @@ console.log(`mean squared error: noisy ${(await error(noisy)).toFixed(4)}, clean
 
 // A disc, blurred: the product of two spectra is the spectrum of the convolution.
 const size = 96;
-const picture: Tensor = tensor(Float32Array.from({ length: size * size }, (_, i) => (Math.hypot((i % size) - 48, Math.floor(i / size) - 48) < 24 ? 1 : 0)), [size, size]);
+const picture: Tensor = tensor(
+  Float32Array.from({ length: size * size }, (_, i) => (Math.hypot((i % size) - 48, Math.floor(i / size) - 48) < 24 ? 1 : 0)),
+  [size, size],
+);
 const wrapped = (i: number): number => Math.min(i, size - i);
 const gaussian: Tensor = tidy(() => {
-  const weights: Tensor = tensor(Float32Array.from({ length: size * size }, (_, i) => Math.exp(-(wrapped(i % size) ** 2 + wrapped(Math.floor(i / size)) ** 2) / 18)), [size, size]);
+  const weights: Tensor = tensor(
+    Float32Array.from({ length: size * size }, (_, i) => Math.exp(-(wrapped(i % size) ** 2 + wrapped(Math.floor(i / size)) ** 2) / 18)),
+    [size, size],
+  );
   return weights.divide(weights.sum());
 });
 
@@ -43,7 +52,12 @@ function blur(image: Tensor): Tensor {
 
 function draw(values: ArrayLike<number>): string {
   const shades = " .:-=+*#%@";
-  return Array.from({ length: 12 }, (_, row) => Array.from({ length: 24 }, (_, column) => shades[Math.round(Math.min(1, Math.max(0, values[(row * 8 + 4) * size + column * 4 + 2]!)) * 9)]).join("")).join("\n");
+  return Array.from({ length: 12 }, (_, row) =>
+    Array.from(
+      { length: 24 },
+      (_, column) => shades[Math.round(Math.min(1, Math.max(0, values[(row * 8 + 4) * size + column * 4 + 2]!)) * 9)],
+    ).join(""),
+  ).join("\n");
 }
 
 const blurred = blur(picture);
@@ -55,4 +69,6 @@ for (let step = 0; step < 60; step++) {
   estimate = tidy(() => estimate.subtract(grad((image: Tensor) => blur(image).subtract(blurred).square().sum())(estimate)));
 }
 const difference = (image: Tensor): Promise<number> => tidy(() => image.subtract(picture).square().mean()).item();
-console.log(`mean squared error to the sharp picture: blurred ${(await difference(blurred)).toFixed(4)}, sharpened ${(await difference(estimate)).toFixed(4)}`);
+console.log(
+  `mean squared error to the sharp picture: blurred ${(await difference(blurred)).toFixed(4)}, sharpened ${(await difference(estimate)).toFixed(4)}`,
+);

@@ -1,14 +1,32 @@
 /**
- * Linear regression three ways: by gradient descent, by the normal equations, and by the singular value decomposition. Run: node examples/linear-regression.ts
+ * Linear regression three ways: by gradient descent, by the normal equations, and by the singular value decomposition. Run: node
+ * examples/linear-regression.ts
  */
-import { Generator, Parameter, Sgd, concatenate, meanSquaredError, memory, ones, tensor, tidy, valueAndGrad, type Tensor } from "@frugal/tensor-core";
+import {
+  Generator,
+  Parameter,
+  Sgd,
+  concatenate,
+  meanSquaredError,
+  memory,
+  ones,
+  tensor,
+  tidy,
+  valueAndGrad,
+  type Tensor,
+} from "@frugal/tensor-core";
 import { leastSquares, solve } from "@frugal/tensor-core/linalg";
 
 // y = 1.5 x₁ - 2 x₂ + 0.5 x₃ + 4, with a little noise.
 const random = new Generator(42);
 const inputs: Tensor = random.normal([500, 3]);
 const noise: Tensor = random.normal([500, 1], 0, 0.1);
-const targets: Tensor = tidy(() => inputs.matmul(tensor([[1.5], [-2], [0.5]])).add(4).add(noise));
+const targets: Tensor = tidy(() =>
+  inputs
+    .matmul(tensor([[1.5], [-2], [0.5]]))
+    .add(4)
+    .add(noise),
+);
 
 const weight = new Parameter(random.normal([3, 1]));
 const bias = new Parameter(ones([1]));

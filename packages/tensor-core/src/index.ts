@@ -7,24 +7,80 @@ registerBackend("cpu", createCpuBackend);
 warnOfSecondCopy(import.meta.url);
 
 export * from "./errors.ts";
-export { float16BitsToFloat32, float32ToFloat16Bits, itemSize, promoteDtypes, type Dtype, type TypedArray, type TypedArrayOf } from "./tensor/dtype.ts";
+export {
+  float16BitsToFloat32,
+  float32ToFloat16Bits,
+  itemSize,
+  promoteDtypes,
+  type Dtype,
+  type TypedArray,
+  type TypedArrayOf,
+} from "./tensor/dtype.ts";
 export type { Shape } from "./tensor/shape.ts";
 export { Tensor, type NestedArray } from "./tensor/tensor.ts";
 export { QuantizedTensor, type QuantizedFormat } from "./tensor/quantized.ts";
 export { setLeakReporting, type LeakReport } from "./tensor/leaks.ts";
 export { dispose, keep, scope, tidy, type Scope } from "./tensor/scope.ts";
-export type { Activation, Backend, DeviceBuffer, DeviceName, HostDeviceName, KernelArguments, KernelName, Kernels, MemoryUsage, QuantizedView, TensorView } from "./backend/backend.ts";
+export type {
+  Activation,
+  Backend,
+  DeviceBuffer,
+  DeviceName,
+  HostDeviceName,
+  KernelArguments,
+  KernelName,
+  Kernels,
+  MemoryUsage,
+  QuantizedView,
+  TensorView,
+} from "./backend/backend.ts";
 export { overrideKernel, registerBackend, type KernelOverride } from "./backend/registry.ts";
 export { getThreads, setThreads } from "./backend/cpu.ts";
 export { memory, synchronize } from "./backend/inspection.ts";
 
 export { checkpoint } from "./autograd/checkpoint.ts";
 export { customGradient, stopGradient, type CustomGradientResult, type OnDevice } from "./autograd/custom-gradient.ts";
-export { grad, noGrad, valueAndGrad, vjp, type GradientOf, type GradOf, type TensorTree, type ValueAndGradOf, type VectorJacobianProduct } from "./autograd/gradients.ts";
+export {
+  grad,
+  noGrad,
+  valueAndGrad,
+  vjp,
+  type GradientOf,
+  type GradOf,
+  type TensorTree,
+  type ValueAndGradOf,
+  type VectorJacobianProduct,
+} from "./autograd/gradients.ts";
 
-export { arange, eye, full, fullLike, linspace, ones, onesLike, tensor, zeros, zerosLike, type TensorData, type TensorOptions } from "./ops/creation.ts";
+export {
+  arange,
+  eye,
+  full,
+  fullLike,
+  linspace,
+  ones,
+  onesLike,
+  tensor,
+  zeros,
+  zerosLike,
+  type TensorData,
+  type TensorOptions,
+} from "./ops/creation.ts";
 export { cast, clone, contiguous, to } from "./ops/materialize.ts";
-export { assign, broadcastTo, diagonal, expandDims, flatten, permute, reshape, slice, split, squeeze, transpose, type SliceIndex } from "./ops/views.ts";
+export {
+  assign,
+  broadcastTo,
+  diagonal,
+  expandDims,
+  flatten,
+  permute,
+  reshape,
+  slice,
+  split,
+  squeeze,
+  transpose,
+  type SliceIndex,
+} from "./ops/views.ts";
 export { concatenate, pad, repeat, stack, tile, unstack } from "./ops/join.ts";
 export * from "./ops/unary.ts";
 export { add, atan2, clamp, divide, maximum, minimum, multiply, power, remainder, subtract, type Operand } from "./ops/binary.ts";
@@ -52,6 +108,13 @@ export { Optimizer, type OptimizerState, type ParameterGroup } from "./optim/opt
 export { Sgd, type SgdSettings } from "./optim/sgd.ts";
 export { constantSchedule, cosineSchedule, linearSchedule, stepSchedule, type DecaySettings, type Schedule } from "./optim/schedules.ts";
 
-export { RandomAccessError, readerFromBlob, readerFromBytes, readerFromFile, readerFromRange, type RandomAccessReader } from "./io/random-access.ts";
+export {
+  RandomAccessError,
+  readerFromBlob,
+  readerFromBytes,
+  readerFromFile,
+  readerFromRange,
+  type RandomAccessReader,
+} from "./io/random-access.ts";
 export * from "./io/safetensors.ts";
 export * from "./random/threefry.ts";

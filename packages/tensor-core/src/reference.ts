@@ -1,5 +1,6 @@
 /**
- * `@frugal/tensor-core/reference`: importing it makes the device "reference" known, plain float64 loops that every other device is tested against. Slow, but it runs
+ * `@frugal/tensor-core/reference`: importing it makes the device "reference" known, plain float64 loops that every other device is tested
+ * against. Slow, but it runs
  * where WebAssembly SIMD is missing.
  */
 import { createReferenceBackend } from "./backend/reference/index.ts";

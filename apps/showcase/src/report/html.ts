@@ -29,10 +29,14 @@ function renderBlock(block: ReportBlock): string {
       return `<figure class="quote"><figcaption>${escape(block.label)}</figcaption><blockquote>${escape(block.text)}</blockquote></figure>`;
     case "figures":
       return `<dl class="figures">${block.figures
-        .map(({ label, value, note }) => `<div><dt>${escape(label)}</dt><dd>${escape(value)}${note ? `<small>${escape(note)}</small>` : ""}</dd></div>`)
+        .map(
+          ({ label, value, note }) =>
+            `<div><dt>${escape(label)}</dt><dd>${escape(value)}${note ? `<small>${escape(note)}</small>` : ""}</dd></div>`,
+        )
         .join("")}</dl>`;
     case "table": {
-      const cells = (row: readonly string[], tag: string): string => `<tr>${row.map((cell) => `<${tag}>${escape(cell)}</${tag}>`).join("")}</tr>`;
+      const cells = (row: readonly string[], tag: string): string =>
+        `<tr>${row.map((cell) => `<${tag}>${escape(cell)}</${tag}>`).join("")}</tr>`;
       return `<table><thead>${cells(block.columns, "th")}</thead><tbody>${block.rows.map((row) => cells(row, "td")).join("")}</tbody></table>`;
     }
     case "chart":

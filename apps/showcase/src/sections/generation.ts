@@ -28,7 +28,12 @@ export const generationSection: Section = {
       const decoder = tokenizer.streamDecoder({ continuation: true });
       let text = prompt;
       const times: number[] = [];
-      for await (const { id } of generateTokens(model, tokenizer.encode(prompt), { ...options, maxNewTokens: 180, stopTokenIds: [1, 2], signal }) as AsyncIterable<SampledToken>) {
+      for await (const { id } of generateTokens(model, tokenizer.encode(prompt), {
+        ...options,
+        maxNewTokens: 180,
+        stopTokenIds: [1, 2],
+        signal,
+      }) as AsyncIterable<SampledToken>) {
         times.push(performance.now());
         const piece = decoder.push(id);
         text += piece;
@@ -57,7 +62,13 @@ export const generationSection: Section = {
       },
       ...blocks,
       ...(rates.length > 0
-        ? [{ kind: "chart", title: "Speed while the context grows", svg: lineChart([{ name: "greedy", points: rates }], { x: "token", y: "tokens/s, last 10" }) } as const]
+        ? [
+            {
+              kind: "chart",
+              title: "Speed while the context grows",
+              svg: lineChart([{ name: "greedy", points: rates }], { x: "token", y: "tokens/s, last 10" }),
+            } as const,
+          ]
         : []),
     ];
   },

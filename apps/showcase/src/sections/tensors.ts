@@ -53,7 +53,15 @@ export const tensorSection: Section = {
           { label: "Heap", value: `${(memory().reservedBytes / 2 ** 20).toFixed(0)} MiB`, note: `${memory().allocations} tensors alive` },
         ],
       },
-      { kind: "chart", title: "Matrix product of n × n matrices, GFLOP/s", svg: barChart(sizes.map((size) => `n = ${size}`), series, "GFLOP/s") },
+      {
+        kind: "chart",
+        title: "Matrix product of n × n matrices, GFLOP/s",
+        svg: barChart(
+          sizes.map((size) => `n = ${size}`),
+          series,
+          "GFLOP/s",
+        ),
+      },
     ];
   },
 };

@@ -1,5 +1,13 @@
 import {
-  createModel, createTokenDataset, generateText, loadMobyDick, smallModelConfiguration, splitText, trainBytePairEncoding, Trainer, validationLoss,
+  createModel,
+  createTokenDataset,
+  generateText,
+  loadMobyDick,
+  smallModelConfiguration,
+  splitText,
+  trainBytePairEncoding,
+  Trainer,
+  validationLoss,
 } from "@frugal/language-model";
 import { Generator } from "@frugal/tensor-core";
 import { lineChart } from "../report/charts.ts";
@@ -24,7 +32,11 @@ export const trainingSection: Section = {
     const dataset = createTokenDataset(trainIds, { sequenceLength, batchSize, seed: 1 });
     const heldOut = createTokenDataset(tokenizer.encode(validation), { sequenceLength, batchSize, shuffle: false });
     const config = smallModelConfiguration({
-      vocabularySize: tokenizer.vocabularySize, hiddenSize: 192, numHiddenLayers: 6, numAttentionHeads: 6, maxPositionEmbeddings: 256,
+      vocabularySize: tokenizer.vocabularySize,
+      hiddenSize: 192,
+      numHiddenLayers: 6,
+      numAttentionHeads: 6,
+      maxPositionEmbeddings: 256,
     });
     using model = createModel(config, { generator: new Generator(1) });
     const write = async (): Promise<string> =>
@@ -62,15 +74,33 @@ export const trainingSection: Section = {
       {
         kind: "figures",
         figures: [
-          { label: "Training speed", value: `${(tokens / seconds).toFixed(0)} tokens/s`, note: `${trainer.optimizer.stepCount} steps in ${seconds.toFixed(0)} s` },
-          { label: "Training loss", value: `${losses[0]?.[1].toFixed(2) ?? "–"} → ${losses.at(-1)?.[1].toFixed(2) ?? "–"}`, note: "nats per token" },
-          { label: "Held-out loss", value: `${validationLosses[0]![1].toFixed(2)} → ${validationLosses.at(-1)![1].toFixed(2)}`, note: `a uniform guess is ${Math.log(tokenizer.vocabularySize).toFixed(2)}` },
+          {
+            label: "Training speed",
+            value: `${(tokens / seconds).toFixed(0)} tokens/s`,
+            note: `${trainer.optimizer.stepCount} steps in ${seconds.toFixed(0)} s`,
+          },
+          {
+            label: "Training loss",
+            value: `${losses[0]?.[1].toFixed(2) ?? "–"} → ${losses.at(-1)?.[1].toFixed(2) ?? "–"}`,
+            note: "nats per token",
+          },
+          {
+            label: "Held-out loss",
+            value: `${validationLosses[0]![1].toFixed(2)} → ${validationLosses.at(-1)![1].toFixed(2)}`,
+            note: `a uniform guess is ${Math.log(tokenizer.vocabularySize).toFixed(2)}`,
+          },
         ],
       },
       {
         kind: "chart",
         title: "Loss by step",
-        svg: lineChart([{ name: "training", points: losses }, { name: "held out", points: validationLosses, marks: true }], { x: "step", y: "nats per token" }),
+        svg: lineChart(
+          [
+            { name: "training", points: losses },
+            { name: "held out", points: validationLosses, marks: true },
+          ],
+          { x: "step", y: "nats per token" },
+        ),
       },
       { kind: "quote", label: "Before training", text: before },
       { kind: "quote", label: "After training", text: after },

@@ -7,12 +7,14 @@ import { vjp } from "./gradients.ts";
 import { alias, detachAll, outputsOf, record, recording, Tape } from "./tape.ts";
 
 /**
- * Runs `run(...inputs)` without keeping its intermediate tensors; the backward pass runs it again to get them (Chen et al. 2016, "Training Deep Nets with
+ * Runs `run(...inputs)` without keeping its intermediate tensors; the backward pass runs it again to get them (Chen et al. 2016, "Training
+ * Deep Nets with
  * Sublinear Memory Cost"). Tensors that `run` reaches by closure get their gradients too, and stay in memory until then.
  * `run` must be a pure function of its tensors: the second run has to do the same.
  *
  * In the backward pass: @throws GradientError when an input or a tensor of the closure was changed in place since
- * @throws DisposedError when a tensor of the closure that no differentiable operation reads directly (indices, a condition) is gone: pass it as an input
+ * @throws DisposedError when a tensor of the closure that no differentiable operation reads directly (indices, a condition) is gone: pass
+ * it as an input
  */
 export function checkpoint<Inputs extends readonly Tensor[], Output extends Tensor | readonly Tensor[]>(
   run: (...inputs: Inputs) => Output,
@@ -61,7 +63,8 @@ function aliasInGraph(tensor: Tensor): Tensor {
 }
 
 /**
- * Runs `replay` while the given handles, which its closure refers to, can be read again: their scopes may have ended, but the graph kept their memory.
+ * Runs `replay` while the given handles, which its closure refers to, can be read again: their scopes may have ended, but the graph kept
+ * their memory.
  * @throws DisposedError naming the way out, when the closure refers to others that are gone
  */
 function withHandles<Result>(handles: readonly Tensor[], replay: () => Result): Result {
@@ -84,7 +87,8 @@ function withHandles<Result>(handles: readonly Tensor[], replay: () => Result): 
 }
 
 /**
- * Notes which tensors from outside a function reads, and keeps nothing for a backward pass. Operations see the same answers from it as they will from the tape
+ * Notes which tensors from outside a function reads, and keeps nothing for a backward pass. Operations see the same answers from it as they
+ * will from the tape
  * of the second run, so both runs take the same paths and give the same bits.
  */
 class CaptureTape extends Tape {

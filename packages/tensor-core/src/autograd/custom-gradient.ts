@@ -10,7 +10,10 @@ import { adopt, alias, detachAll, noGrad, outputsOf, record } from "./tape.ts";
 /** What the forward function of `customGradient` returns. */
 export interface CustomGradientResult<Output extends Tensor | readonly Tensor[]> {
   readonly value: Output;
-  /** Tensors `gradient` needs, kept alive for it. Inputs that it needs belong here too. Whatever else the forward function makes is freed at its end. */
+  /**
+   * Tensors `gradient` needs, kept alive for it. Inputs that it needs belong here too. Whatever else the forward function makes is freed at
+   * its end.
+   */
   readonly saved?: readonly Tensor[];
   /** One gradient per input (`undefined` where none flows) from those of the outputs (`undefined` = zero). */
   gradient(outputGradients: readonly (Tensor | undefined)[], saved: readonly Tensor[]): readonly (Tensor | undefined)[];
@@ -41,13 +44,17 @@ export function customGradient<Inputs extends readonly Tensor[], Output extends 
       record("customGradient", inputs, outputs, saved, (outputGradients, kept) => {
         const gradients = gradient(outputGradients, kept);
         if (gradients.length !== likeInputs.length) {
-          throw new GradientError(`customGradient: ${likeInputs.length} inputs but the gradient function returned ${gradients.length} gradients`);
+          throw new GradientError(
+            `customGradient: ${likeInputs.length} inputs but the gradient function returned ${gradients.length} gradients`,
+          );
         }
         return gradients.map((result, i) => {
           const { shape, dtype } = likeInputs[i]!;
           if (result === undefined || !isFloating(dtype)) return undefined;
           if (!sameShape(result.shape, shape)) {
-            throw new GradientError(`customGradient: input ${i} has shape ${formatShape(shape)}, the returned gradient ${formatShape(result.shape)}`);
+            throw new GradientError(
+              `customGradient: input ${i} has shape ${formatShape(shape)}, the returned gradient ${formatShape(result.shape)}`,
+            );
           }
           return asDtype(result, dtype);
         });

@@ -36,15 +36,26 @@ async function train(threads: number): Promise<Uint8Array[]> {
   const generator = new Generator(4);
   const weight = (...shape: number[]): Parameter => new Parameter(generator.normal(shape, 0, 0.1));
   const table = weight(vocabulary, width);
-  const [qkv, out, gate, up, down] = [weight(3 * width, width), weight(width, width), weight(170, width), weight(170, width), weight(width, 170)];
+  const [qkv, out, gate, up, down] = [
+    weight(3 * width, width),
+    weight(width, width),
+    weight(170, width),
+    weight(170, width),
+    weight(width, 170),
+  ];
   const [convolution, states] = [weight(width, 4), weight(width, stateSize)];
   const [toInput, toOutput, toDelta] = [weight(stateSize, width), weight(stateSize, width), weight(width, width)];
   const parameters = [table, qkv, out, gate, up, down, convolution, states, toInput, toOutput, toDelta];
   const optimizer = new AdamW(parameters, { learningRate: 0.01 });
-  const ids = tensor(Int32Array.from({ length: batch * sequence }, (_, i) => (i * 37) % vocabulary), [batch, sequence]);
+  const ids = tensor(
+    Int32Array.from({ length: batch * sequence }, (_, i) => (i * 37) % vocabulary),
+    [batch, sequence],
+  );
   const forward = (): Tensor => {
     let hidden: Tensor = embedding(table as Tensor, ids as Tensor);
-    const parts = split(linear(rmsNorm(hidden), qkv), 3, -1).map((part) => permute(reshape(part, [batch, sequence, heads, -1]), [0, 2, 1, 3]));
+    const parts = split(linear(rmsNorm(hidden), qkv), 3, -1).map((part) =>
+      permute(reshape(part, [batch, sequence, heads, -1]), [0, 2, 1, 3]),
+    );
     const [query, key, value] = parts as [Tensor, Tensor, Tensor];
     const mixed = permute(scaledDotProductAttention(query, key, value, { causal: true }), [0, 2, 1, 3]);
     hidden = add(hidden, linear(reshape(mixed, hidden.shape), out));

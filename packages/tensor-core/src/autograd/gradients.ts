@@ -15,7 +15,9 @@ export { noGrad } from "./tape.ts";
 /** A tensor, or nested arrays and plain objects of tensors (JAX's pytree). */
 export type TensorTree = Tensor | readonly TensorTree[] | { readonly [key: string]: TensorTree };
 
-/** Gradients have the structure of what they are taken for. They are on the device of the function's value, which `Device` may know better. */
+/**
+ * Gradients have the structure of what they are taken for. They are on the device of the function's value, which `Device` may know better.
+ */
 // Told apart by one property: comparing whole tensor types here exceeds the compiler's depth.
 export type GradientOf<Tree, Device extends DeviceName = DeviceName> = Tree extends { readonly device: infer Own extends DeviceName }
   ? Tensor<Own & Device>
@@ -25,7 +27,8 @@ export type GradientOf<Tree, Device extends DeviceName = DeviceName> = Tree exte
 export interface VectorJacobianProduct<Output, Device extends DeviceName = DeviceName> {
   readonly value: Output;
   /**
-   * Gradients of the inputs, given gradients of the outputs (same count and shapes; `undefined` = zero). Can be called once: it frees the graph as it goes.
+   * Gradients of the inputs, given gradients of the outputs (same count and shapes; `undefined` = zero). Can be called once: it frees the
+   * graph as it goes.
    * @throws GradientError on a second call, or after `free`
    */
   backward(outputGradients: readonly (Tensor | undefined)[]): Tensor<Device>[];
@@ -34,21 +37,28 @@ export interface VectorJacobianProduct<Output, Device extends DeviceName = Devic
 }
 
 /**
- * Runs `run` and records how its outputs depend on `inputs`, for a later backward pass: `value` now, vector-Jacobian product when the gradients of the outputs
+ * Runs `run` and records how its outputs depend on `inputs`, for a later backward pass: `value` now, vector-Jacobian product when the
+ * gradients of the outputs
  * are known (as between pipeline stages). `inputs` may be read from a closure; what matters is the identity of the tensors.
  * @throws GradientError when an input is not of a floating dtype
  */
 export function vjp<Output extends Tensor | readonly Tensor[], Device extends DeviceName>(
-  run: () => Output, inputs: readonly Tensor<Device>[],
+  run: () => Output,
+  inputs: readonly Tensor<Device>[],
 ): VectorJacobianProduct<Output, Device> {
   return pullback("vjp", run, inputs) as VectorJacobianProduct<Output, Device>;
 }
 
 /** `vjp` under the name of the function that the user called. */
-function pullback<Output extends Tensor | readonly Tensor[]>(operation: string, run: () => Output, inputs: readonly Tensor[]): VectorJacobianProduct<Output> {
+function pullback<Output extends Tensor | readonly Tensor[]>(
+  operation: string,
+  run: () => Output,
+  inputs: readonly Tensor[],
+): VectorJacobianProduct<Output> {
   const tape = new Tape();
   for (const input of inputs) {
-    if (!isFloating(input.dtype)) throw new GradientError(`${operation}: input ${formatShape(input.shape)} is ${input.dtype}; only floating tensors have gradients`);
+    if (!isFloating(input.dtype))
+      throw new GradientError(`${operation}: input ${formatShape(input.shape)} is ${input.dtype}; only floating tensors have gradients`);
   }
   if (recording.tape?.sees(inputs)) {
     throw new GradientError(
@@ -84,7 +94,12 @@ function pullback<Output extends Tensor | readonly Tensor[]>(operation: string, 
   }
   const outputs: readonly Tensor[] = value instanceof Tensor ? [value] : value;
   const likeOutputs = outputs.map((output) => ({ shape: output.shape, dtype: output.dtype, backend: output.storage.backend }));
-  const likeInputs = inputs.map((input) => ({ shape: input.shape, dtype: input.dtype, backend: input.storage.backend, leaf: leaves.get(input)! }));
+  const likeInputs = inputs.map((input) => ({
+    shape: input.shape,
+    dtype: input.dtype,
+    backend: input.storage.backend,
+    leaf: leaves.get(input)!,
+  }));
   return {
     value,
     free: () => tape.free(),
@@ -121,7 +136,9 @@ function checkOutputGradients(gradients: readonly (Tensor | undefined)[], output
       throw new GradientError(`backward: output ${i} has shape ${formatShape(shape)}, its gradient ${formatShape(gradient.shape)}`);
     }
     if (gradient.storage.backend !== backend) {
-      throw new DeviceError(`backward: output ${i} is on device "${backend.name}", its gradient on "${gradient.device}"; move it with to()`);
+      throw new DeviceError(
+        `backward: output ${i} is on device "${backend.name}", its gradient on "${gradient.device}"; move it with to()`,
+      );
     }
   });
 }
@@ -150,7 +167,9 @@ function differentiate<Tree extends TensorTree, Rest extends unknown[]>(
   try {
     checkDevices(operation, value, ...inputs);
     if (value.size !== 1) {
-      throw new GradientError(`${operation}: the function must return one number, it returned shape ${formatShape(value.shape)}; take its sum or mean`);
+      throw new GradientError(
+        `${operation}: the function must return one number, it returned shape ${formatShape(value.shape)}; take its sum or mean`,
+      );
     }
     const one = fillLike({ shape: value.shape, dtype: value.dtype, backend: value.storage.backend }, 1);
     try {
@@ -189,7 +208,9 @@ function rebuild(tree: TensorTree, gradients: Iterator<Tensor>): unknown {
 // One signature for both, because only the first overload gives an unannotated parameter its type.
 export type ValueAndGradOf<Run extends (first: Tensor) => Tensor> = Run extends () => { readonly device: infer Device extends DeviceName }
   ? <Tree extends TensorTree>(first: Tree) => [value: Tensor<Device>, gradient: GradientOf<Tree, Device>]
-  : <Device extends DeviceName>(first: Tensor<Device>) => [value: Tensor<Device & ReturnType<Run>["device"]>, gradient: Tensor<Device & ReturnType<Run>["device"]>];
+  : <Device extends DeviceName>(
+      first: Tensor<Device>,
+    ) => [value: Tensor<Device & ReturnType<Run>["device"]>, gradient: Tensor<Device & ReturnType<Run>["device"]>];
 
 /** As `ValueAndGradOf`, for `grad`. */
 export type GradOf<Run extends (first: Tensor) => Tensor> = Run extends () => { readonly device: infer Device extends DeviceName }
@@ -197,9 +218,11 @@ export type GradOf<Run extends (first: Tensor) => Tensor> = Run extends () => { 
   : <Device extends DeviceName>(first: Tensor<Device>) => Tensor<Device & ReturnType<Run>["device"]>;
 
 /**
- * `valueAndGrad(f)(x, …)` gives `[f(x, …), ∂f/∂x]` for a scalar-valued `f`. x may be a tree, and `f` may also reach its tensors by closure, so a module trains with
+ * `valueAndGrad(f)(x, …)` gives `[f(x, …), ∂f/∂x]` for a scalar-valued `f`. x may be a tree, and `f` may also reach its tensors by closure,
+ * so a module trains with
  * `valueAndGrad(() => loss(model, batch))(model.parameters())`. Gradients are contiguous and accumulate in one fixed order.
- * Everything is on one device: the type of the gradients names it when that of `f`'s result or of x does, the type of the value when that of `f`'s result does, or x is one tensor.
+ * Everything is on one device: the type of the gradients names it when that of `f`'s result or of x does, the type of the value when that
+ * of `f`'s result does, or x is one tensor.
  * @throws DeviceError when the value is on another device than x
  * @throws GradientError when the value is not a scalar, or x holds other things than floating tensors
  */

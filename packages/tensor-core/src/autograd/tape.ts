@@ -34,7 +34,9 @@ export function adopt<Device extends DeviceName>(tensor: Tensor<Device>): Tensor
   return tensor;
 }
 
-/** The tensors that a differentiated function returned. @throws GradientError for anything else, such as the promise of an async function */
+/**
+ * The tensors that a differentiated function returned. @throws GradientError for anything else, such as the promise of an async function
+ */
 export function outputsOf(operation: string, value: unknown): readonly Tensor[] {
   const list: readonly unknown[] = Array.isArray(value) ? value : [value];
   if (list.every((output) => output instanceof Tensor)) return list;
@@ -43,7 +45,8 @@ export function outputsOf(operation: string, value: unknown): readonly Tensor[] 
 }
 
 /**
- * What a differentiated function returned, as a handle that `scope` owns and that no graph knows. Functions may return their inputs or tensors of a closure: those
+ * What a differentiated function returned, as a handle that `scope` owns and that no graph knows. Functions may return their inputs or
+ * tensors of a closure: those
  * keep their place in the graph and their owner, and a second handle takes their part.
  */
 export function detach<Output extends Tensor>(output: Output, scope: Scope): Output {
@@ -106,7 +109,16 @@ export class Tape {
 
   /** Marks `tensor` as something gradients are wanted for. */
   watch(tensor: Tensor): GraphNode {
-    const node: GraphNode = { tape: this, operation: "input", inputs: [], backward: undefined, gradients: [undefined], ownsGradient: [false], dtypes: [tensor.dtype], saved: [] };
+    const node: GraphNode = {
+      tape: this,
+      operation: "input",
+      inputs: [],
+      backward: undefined,
+      gradients: [undefined],
+      ownsGradient: [false],
+      dtypes: [tensor.dtype],
+      saved: [],
+    };
     tensor.node = node;
     tensor.nodeOutput = 0;
     return node;
@@ -130,7 +142,13 @@ export class Tape {
   }
 
   /** @internal see `record` */
-  add(operation: string, inputs: readonly (Tensor | undefined)[], outputs: readonly Tensor[], saved: readonly Tensor[], backward: SavedBackward): void {
+  add(
+    operation: string,
+    inputs: readonly (Tensor | undefined)[],
+    outputs: readonly Tensor[],
+    saved: readonly Tensor[],
+    backward: SavedBackward,
+  ): void {
     const kept = saved.map(alias);
     const versions = kept.map((tensor) => tensor.storage.version);
     const node: GraphNode = {
@@ -229,7 +247,9 @@ export class Tape {
     const step = new Scope();
     try {
       // A sum may be float32 where the tensor is float16: each backward function sees the dtype its output had.
-      const arrived = node.gradients.map((gradient, i) => (gradient && gradient.dtype !== node.dtypes[i] ? adopt(copyAs(gradient, node.dtypes[i]!)) : gradient));
+      const arrived = node.gradients.map((gradient, i) =>
+        gradient && gradient.dtype !== node.dtypes[i] ? adopt(copyAs(gradient, node.dtypes[i]!)) : gradient,
+      );
       const gradients = node.backward!(arrived, (input) => node.inputs[input] !== undefined);
       node.inputs.forEach((source, i) => {
         const gradient = gradients[i];
@@ -244,7 +264,14 @@ export class Tape {
 /** A contiguous copy that no scope owns. */
 function copyAs(input: Tensor, dtype: Dtype): Tensor {
   const { backend } = input.storage;
-  const output = new Tensor(new Storage(backend, input.size * itemSize(dtype)), dtype, input.shape, contiguousStrides(input.shape), 0, false);
+  const output = new Tensor(
+    new Storage(backend, input.size * itemSize(dtype)),
+    dtype,
+    input.shape,
+    contiguousStrides(input.shape),
+    0,
+    false,
+  );
   backend.kernels.copy({ input, output });
   return output;
 }

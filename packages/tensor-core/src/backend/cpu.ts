@@ -26,7 +26,8 @@ export function createCpuBackend(): WasmBackend {
 }
 
 /**
- * Sets how many threads CPU kernels use, this one included; default: all cores in Node and in cross-origin-isolated browser pages, 1 in other pages.
+ * Sets how many threads CPU kernels use, this one included; default: all cores in Node and in cross-origin-isolated browser pages, 1 in
+ * other pages.
  * Results have the same bits for any number.
  * @throws DeviceError for a count that is not a whole number from 1 to 32
  */

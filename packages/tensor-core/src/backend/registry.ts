@@ -34,10 +34,14 @@ export function isBackendBuilt(name: DeviceName): boolean {
 }
 
 /** Makes a kernel from the one that it replaces, which it may call for arguments that it does not take itself. */
-export type KernelOverride<Name extends KernelName> = (original: (parameters: KernelArguments[Name]) => void, backend: Backend) => (parameters: KernelArguments[Name]) => void;
+export type KernelOverride<Name extends KernelName> = (
+  original: (parameters: KernelArguments[Name]) => void,
+  backend: Backend,
+) => (parameters: KernelArguments[Name]) => void;
 
 /**
- * Replaces a kernel of a device, for all operations from now on. Returns a function that puts the replaced one back; undo overrides of one kernel in reverse order.
+ * Replaces a kernel of a device, for all operations from now on. Returns a function that puts the replaced one back; undo overrides of one
+ * kernel in reverse order.
  *
  * The new kernel must keep to the contract in `KernelArguments`: tests of operations hold it to that.
  * @throws DeviceError when the device is not available

@@ -11,6 +11,8 @@ export function warnOfSecondCopy(url: string): void {
   if (copies.size > 1) {
     const list = [...copies].join("\n  ");
     // oxlint-disable-next-line no-console -- no error can be thrown where a reload may be the reason, and silence would be worse
-    console.warn(`@frugal/tensor-core is loaded ${copies.size} times; gradients are wrong where their tensors meet. Install one version:\n  ${list}`);
+    console.warn(
+      `@frugal/tensor-core is loaded ${copies.size} times; gradients are wrong where their tensors meet. Install one version:\n  ${list}`,
+    );
   }
 }

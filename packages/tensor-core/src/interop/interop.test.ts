@@ -9,7 +9,10 @@ const before = memory().allocations;
 
 describe("toNdarray", () => {
   it("sees the tensor's memory, both ways", () => {
-    using x = tensor([[1, 2, 3], [4, 5, 6]]);
+    using x = tensor([
+      [1, 2, 3],
+      [4, 5, 6],
+    ]);
     const view: NdArray<Float32Array> = toNdarray(x, "float32");
     expect([view.shape, view.dtype, view.get(1, 2)]).toEqual([[2, 3], "float32", 6]);
     view.set(0, 1, 20);
@@ -23,7 +26,9 @@ describe("toNdarray", () => {
       const array = toNdarray(view);
       const expected = view.dataSync();
       let position = 0;
-      for (let i = 0; i < array.shape[0]!; i++) for (let j = 0; j < array.shape[1]!; j++) for (let k = 0; k < array.shape[2]!; k++) expect(array.get(i, j, k)).toBe(expected[position++]);
+      for (let i = 0; i < array.shape[0]!; i++)
+        for (let j = 0; j < array.shape[1]!; j++)
+          for (let k = 0; k < array.shape[2]!; k++) expect(array.get(i, j, k)).toBe(expected[position++]);
       expect(position).toBe(view.size);
     });
   });
@@ -60,30 +65,55 @@ describe("toNdarray", () => {
 
 describe("fromNdarray", () => {
   it("copies any strides, negative and zero ones too", async () => {
-    const axis = fc.record({ length: fc.integer({ min: 0, max: 4 }), step: fc.integer({ min: 1, max: 3 }), flip: fc.boolean(), order: fc.nat(9) });
-    await fc.assert(fc.asyncProperty(fc.array(axis, { maxLength: 4 }), fc.nat(3), async (axes, start) => {
-      const base = ndarray(Float64Array.from({ length: start + axes.reduce((size, { length, step }) => size * length * step, 1) }, (_, i) => i),
-        axes.map(({ length, step }) => length * step), undefined, start);
-      const view = base.step(...axes.map(({ step, flip }) => (flip ? -step : step))).transpose(...axes.map(({ order }, i) => [order, i] as const).sort((a, b) => a[0] - b[0]).map(([, i]) => i));
-      using made = fromNdarray(view);
-      expect(made.shape).toEqual(view.shape);
-      const values = made.dataSync();
-      let position = 0;
-      const visit = (index: number[]): void => {
-        if (index.length === view.dimension) expect(values[position++]).toBe(view.get(...index));
-        else for (let i = 0; i < view.shape[index.length]!; i++) visit([...index, i]);
-      };
-      if (view.dimension > 0) visit([]);
-      else position = 1;
-      expect(position).toBe(made.size);
-    }), { numRuns: 60 });
+    const axis = fc.record({
+      length: fc.integer({ min: 0, max: 4 }),
+      step: fc.integer({ min: 1, max: 3 }),
+      flip: fc.boolean(),
+      order: fc.nat(9),
+    });
+    await fc.assert(
+      fc.asyncProperty(fc.array(axis, { maxLength: 4 }), fc.nat(3), async (axes, start) => {
+        const base = ndarray(
+          Float64Array.from({ length: start + axes.reduce((size, { length, step }) => size * length * step, 1) }, (_, i) => i),
+          axes.map(({ length, step }) => length * step),
+          undefined,
+          start,
+        );
+        const view = base.step(...axes.map(({ step, flip }) => (flip ? -step : step))).transpose(
+          ...axes
+            .map(({ order }, i) => [order, i] as const)
+            .sort((a, b) => a[0] - b[0])
+            .map(([, i]) => i),
+        );
+        using made = fromNdarray(view);
+        expect(made.shape).toEqual(view.shape);
+        const values = made.dataSync();
+        let position = 0;
+        const visit = (index: number[]): void => {
+          if (index.length === view.dimension) expect(values[position++]).toBe(view.get(...index));
+          else for (let i = 0; i < view.shape[index.length]!; i++) visit([...index, i]);
+        };
+        if (view.dimension > 0) visit([]);
+        else position = 1;
+        expect(position).toBe(made.size);
+      }),
+      { numRuns: 60 },
+    );
   });
 
   it("chooses dtypes that hold the numbers", () => {
     tidy(() => {
-      const dtypes = [new Float32Array(1), new Float64Array(1), [1.5], new Int16Array(1), new Uint16Array(1), new Uint32Array(1), new Uint8Array(1), new Uint8ClampedArray(1), new Int8Array(1)].map(
-        (data) => fromNdarray({ data, shape: [1], stride: [1], offset: 0 }).dtype,
-      );
+      const dtypes = [
+        new Float32Array(1),
+        new Float64Array(1),
+        [1.5],
+        new Int16Array(1),
+        new Uint16Array(1),
+        new Uint32Array(1),
+        new Uint8Array(1),
+        new Uint8ClampedArray(1),
+        new Int8Array(1),
+      ].map((data) => fromNdarray({ data, shape: [1], stride: [1], offset: 0 }).dtype);
       expect(dtypes).toEqual(["float32", "float32", "float32", "int32", "int32", "int32", "uint8", "uint8", "int8"]);
       expect(fromNdarray(ndarray(new Float32Array([1.7])), { dtype: "int32" }).dtype).toBe("int32");
       expect([...fromNdarray({ data: [5], shape: [2, 2], stride: [0, 0], offset: 0 }).dataSync()]).toEqual([5, 5, 5, 5]);
@@ -94,11 +124,31 @@ describe("fromNdarray", () => {
   it.each<[string, () => unknown, new () => Error, RegExp]>([
     ["elements before the data", () => fromNdarray({ data: [1, 2], shape: [2], stride: [-1], offset: 0 }), IndexError, /elements -1 to 0/],
     ["elements after it", () => fromNdarray({ data: [1, 2], shape: [3], stride: [1], offset: 0 }), IndexError, /the data has 2/],
-    ["a stride missing", () => fromNdarray({ data: [1, 2], shape: [1, 2], stride: [1], offset: 0 }), ShapeError, /1 strides for shape \[1, 2\]/],
+    [
+      "a stride missing",
+      () => fromNdarray({ data: [1, 2], shape: [1, 2], stride: [1], offset: 0 }),
+      ShapeError,
+      /1 strides for shape \[1, 2\]/,
+    ],
     ["a fractional offset", () => fromNdarray({ data: [1, 2], shape: [1], stride: [1], offset: 0.5 }), IndexError, /no integer/],
-    ["an endless shape", () => fromNdarray({ data: [1], shape: [2 ** 40, 2 ** 40], stride: [0, 0], offset: 0 }), ShapeError, /too many elements/],
-    ["large unsigned numbers", () => fromNdarray({ data: new Uint32Array([2 ** 31]), shape: [1], stride: [1], offset: 0 }), DtypeError, /2147483648/],
-    ["big integers", () => fromNdarray({ data: new BigInt64Array(1) as unknown as Float32Array, shape: [1], stride: [1], offset: 0 }), DtypeError, /BigInt64Array/],
+    [
+      "an endless shape",
+      () => fromNdarray({ data: [1], shape: [2 ** 40, 2 ** 40], stride: [0, 0], offset: 0 }),
+      ShapeError,
+      /too many elements/,
+    ],
+    [
+      "large unsigned numbers",
+      () => fromNdarray({ data: new Uint32Array([2 ** 31]), shape: [1], stride: [1], offset: 0 }),
+      DtypeError,
+      /2147483648/,
+    ],
+    [
+      "big integers",
+      () => fromNdarray({ data: new BigInt64Array(1) as unknown as Float32Array, shape: [1], stride: [1], offset: 0 }),
+      DtypeError,
+      /BigInt64Array/,
+    ],
   ])("refuses %s", (_, run, type, message) => {
     expect(run).toThrow(type);
     expect(run).toThrow(message);
@@ -107,7 +157,10 @@ describe("fromNdarray", () => {
 
 describe("nested typed arrays", () => {
   it("go in and out", async () => {
-    const nested = [[Float32Array.of(1, 2, 3), Float32Array.of(4, 5, 6)], [Float32Array.of(7, 8, 9), Float32Array.of(10, 11, 12)]];
+    const nested = [
+      [Float32Array.of(1, 2, 3), Float32Array.of(4, 5, 6)],
+      [Float32Array.of(7, 8, 9), Float32Array.of(10, 11, 12)],
+    ];
     using x = fromNestedTypedArrays(nested);
     expect(x.shape).toEqual([2, 2, 3]);
     expect(await toNestedTypedArrays(x)).toEqual(nested);

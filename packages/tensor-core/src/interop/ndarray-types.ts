@@ -1,8 +1,20 @@
-/** The interface of ndarray objects, written out so that this package's declarations do not need @types/ndarray: the two are assignable to each other. */
+/**
+ * The interface of ndarray objects, written out so that this package's declarations do not need @types/ndarray: the two are assignable to
+ * each other.
+ */
 
 /** Data that `fromNdarray` reads. */
 export type NdarrayData =
-  | Float32Array | Float64Array | Int32Array | Int16Array | Int8Array | Uint32Array | Uint16Array | Uint8Array | Uint8ClampedArray | readonly number[];
+  | Float32Array
+  | Float64Array
+  | Int32Array
+  | Int16Array
+  | Int8Array
+  | Uint32Array
+  | Uint16Array
+  | Uint8Array
+  | Uint8ClampedArray
+  | readonly number[];
 
 /** What `fromNdarray` needs of an ndarray: where its elements lie. */
 export interface StridedData<Data = NdarrayData> {
@@ -15,7 +27,13 @@ export interface StridedData<Data = NdarrayData> {
 }
 
 /** ndarray's name of an array type. */
-export type DataName<Data> = Data extends Float32Array ? "float32" : Data extends Int32Array ? "int32" : Data extends Int8Array ? "int8" : "uint8";
+export type DataName<Data> = Data extends Float32Array
+  ? "float32"
+  : Data extends Int32Array
+    ? "int32"
+    : Data extends Int8Array
+      ? "int8"
+      : "uint8";
 
 /** An ndarray, as `toNdarray` makes it. */
 export interface Ndarray<Data extends Float32Array | Int32Array | Int8Array | Uint8Array> extends StridedData<Data> {

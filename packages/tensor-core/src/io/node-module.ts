@@ -23,11 +23,13 @@ interface NodeModules {
 }
 
 /**
- * A module of Node, for functions that need one in packages that also run in browsers: bundlers for browsers fail on `import("node:fs")` even where it is never reached.
+ * A module of Node, for functions that need one in packages that also run in browsers: bundlers for browsers fail on `import("node:fs")`
+ * even where it is never reached.
  * @throws TensorError outside Node
  */
 export function nodeModule<Name extends keyof NodeModules>(name: Name): NodeModules[Name] {
   const module = globalThis.process?.getBuiltinModule?.(name);
-  if (module === undefined) throw new TensorError(`${name} is not available: files can be opened by path only in Node; give bytes or a Blob instead`);
+  if (module === undefined)
+    throw new TensorError(`${name} is not available: files can be opened by path only in Node; give bytes or a Blob instead`);
   return module as unknown as NodeModules[Name];
 }

@@ -19,7 +19,8 @@ export interface MatrixBatch {
 
 /** Reads float tensors of rank 2 and more. @throws ShapeError, DtypeError; LinalgError for entries that are not finite */
 export async function readMatrices(operation: string, input: Tensor): Promise<MatrixBatch> {
-  if (input.rank < 2) throw new ShapeError(`${operation}: takes matrices, got shape ${formatShape(input.shape)}; add an axis with expandDims()`);
+  if (input.rank < 2)
+    throw new ShapeError(`${operation}: takes matrices, got shape ${formatShape(input.shape)}; add an axis with expandDims()`);
   const batch = input.shape.slice(0, -2);
   const [rows, columns] = input.shape.slice(-2) as [number, number];
   if (rows === 0 || columns === 0) throw new ShapeError(`${operation}: the matrices of shape ${formatShape(input.shape)} are empty`);
@@ -32,7 +33,8 @@ export async function readMatrices(operation: string, input: Tensor): Promise<Ma
 /** As `readMatrices`. @throws ShapeError too, for matrices that are not square */
 export async function readSquare(operation: string, input: Tensor): Promise<MatrixBatch> {
   const [rows, columns] = input.shape.slice(-2);
-  if (input.rank >= 2 && rows !== columns) throw new ShapeError(`${operation}: takes square matrices, got shape ${formatShape(input.shape)}`);
+  if (input.rank >= 2 && rows !== columns)
+    throw new ShapeError(`${operation}: takes square matrices, got shape ${formatShape(input.shape)}`);
   return readMatrices(operation, input);
 }
 
@@ -40,20 +42,26 @@ async function readNumbers(operation: string, input: Tensor): Promise<ArrayLike<
   if (input.dtype === "bool") throw new DtypeError(`${operation}: takes numbers, got bool; convert with cast()`);
   const values = await data(input, "float32");
   for (let i = 0; i < values.length; i++) {
-    if (!Number.isFinite(values[i])) throw new LinalgError(`${operation}: entry ${i} of the input (row-major) is ${values[i]}; all entries must be finite`);
+    if (!Number.isFinite(values[i]))
+      throw new LinalgError(`${operation}: entry ${i} of the input (row-major) is ${values[i]}; all entries must be finite`);
   }
   return values;
 }
 
 function toMatrix(values: ArrayLike<number>, start: number, rows: number, columns: number): Matrix {
   const matrix = new Matrix(rows, columns);
-  for (let row = 0; row < rows; row++) for (let column = 0; column < columns; column++) matrix.set(row, column, values[start + row * columns + column]!);
+  for (let row = 0; row < rows; row++)
+    for (let column = 0; column < columns; column++) matrix.set(row, column, values[start + row * columns + column]!);
   return matrix;
 }
 
 /** Equal matrices as one float32 tensor [...batch, rows, columns] on the device of `like`. */
 export function writeMatrices<Device extends DeviceName>(
-  matrices: readonly Matrix[], batch: Shape, rows: number, columns: number, like: Tensor<Device>,
+  matrices: readonly Matrix[],
+  batch: Shape,
+  rows: number,
+  columns: number,
+  like: Tensor<Device>,
 ): Tensor<Device> {
   const values = new Float32Array(matrices.length * rows * columns);
   matrices.forEach((matrix, index) => values.set(matrix.to1DArray(), index * rows * columns));
@@ -62,7 +70,10 @@ export function writeMatrices<Device extends DeviceName>(
 
 /** Equally long vectors as one float32 tensor [...batch, length] on the device of `like`. */
 export function writeVectors<Device extends DeviceName>(
-  vectors: readonly (readonly number[])[], batch: Shape, length: number, like: Tensor<Device>,
+  vectors: readonly (readonly number[])[],
+  batch: Shape,
+  length: number,
+  like: Tensor<Device>,
 ): Tensor<Device> {
   return tensor(Float32Array.from(vectors.flat()), [...batch, length], { device: like.device });
 }

@@ -15,7 +15,8 @@ export interface SvdResult<Device extends DeviceName = DeviceName> {
 }
 
 /**
- * Singular value decompositions of [...batch, m, n], in float64; NumPy's `svd(a, full_matrices=False)` but for the signs, which are fixed (see `SvdResult.u`).
+ * Singular value decompositions of [...batch, m, n], in float64; NumPy's `svd(a, full_matrices=False)` but for the signs, which are fixed
+ * (see `SvdResult.u`).
  * @throws ShapeError, LinalgError
  */
 export async function svd<Device extends DeviceName>(a: Tensor<Device>): Promise<SvdResult<Device>> {
@@ -23,9 +24,26 @@ export async function svd<Device extends DeviceName>(a: Tensor<Device>): Promise
   const parts = matrices.map(decompose);
   const rank = Math.min(rows, columns);
   return {
-    u: writeMatrices(parts.map((part) => part.u), batch, rows, rank, a),
-    singularValues: writeVectors(parts.map((part) => part.values), batch, rank, a),
-    vh: writeMatrices(parts.map((part) => part.v.transpose()), batch, rank, columns, a),
+    u: writeMatrices(
+      parts.map((part) => part.u),
+      batch,
+      rows,
+      rank,
+      a,
+    ),
+    singularValues: writeVectors(
+      parts.map((part) => part.values),
+      batch,
+      rank,
+      a,
+    ),
+    vh: writeMatrices(
+      parts.map((part) => part.v.transpose()),
+      batch,
+      rank,
+      columns,
+      a,
+    ),
   };
 }
 
@@ -33,7 +51,10 @@ export async function svd<Device extends DeviceName>(a: Tensor<Device>): Promise
 export function decompose(matrix: Matrix): { u: Matrix; values: number[]; v: Matrix } {
   const result = new SingularValueDecomposition(matrix, { autoTranspose: true });
   const rank = Math.min(matrix.rows, matrix.columns);
-  const order = result.diagonal.map((_, index) => index).sort((i, j) => result.diagonal[j]! - result.diagonal[i]!).slice(0, rank);
+  const order = result.diagonal
+    .map((_, index) => index)
+    .sort((i, j) => result.diagonal[j]! - result.diagonal[i]!)
+    .slice(0, rank);
   const u = pickColumns(result.leftSingularVectors, order);
   const v = pickColumns(result.rightSingularVectors, order);
   for (let column = 0; column < rank; column++) {
@@ -53,7 +74,8 @@ export interface QrResult<Device extends DeviceName = DeviceName> {
 }
 
 /**
- * QR decompositions of [...batch, m, n] by Householder reflections in float64; NumPy's `qr(a)`, with the signs that make r's diagonal not negative.
+ * QR decompositions of [...batch, m, n] by Householder reflections in float64; NumPy's `qr(a)`, with the signs that make r's diagonal not
+ * negative.
  * @throws ShapeError, LinalgError
  */
 export async function qr<Device extends DeviceName>(a: Tensor<Device>): Promise<QrResult<Device>> {
@@ -74,8 +96,20 @@ export async function qr<Device extends DeviceName>(a: Tensor<Device>): Promise<
     return { q, r };
   });
   return {
-    q: writeMatrices(parts.map(({ q }) => q), batch, rows, rank, a),
-    r: writeMatrices(parts.map(({ r }) => r), batch, rank, columns, a),
+    q: writeMatrices(
+      parts.map(({ q }) => q),
+      batch,
+      rows,
+      rank,
+      a,
+    ),
+    r: writeMatrices(
+      parts.map(({ r }) => r),
+      batch,
+      rank,
+      columns,
+      a,
+    ),
   };
 }
 
@@ -102,8 +136,19 @@ export async function eigh<Device extends DeviceName>(a: Tensor<Device>): Promis
     return { values: order.map((index) => values[index]!), vectors };
   });
   return {
-    eigenvalues: writeVectors(parts.map(({ values }) => values), batch, rows, a),
-    eigenvectors: writeMatrices(parts.map(({ vectors }) => vectors), batch, rows, rows, a),
+    eigenvalues: writeVectors(
+      parts.map(({ values }) => values),
+      batch,
+      rows,
+      a,
+    ),
+    eigenvectors: writeMatrices(
+      parts.map(({ vectors }) => vectors),
+      batch,
+      rows,
+      rows,
+      a,
+    ),
   };
 }
 
@@ -115,7 +160,8 @@ export async function cholesky<Device extends DeviceName>(a: Tensor<Device>): Pr
   const { matrices, batch, rows } = await readSquare("cholesky", a as unknown as Tensor);
   const factors = matrices.map((matrix) => {
     const result = new CholeskyDecomposition(symmetric("cholesky", matrix));
-    if (!result.isPositiveDefinite()) throw new LinalgError(`cholesky: the matrix of ${rows} rows is not positive definite; add a multiple of the identity`);
+    if (!result.isPositiveDefinite())
+      throw new LinalgError(`cholesky: the matrix of ${rows} rows is not positive definite; add a multiple of the identity`);
     return result.lowerTriangularMatrix;
   });
   return writeMatrices(factors, batch, rows, rows, a);
@@ -129,7 +175,9 @@ function symmetric(operation: string, matrix: Matrix): Matrix {
     for (let j = 0; j < i; j++) {
       const difference = Math.abs(matrix.get(i, j) - matrix.get(j, i));
       if (difference > tolerance) {
-        throw new LinalgError(`${operation}: takes symmetric matrices, but entries [${i}, ${j}] and [${j}, ${i}] are ${matrix.get(i, j)} and ${matrix.get(j, i)}`);
+        throw new LinalgError(
+          `${operation}: takes symmetric matrices, but entries [${i}, ${j}] and [${j}, ${i}] are ${matrix.get(i, j)} and ${matrix.get(j, i)}`,
+        );
       }
       const mean = (matrix.get(i, j) + matrix.get(j, i)) / 2;
       result.set(i, j, mean);

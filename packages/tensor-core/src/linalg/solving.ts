@@ -19,7 +19,9 @@ function factorize(operation: string, matrix: Matrix): LuDecomposition {
   const upper = lu.upperTriangularMatrix;
   for (let i = 0; i < matrix.rows; i++) {
     if (Math.abs(upper.get(i, i)) <= limit) {
-      throw new LinalgError(`${operation}: the matrix of ${matrix.rows} rows is singular (pivot ${i} is ${upper.get(i, i)}); use pseudoInverse() or leastSquares()`);
+      throw new LinalgError(
+        `${operation}: the matrix of ${matrix.rows} rows is singular (pivot ${i} is ${upper.get(i, i)}); use pseudoInverse() or leastSquares()`,
+      );
     }
   }
   return lu;
@@ -43,10 +45,19 @@ async function readRightSides(operation: string, a: MatrixBatch, b: Tensor): Pro
 }
 
 function writeSolutions<Device extends DeviceName>(
-  solutions: readonly Matrix[], a: MatrixBatch, sides: MatrixBatch, isVector: boolean, like: Tensor<Device>,
+  solutions: readonly Matrix[],
+  a: MatrixBatch,
+  sides: MatrixBatch,
+  isVector: boolean,
+  like: Tensor<Device>,
 ): Tensor<Device> {
   return isVector
-    ? writeVectors(solutions.map((solution) => solution.to1DArray()), [], a.columns, like)
+    ? writeVectors(
+        solutions.map((solution) => solution.to1DArray()),
+        [],
+        a.columns,
+        like,
+      )
     : writeMatrices(solutions, a.batch, a.columns, sides.columns, like);
 }
 
@@ -61,21 +72,39 @@ export async function solve<Device extends DeviceName>(a: Tensor<Device>, b: Ten
   return writeSolutions(solutions, matrices, sides, isVector, a);
 }
 
-/** Inverses of [...batch, n, n], in float64; `solve` is the better way to a product with one. @throws ShapeError; LinalgError for singular matrices */
+/**
+ * Inverses of [...batch, n, n], in float64; `solve` is the better way to a product with one. @throws ShapeError; LinalgError for singular
+ * matrices
+ */
 export async function inverse<Device extends DeviceName>(a: Tensor<Device>): Promise<Tensor<Device>> {
   const { matrices, batch, rows } = await readSquare("inverse", a as unknown as Tensor);
-  return writeMatrices(matrices.map((matrix) => factorize("inverse", matrix).solve(Matrix.eye(rows))), batch, rows, rows, a);
+  return writeMatrices(
+    matrices.map((matrix) => factorize("inverse", matrix).solve(Matrix.eye(rows))),
+    batch,
+    rows,
+    rows,
+    a,
+  );
 }
 
-/** Determinants of [...batch, n, n], a tensor [...batch]; 0 for singular matrices, as far as float64 tells. @throws ShapeError, LinalgError */
+/**
+ * Determinants of [...batch, n, n], a tensor [...batch]; 0 for singular matrices, as far as float64 tells. @throws ShapeError, LinalgError
+ */
 export async function determinant<Device extends DeviceName>(a: Tensor<Device>): Promise<Tensor<Device>> {
   const { matrices, batch } = await readSquare("determinant", a as unknown as Tensor);
-  return tensor(Float32Array.from(matrices, (matrix) => new LuDecomposition(matrix).determinant), batch, { device: a.device });
+  return tensor(
+    Float32Array.from(matrices, (matrix) => new LuDecomposition(matrix).determinant),
+    batch,
+    { device: a.device },
+  );
 }
 
 /** How small singular values are taken for zero. */
 export interface ToleranceOptions {
-  /** Relative to the largest singular value; default: float32's 1.2e-7 times the larger side of the matrix, since that is how exactly entries are known. */
+  /**
+   * Relative to the largest singular value; default: float32's 1.2e-7 times the larger side of the matrix, since that is how exactly
+   * entries are known.
+   */
   readonly tolerance?: number;
 }
 
@@ -97,11 +126,16 @@ function invertBySvd(matrix: Matrix, { tolerance = singleEpsilon * Math.max(matr
 }
 
 /**
- * x of least norm among those with the least ‖a · x − b‖, by the singular value decomposition: a [...batch, m, n], b [...batch, m, k] (or [m] for one matrix). NumPy's
+ * x of least norm among those with the least ‖a · x − b‖, by the singular value decomposition: a [...batch, m, n], b [...batch, m, k] (or
+ * [m] for one matrix). NumPy's
  * `lstsq(a, b)[0]`; any shape and rank of a.
  * @throws ShapeError, LinalgError
  */
-export async function leastSquares<Device extends DeviceName>(a: Tensor<Device>, b: Tensor<Device>, options: ToleranceOptions = {}): Promise<Tensor<Device>> {
+export async function leastSquares<Device extends DeviceName>(
+  a: Tensor<Device>,
+  b: Tensor<Device>,
+  options: ToleranceOptions = {},
+): Promise<Tensor<Device>> {
   const matrices = await readMatrices("leastSquares", a as unknown as Tensor);
   const { sides, isVector } = await readRightSides("leastSquares", matrices, b as unknown as Tensor);
   const solutions = matrices.matrices.map((matrix, index) => invertBySvd(matrix, options).matrix.mmul(sides.matrices[index]!));
@@ -111,11 +145,21 @@ export async function leastSquares<Device extends DeviceName>(a: Tensor<Device>,
 /** Moore–Penrose inverses of [...batch, m, n], [...batch, n, m]. @throws ShapeError, LinalgError */
 export async function pseudoInverse<Device extends DeviceName>(a: Tensor<Device>, options: ToleranceOptions = {}): Promise<Tensor<Device>> {
   const { matrices, batch, rows, columns } = await readMatrices("pseudoInverse", a as unknown as Tensor);
-  return writeMatrices(matrices.map((matrix) => invertBySvd(matrix, options).matrix), batch, columns, rows, a);
+  return writeMatrices(
+    matrices.map((matrix) => invertBySvd(matrix, options).matrix),
+    batch,
+    columns,
+    rows,
+    a,
+  );
 }
 
 /** How many singular values of each matrix are above the tolerance, an int32 tensor [...batch]. @throws ShapeError, LinalgError */
 export async function matrixRank<Device extends DeviceName>(a: Tensor<Device>, options: ToleranceOptions = {}): Promise<Tensor<Device>> {
   const { matrices, batch } = await readMatrices("matrixRank", a as unknown as Tensor);
-  return tensor(Int32Array.from(matrices, (matrix) => invertBySvd(matrix, options).rank), batch, { device: a.device });
+  return tensor(
+    Int32Array.from(matrices, (matrix) => invertBySvd(matrix, options).rank),
+    batch,
+    { device: a.device },
+  );
 }

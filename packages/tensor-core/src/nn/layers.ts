@@ -29,7 +29,11 @@ export class Linear extends Module {
   readonly activation: Activation | undefined;
 
   /** From existing parameters. */
-  constructor(parameters: { readonly weight: Parameter | QuantizedTensor; readonly bias?: Parameter | undefined; readonly activation?: Activation | undefined }) {
+  constructor(parameters: {
+    readonly weight: Parameter | QuantizedTensor;
+    readonly bias?: Parameter | undefined;
+    readonly activation?: Activation | undefined;
+  }) {
     super();
     this.weight = parameters.weight;
     this.bias = parameters.bias;
@@ -38,12 +42,22 @@ export class Linear extends Module {
 
   /** Random, uniform in ±1/√inputs as PyTorch. */
   static create(
-    inputs: number, outputs: number,
-    { generator, bias = true, activation, device = "cpu" }: LayerOptions & { readonly generator: Generator; readonly bias?: boolean; readonly activation?: Activation },
+    inputs: number,
+    outputs: number,
+    {
+      generator,
+      bias = true,
+      activation,
+      device = "cpu",
+    }: LayerOptions & { readonly generator: Generator; readonly bias?: boolean; readonly activation?: Activation },
   ): Linear {
     const bound = 1 / Math.sqrt(inputs);
     const weight = new Parameter(kaimingUniform(generator, [outputs, inputs], { device }));
-    return new Linear({ weight, bias: bias ? new Parameter(generator.uniform([outputs], -bound, bound, { device })) : undefined, activation });
+    return new Linear({
+      weight,
+      bias: bias ? new Parameter(generator.uniform([outputs], -bound, bound, { device })) : undefined,
+      activation,
+    });
   }
 
   /** [..., inputs] → [..., outputs]. */
@@ -65,8 +79,13 @@ export class Embedding extends Module {
 
   /** Random, normal with the given standard deviation (default 1, as PyTorch). */
   static create(
-    count: number, features: number,
-    { generator, standardDeviation = 1, device = "cpu" }: LayerOptions & { readonly generator: Generator; readonly standardDeviation?: number },
+    count: number,
+    features: number,
+    {
+      generator,
+      standardDeviation = 1,
+      device = "cpu",
+    }: LayerOptions & { readonly generator: Generator; readonly standardDeviation?: number },
   ): Embedding {
     return new Embedding({ weight: new Parameter(generator.normal([count, features], 0, standardDeviation, { device })) });
   }
@@ -125,7 +144,8 @@ export class LayerNorm extends Module {
 }
 
 /**
- * While training, zeroes each element with probability `probability` and scales the rest by 1 / (1 - probability). Every call draws anew, so it does not belong
+ * While training, zeroes each element with probability `probability` and scales the rest by 1 / (1 - probability). Every call draws anew,
+ * so it does not belong
  * inside `checkpoint`.
  */
 export class Dropout extends Module {

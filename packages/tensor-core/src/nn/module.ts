@@ -6,10 +6,13 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { Parameter } from "./parameter.ts";
 
 /**
- * A part of a model: parameters and smaller modules as plain properties (or arrays of them), found by their property names, and a `forward` of its own.
+ * A part of a model: parameters and smaller modules as plain properties (or arrays of them), found by their property names, and a `forward`
+ * of its own.
  */
 export abstract class Module {
-  /** Whether layers that behave differently in training (dropout) do so. Default true, as in PyTorch: `setTraining(false)` before inference. */
+  /**
+   * Whether layers that behave differently in training (dropout) do so. Default true, as in PyTorch: `setTraining(false)` before inference.
+   */
   training: boolean = true;
 
   /** Parameters with their dotted path, in the order they were assigned. */
@@ -41,12 +44,18 @@ export abstract class Module {
     return [...new Set([...weightsOf(this, "")].flatMap(([, weight]) => (weight instanceof QuantizedTensor ? [weight] : [])))];
   }
 
-  /** Parameters by name, and the parts of quantised weights ("weight.values", "weight.scales", "weight.minimums"): live handles, for saving. */
+  /**
+   * Parameters by name, and the parts of quantised weights ("weight.values", "weight.scales", "weight.minimums"): live handles, for saving.
+   */
   stateDict(): Record<string, Tensor> {
     const entries = [...weightsOf(this, "")].flatMap(([name, weight]): [string, Tensor][] => {
       if (weight instanceof Parameter) return [[name, weight]];
       const { values, scales, minimums } = weight;
-      return [[`${name}.values`, values], [`${name}.scales`, scales], ...(minimums ? [[`${name}.minimums`, minimums] as [string, Tensor]] : [])];
+      return [
+        [`${name}.values`, values],
+        [`${name}.scales`, scales],
+        ...(minimums ? [[`${name}.minimums`, minimums] as [string, Tensor]] : []),
+      ];
     });
     return Object.fromEntries(entries);
   }

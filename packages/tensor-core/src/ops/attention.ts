@@ -33,13 +33,18 @@ function prepareRows<Device extends DeviceName>(input: Tensor<Device>): Tensor<D
 }
 
 /**
- * softmax(scale · q kᵀ + mask) v without the scores in memory (Dao et al. 2022, "FlashAttention"). query [batch, heads, queries, headDim]; key and value
- * [batch, keyHeads, keys, headDim]; keyHeads divides heads (grouped-query attention). Strided views are read in place. The result, [batch, heads, queries, headDim], is
+ * softmax(scale · q kᵀ + mask) v without the scores in memory (Dao et al. 2022, "FlashAttention"). query [batch, heads, queries, headDim];
+ * key and value
+ * [batch, keyHeads, keys, headDim]; keyHeads divides heads (grouped-query attention). Strided views are read in place. The result, [batch,
+ * heads, queries, headDim], is
  * laid out as [batch, queries, heads, headDim], so that merging the heads afterwards is free.
  * @throws ShapeError @throws GradientError when the mask would need a gradient
  */
 export function scaledDotProductAttention<Device extends DeviceName>(
-  query: Tensor<Device>, key: Tensor, value: Tensor, options: AttentionOptions = {},
+  query: Tensor<Device>,
+  key: Tensor,
+  value: Tensor,
+  options: AttentionOptions = {},
 ): Tensor<Device> {
   const shapes = (): string => `query ${formatShape(query.shape)}, key ${formatShape(key.shape)}, value ${formatShape(value.shape)}`;
   if (query.rank !== 4 || key.rank !== 4 || !sameShape(key.shape, value.shape)) {
@@ -54,7 +59,9 @@ export function scaledDotProductAttention<Device extends DeviceName>(
   checkDevices("scaledDotProductAttention", query, key, value, mask);
   const scores = [batch, heads, queries, keys];
   if (mask !== undefined && !sameShape(broadcastShapes("scaledDotProductAttention", scores, mask.shape), scores)) {
-    throw new ShapeError(`scaledDotProductAttention: mask ${formatShape(mask.shape)} does not broadcast to the scores ${formatShape(scores)}`);
+    throw new ShapeError(
+      `scaledDotProductAttention: mask ${formatShape(mask.shape)} does not broadcast to the scores ${formatShape(scores)}`,
+    );
   }
   checkConstant("scaledDotProductAttention", "mask", mask);
   const q = prepareRows(query);
@@ -63,27 +70,58 @@ export function scaledDotProductAttention<Device extends DeviceName>(
   const addend = mask && asDtype(mask, "float32");
   // The merged layout is what comes out; the kernel sees it through the transposed view.
   const merged = allocateLike(q, [batch, queries, heads, headDim]);
-  const output = shareView(merged, [batch, heads, queries, headDim], [0, 2, 1, 3].map((axis) => merged.strides[axis]!));
+  const output = shareView(
+    merged,
+    [batch, heads, queries, headDim],
+    [0, 2, 1, 3].map((axis) => merged.strides[axis]!),
+  );
   merged.dispose();
   const logSumExp = allocateLike(q, [batch, heads, queries]);
   const { kernels } = q.storage.backend;
-  kernels.attention({ query: q, key: k, value: v, output, logSumExp, mask: addend && broadcastView(addend, scores), scale, causal, queryOffset });
+  kernels.attention({
+    query: q,
+    key: k,
+    value: v,
+    output,
+    logSumExp,
+    mask: addend && broadcastView(addend, scores),
+    scale,
+    causal,
+    queryOffset,
+  });
   if (recording.tape !== undefined) {
     const saved = [q, k, v, output, logSumExp, ...(addend ? [addend] : [])];
-    record("scaledDotProductAttention", [q, k, v], output, saved, ([gradient], [savedQ, savedK, savedV, savedOutput, savedLogSumExp, savedMask]) => {
-      const likeMerged = (input: Tensor): Tensor => {
-        const [b, h, s, d] = input.shape as readonly [number, number, number, number];
-        return permute(allocateLike(input, [b, s, h, d]), [0, 2, 1, 3]);
-      };
-      const queryGradient = likeMerged(savedQ!);
-      const keyGradient = likeMerged(savedK!);
-      const valueGradient = likeMerged(savedV!);
-      kernels.attentionGradient({
-        gradient: prepareRows(gradient!), query: savedQ!, key: savedK!, value: savedV!, output: savedOutput!, logSumExp: savedLogSumExp!,
-        mask: savedMask && broadcastView(savedMask, scores), scale, causal, queryOffset, queryGradient, keyGradient, valueGradient,
-      });
-      return [queryGradient, keyGradient, valueGradient];
-    });
+    record(
+      "scaledDotProductAttention",
+      [q, k, v],
+      output,
+      saved,
+      ([gradient], [savedQ, savedK, savedV, savedOutput, savedLogSumExp, savedMask]) => {
+        const likeMerged = (input: Tensor): Tensor => {
+          const [b, h, s, d] = input.shape as readonly [number, number, number, number];
+          return permute(allocateLike(input, [b, s, h, d]), [0, 2, 1, 3]);
+        };
+        const queryGradient = likeMerged(savedQ!);
+        const keyGradient = likeMerged(savedK!);
+        const valueGradient = likeMerged(savedV!);
+        kernels.attentionGradient({
+          gradient: prepareRows(gradient!),
+          query: savedQ!,
+          key: savedK!,
+          value: savedV!,
+          output: savedOutput!,
+          logSumExp: savedLogSumExp!,
+          mask: savedMask && broadcastView(savedMask, scores),
+          scale,
+          causal,
+          queryOffset,
+          queryGradient,
+          keyGradient,
+          valueGradient,
+        });
+        return [queryGradient, keyGradient, valueGradient];
+      },
+    );
   }
   logSumExp.dispose();
   release(q, query);
@@ -104,12 +142,16 @@ export interface RotaryOptions<Device extends DeviceName = DeviceName> {
 }
 
 /**
- * Rotary position embedding (Su et al. 2021, eq. 34): rotates pairs of features of input [batch, sequence, heads, headDim] by the angles whose cosines and sines are given as
+ * Rotary position embedding (Su et al. 2021, eq. 34): rotates pairs of features of input [batch, sequence, heads, headDim] by the angles
+ * whose cosines and sines are given as
  * tables [positions, rotaryDim / 2]. Features past rotaryDim stay as they are.
  * @throws ShapeError @throws GradientError when a table would need a gradient
  */
 export function rotaryEmbedding<Device extends DeviceName>(
-  input: Tensor<Device>, cosine: Tensor, sine: Tensor, { positionOffset = 0, positions, layout = "half" }: RotaryOptions = {},
+  input: Tensor<Device>,
+  cosine: Tensor,
+  sine: Tensor,
+  { positionOffset = 0, positions, layout = "half" }: RotaryOptions = {},
 ): Tensor<Device> {
   if (input.rank !== 4 || cosine.rank !== 2 || !sameShape(cosine.shape, sine.shape) || cosine.shape[1]! * 2 > input.shape[3]!) {
     throw new ShapeError(
@@ -148,9 +190,12 @@ export function rotaryEmbedding<Device extends DeviceName>(
   return output;
 }
 
-/** silu(gate) · up, the gated activation of Llama's feed-forward (Shazeer 2020, "GLU Variants"). @throws ShapeError when the shapes differ */
+/**
+ * silu(gate) · up, the gated activation of Llama's feed-forward (Shazeer 2020, "GLU Variants"). @throws ShapeError when the shapes differ
+ */
 export function swiglu<Device extends DeviceName>(gate: Tensor<Device>, up: Tensor): Tensor<Device> {
-  if (!sameShape(gate.shape, up.shape)) throw new ShapeError(`swiglu: gate ${formatShape(gate.shape)} and up ${formatShape(up.shape)} differ`);
+  if (!sameShape(gate.shape, up.shape))
+    throw new ShapeError(`swiglu: gate ${formatShape(gate.shape)} and up ${formatShape(up.shape)} differ`);
   checkDevices("swiglu", gate, up);
   const a = prepare(gate);
   const b = prepare(up);

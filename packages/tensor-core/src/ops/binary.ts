@@ -8,7 +8,8 @@ import { asDtype, fillLike } from "./materialize.ts";
 import { binaryRaw, compareRaw, scalarRaw, selectRaw, sumToShape, unaryRaw } from "./raw.ts";
 
 /**
- * An operand of arithmetic: a tensor or a number. Two dtypes meet as `promoteDtypes` says; bool, uint8 and int8 are computed, and returned, as int32. A number leaves floating
+ * An operand of arithmetic: a tensor or a number. Two dtypes meet as `promoteDtypes` says; bool, uint8 and int8 are computed, and returned,
+ * as int32. A number leaves floating
  * tensors their dtype, and makes float32 of integers unless it is an int32 itself.
  */
 export type Operand<Device extends DeviceName = DeviceName> = Tensor<Device> | number;
@@ -29,7 +30,12 @@ interface BinaryRule {
 const rules = {
   add: { operation: "add", gradientA: (g) => g, gradientB: (g) => g, saves: "nothing" },
   subtract: { operation: "subtract", gradientA: (g) => g, gradientB: (g) => unaryRaw("negative", g), saves: "nothing" },
-  multiply: { operation: "multiply", gradientA: (g, _, b) => binaryRaw("multiply", g, b), gradientB: (g, a) => binaryRaw("multiply", g, a), saves: "inputs" },
+  multiply: {
+    operation: "multiply",
+    gradientA: (g, _, b) => binaryRaw("multiply", g, b),
+    gradientB: (g, a) => binaryRaw("multiply", g, a),
+    saves: "inputs",
+  },
   divide: {
     operation: "divide",
     gradientA: (g, _, b) => binaryRaw("divide", g, b),
@@ -54,8 +60,18 @@ const rules = {
     saves: "everything",
     floats: true,
   },
-  maximum: { operation: "maximum", gradientA: (g, a, b) => halfTies(g, a, b, "greater"), gradientB: (g, a, b) => halfTies(g, a, b, "less"), saves: "inputs" },
-  minimum: { operation: "minimum", gradientA: (g, a, b) => halfTies(g, a, b, "less"), gradientB: (g, a, b) => halfTies(g, a, b, "greater"), saves: "inputs" },
+  maximum: {
+    operation: "maximum",
+    gradientA: (g, a, b) => halfTies(g, a, b, "greater"),
+    gradientB: (g, a, b) => halfTies(g, a, b, "less"),
+    saves: "inputs",
+  },
+  minimum: {
+    operation: "minimum",
+    gradientA: (g, a, b) => halfTies(g, a, b, "less"),
+    gradientB: (g, a, b) => halfTies(g, a, b, "greater"),
+    saves: "inputs",
+  },
   remainder: {
     operation: "remainder",
     gradientA: (g) => g,
@@ -77,7 +93,11 @@ function squaredNorm(a: Tensor, b: Tensor): Tensor {
 
 /** Where the extremes tie, each side gets half of the gradient. */
 function halfTies(gradient: Tensor, a: Tensor, b: Tensor, wins: "greater" | "less"): Tensor {
-  const share = binaryRaw("add", asDtype(compareRaw(wins, a, b), "float32"), scalarRaw("multiply", asDtype(compareRaw("equal", a, b), "float32"), 0.5));
+  const share = binaryRaw(
+    "add",
+    asDtype(compareRaw(wins, a, b), "float32"),
+    scalarRaw("multiply", asDtype(compareRaw("equal", a, b), "float32"), 0.5),
+  );
   return binaryRaw("multiply", gradient, share);
 }
 
@@ -93,7 +113,8 @@ function combine(name: BinaryOperation, left: Operand, right: Operand): Tensor {
   }
   if (typeof left === "number") return withScalar(name, right, left, true);
   // The common case first: nothing to convert.
-  if (left.dtype === "float32" && right.dtype === "float32" && left.storage.backend === right.storage.backend) return compute(name, left, right);
+  if (left.dtype === "float32" && right.dtype === "float32" && left.storage.backend === right.storage.backend)
+    return compute(name, left, right);
   checkDevices(name, left, right);
   broadcastShapes(name, left.shape, right.shape);
   const dtype = promoteDtypes(left.dtype, right.dtype);
@@ -121,7 +142,12 @@ function compute<Device extends DeviceName>(name: BinaryOperation, a: Tensor<Dev
   const same = sameShape(a.shape, b.shape);
   const shape = same ? a.shape : broadcastShapes(name, a.shape, b.shape);
   const output = allocateLike(a, shape);
-  a.storage.backend.kernels.binary({ operation: name, a: same ? a : broadcastView(a, shape), b: same ? b : broadcastView(b, shape), output });
+  a.storage.backend.kernels.binary({
+    operation: name,
+    a: same ? a : broadcastView(a, shape),
+    b: same ? b : broadcastView(b, shape),
+    output,
+  });
   if (recording.tape !== undefined) {
     const rule: BinaryRule = rules[name];
     const saved = rule.saves === "nothing" ? [] : rule.saves === "inputs" ? [a, b] : [a, b, output];
@@ -135,7 +161,12 @@ function compute<Device extends DeviceName>(name: BinaryOperation, a: Tensor<Dev
   return output;
 }
 
-function withScalar<Device extends DeviceName>(name: BinaryOperation, input: Tensor<Device>, scalar: number, reversed: boolean): Tensor<Device> {
+function withScalar<Device extends DeviceName>(
+  name: BinaryOperation,
+  input: Tensor<Device>,
+  scalar: number,
+  reversed: boolean,
+): Tensor<Device> {
   const floats = isFloating(input.dtype) || (rules[name] as BinaryRule).floats === true || !isInt32(scalar);
   const a = asDtype(input, floats ? "float32" : "int32");
   const output = allocateLike(a);
@@ -210,4 +241,3 @@ export function clamp<Device extends DeviceName>(input: Tensor<Device>, low: num
   raised.dispose();
   return output;
 }
-

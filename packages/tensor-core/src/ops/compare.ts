@@ -13,7 +13,10 @@ function lift(like: Tensor, value: number, dtype: Dtype): Tensor {
   return fillLike({ shape: [], dtype, backend: like.storage.backend }, value);
 }
 
-/** Checks the operands of one operation and names the dtype they meet in. Numbers take the tensor's; `place` says where two numbers are computed, as float32. */
+/**
+ * Checks the operands of one operation and names the dtype they meet in. Numbers take the tensor's; `place` says where two numbers are
+ * computed, as float32.
+ */
 function meetingDtype(operation: string, a: Operand, b: Operand, place?: Tensor): Dtype {
   if (typeof a !== "number" && typeof b !== "number") {
     checkDevices(operation, a, b);
@@ -49,7 +52,9 @@ function compare<Device extends DeviceName>(operation: CompareOperation, a: Oper
  * @throws DtypeError when the condition is not bool
  */
 export function where<Condition extends DeviceName, A extends DeviceName, B extends DeviceName>(
-  condition: Tensor<Condition>, a: Operand<A>, b: Operand<B>,
+  condition: Tensor<Condition>,
+  a: Operand<A>,
+  b: Operand<B>,
 ): Tensor<Condition & A & B> {
   return select(condition, a, b) as Tensor<Condition & A & B>;
 }
@@ -64,7 +69,10 @@ function select(condition: Tensor, a: Operand, b: Operand): Tensor {
   const right = typeof b === "number" ? lift(condition, b, working) : asDtype(b, working);
   const output = allocateLike(left, shape);
   left.storage.backend.kernels.where({
-    condition: broadcastView(condition, shape), a: broadcastView(left, shape), b: broadcastView(right, shape), output,
+    condition: broadcastView(condition, shape),
+    a: broadcastView(left, shape),
+    b: broadcastView(right, shape),
+    output,
   });
   if (recording.tape !== undefined) {
     const shapes = [left.shape, right.shape] as const;

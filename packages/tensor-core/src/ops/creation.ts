@@ -65,7 +65,9 @@ function flatten(data: TensorData): { values: ArrayLike<number>; shape: Shape; d
   const visit = (value: unknown, axis: number): void => {
     if (axis < shape.length) {
       if (!Array.isArray(value) || value.length !== shape[axis]) {
-        throw new ShapeError(`tensor: the nested arrays are ragged; expected ${shape[axis]} entries at depth ${axis} for shape ${formatShape(shape)}`);
+        throw new ShapeError(
+          `tensor: the nested arrays are ragged; expected ${shape[axis]} entries at depth ${axis} for shape ${formatShape(shape)}`,
+        );
       }
       for (const entry of value) visit(entry, axis + 1);
     } else if (typeof value === "number") {
@@ -73,7 +75,9 @@ function flatten(data: TensorData): { values: ArrayLike<number>; shape: Shape; d
     } else if (typeof value === "boolean") {
       meet("bool", value ? 1 : 0);
     } else {
-      throw new DtypeError(`tensor: expected a number at depth ${axis}, got ${Array.isArray(value) ? "an array (ragged nesting)" : typeof value}`);
+      throw new DtypeError(
+        `tensor: expected a number at depth ${axis}, got ${Array.isArray(value) ? "an array (ragged nesting)" : typeof value}`,
+      );
     }
   };
   visit(data, 0);
@@ -144,7 +148,10 @@ export function fullLike<Device extends DeviceName>(like: Tensor<Device>, value:
 
 /** start, start + step, … below stop (above it for a negative step); int32 when all three are integers, unless told. */
 export function arange<Device extends DeviceName = "cpu">(
-  start: number, stop?: number, step: number = 1, options: TensorOptions<Device> = {},
+  start: number,
+  stop?: number,
+  step: number = 1,
+  options: TensorOptions<Device> = {},
 ): Tensor<Device> {
   const [first, end] = stop === undefined ? [0, start] : [start, stop];
   if (!(step !== 0 && Number.isFinite(step) && Number.isFinite(end - first))) {
@@ -153,7 +160,8 @@ export function arange<Device extends DeviceName = "cpu">(
   const count = Math.max(0, Math.ceil((end - first) / step));
   const integral = Number.isInteger(first) && Number.isInteger(step) && Number.isInteger(end);
   const dtype = options.dtype ?? (integral ? "int32" : "float32");
-  if (dtype !== "int32" && dtype !== "float32") throw new DtypeError(`arange: dtype ${dtype} is not supported, it makes float32 or int32; convert with cast()`);
+  if (dtype !== "int32" && dtype !== "float32")
+    throw new DtypeError(`arange: dtype ${dtype} is not supported, it makes float32 or int32; convert with cast()`);
   const backend = backendOf(options.device ?? "cpu");
   const output = allocate<Device>(backend, dtype, [count]);
   backend.kernels.arange({ output, start: first, step });
@@ -162,7 +170,10 @@ export function arange<Device extends DeviceName = "cpu">(
 
 /** `count` evenly spaced float32 numbers from `start` to `stop`, both included. */
 export function linspace<Device extends DeviceName = "cpu">(
-  start: number, stop: number, count: number, options: { readonly device?: Device } = {},
+  start: number,
+  stop: number,
+  count: number,
+  options: { readonly device?: Device } = {},
 ): Tensor<Device> {
   checkShape("linspace", [count]);
   const values = Float32Array.from({ length: count }, (_, i) => (count === 1 ? start : start + ((stop - start) * i) / (count - 1)));
@@ -170,7 +181,11 @@ export function linspace<Device extends DeviceName = "cpu">(
 }
 
 /** The identity matrix, or a rectangle with ones on its main diagonal. */
-export function eye<Device extends DeviceName = "cpu">(rows: number, columns: number = rows, options: TensorOptions<Device> = {}): Tensor<Device> {
+export function eye<Device extends DeviceName = "cpu">(
+  rows: number,
+  columns: number = rows,
+  options: TensorOptions<Device> = {},
+): Tensor<Device> {
   checkShape("eye", [rows, columns]);
   const values = new Float32Array(rows * columns);
   for (let i = 0; i < Math.min(rows, columns); i++) values[i * columns + i] = 1;

@@ -11,7 +11,11 @@ export function allocate<Device extends DeviceName>(backend: Backend, dtype: Dty
 }
 
 /** As `allocate`, on the device of `like`. @throws DisposedError when that was freed, before anything is allocated */
-export function allocateLike<Device extends DeviceName>(like: Tensor<Device>, shape: Shape = like.shape, dtype: Dtype = like.dtype): Tensor<Device> {
+export function allocateLike<Device extends DeviceName>(
+  like: Tensor<Device>,
+  shape: Shape = like.shape,
+  dtype: Dtype = like.dtype,
+): Tensor<Device> {
   const { backend } = like.storage;
   void like.buffer;
   if (shape !== like.shape || !like.isContiguous) return allocate<Device>(backend, dtype, shape);
@@ -19,7 +23,8 @@ export function allocateLike<Device extends DeviceName>(like: Tensor<Device>, sh
 }
 
 /**
- * Frees `temporary`, a conversion or copy that stood in for `original`; does nothing when it is the original itself. Operations call it for every operand they
+ * Frees `temporary`, a conversion or copy that stood in for `original`; does nothing when it is the original itself. Operations call it for
+ * every operand they
  * prepared, so that nothing is left behind where no scope is open. What the backward pass needs, the tape holds by handles of its own.
  */
 export function release(temporary: Tensor | undefined, original: Tensor | undefined): void {

@@ -21,11 +21,15 @@ interface Equation {
 function parse(equation: string, operands: number): Equation {
   const compact = equation.replaceAll(/\s/g, "");
   const match = /^([a-zA-Z]*(?:,[a-zA-Z]*)*)(?:->([a-zA-Z]*))?$/.exec(compact);
-  if (!match) throw new ShapeError(`einsum: cannot read "${equation}"; write letters per axis, as in "bij,bjk->bik" (ellipsis is not supported)`);
+  if (!match)
+    throw new ShapeError(`einsum: cannot read "${equation}"; write letters per axis, as in "bij,bjk->bik" (ellipsis is not supported)`);
   const inputs = match[1]!.split(",");
   if (inputs.length !== operands) throw new ShapeError(`einsum: "${equation}" names ${inputs.length} operands, ${operands} were given`);
   const letters = inputs.join("");
-  const once = [...new Set(letters)].filter((letter) => letters.split(letter).length === 2).sort().join("");
+  const once = [...new Set(letters)]
+    .filter((letter) => letters.split(letter).length === 2)
+    .sort()
+    .join("");
   const output = match[2] ?? once;
   for (const letter of output) {
     if (!letters.includes(letter)) throw new ShapeError(`einsum: output axis "${letter}" of "${equation}" is in no operand`);
@@ -35,7 +39,8 @@ function parse(equation: string, operands: number): Equation {
 }
 
 /**
- * Sums of products by Einstein's convention: `einsum("bij,bjk->bik", a, b)`. Operands are contracted from left to right, each pair as one batched matrix product.
+ * Sums of products by Einstein's convention: `einsum("bij,bjk->bik", a, b)`. Operands are contracted from left to right, each pair as one
+ * batched matrix product.
  * Repeated letters within an operand take its diagonal; without "->", letters that occur once stay, in alphabetical order.
  * @throws ShapeError
  */
@@ -48,11 +53,14 @@ function contractAll<Device extends DeviceName>(equation: string, operands: read
   const sizes = new Map<string, number>();
   let terms = operands.map((tensor, i): Labelled<Device> => {
     const labels = inputs[i]!;
-    if (labels.length !== tensor.rank) throw new ShapeError(`einsum: "${labels}" names ${labels.length} axes, operand ${i} is ${formatShape(tensor.shape)}`);
+    if (labels.length !== tensor.rank)
+      throw new ShapeError(`einsum: "${labels}" names ${labels.length} axes, operand ${i} is ${formatShape(tensor.shape)}`);
     [...labels].forEach((label, axis) => {
       const known = sizes.get(label);
       if (known !== undefined && known !== tensor.shape[axis]) {
-        throw new ShapeError(`einsum: axis "${label}" of "${equation}" is ${known} in one operand and ${tensor.shape[axis]} in operand ${i}`);
+        throw new ShapeError(
+          `einsum: axis "${label}" of "${equation}" is ${known} in one operand and ${tensor.shape[axis]} in operand ${i}`,
+        );
       }
       sizes.set(label, tensor.shape[axis]!);
     });
@@ -64,7 +72,10 @@ function contractAll<Device extends DeviceName>(equation: string, operands: read
     terms = [contract(a, b, later, sizes), ...rest];
   }
   const last = sumOver(terms[0]!, (label) => output.includes(label));
-  return permute(last.tensor, [...output].map((label) => last.labels.indexOf(label)));
+  return permute(
+    last.tensor,
+    [...output].map((label) => last.labels.indexOf(label)),
+  );
 }
 
 function withoutRepeats<Device extends DeviceName>(term: Labelled<Device>): Labelled<Device> {
@@ -82,7 +93,12 @@ function sumOver<Device extends DeviceName>(term: Labelled<Device>, stays: (labe
 }
 
 /** One pair as batch · [rows, inner] × [inner, columns]. */
-function contract<Device extends DeviceName>(left: Labelled<Device>, right: Labelled<Device>, later: string, sizes: ReadonlyMap<string, number>): Labelled<Device> {
+function contract<Device extends DeviceName>(
+  left: Labelled<Device>,
+  right: Labelled<Device>,
+  later: string,
+  sizes: ReadonlyMap<string, number>,
+): Labelled<Device> {
   const a = sumOver(left, (label) => later.includes(label) || right.labels.includes(label));
   const b = sumOver(right, (label) => later.includes(label) || left.labels.includes(label));
   const shared = [...a.labels].filter((label) => b.labels.includes(label));
@@ -92,11 +108,14 @@ function contract<Device extends DeviceName>(left: Labelled<Device>, right: Labe
   const columns = [...b.labels].filter((label) => !a.labels.includes(label));
   const length = (labels: readonly string[]): number => labels.reduce((total, label) => total * sizes.get(label)!, 1);
   const lengths = (labels: readonly string[]): number[] => labels.map((label) => sizes.get(label)!);
-  const arrange = (term: Labelled<Device>, order: readonly string[]): Tensor<Device> => permute(term.tensor, order.map((label) => term.labels.indexOf(label)));
+  const arrange = (term: Labelled<Device>, order: readonly string[]): Tensor<Device> =>
+    permute(
+      term.tensor,
+      order.map((label) => term.labels.indexOf(label)),
+    );
   const matrixA = reshape(arrange(a, [...batch, ...rows, ...inner]), [...lengths(batch), length(rows), length(inner)]);
   const matrixB = reshape(arrange(b, [...batch, ...inner, ...columns]), [...lengths(batch), length(inner), length(columns)]);
   const product = matmul(matrixA, matrixB);
   const labels = [...batch, ...rows, ...columns];
   return { tensor: reshape(product, lengths(labels)), labels: labels.join("") };
 }
-

@@ -35,12 +35,20 @@ function around(shape: Shape, axis: number): { outer: number; inner: number } {
 }
 
 function checkLength(operation: string, length: number, shape: Shape): void {
-  if (!Number.isInteger(length) || length < 1) throw new ShapeError(`${operation}: length ${length} of ${formatShape(shape)}; transforms need at least one point`);
+  if (!Number.isInteger(length) || length < 1)
+    throw new ShapeError(`${operation}: length ${length} of ${formatShape(shape)}; transforms need at least one point`);
 }
 
-function complexTransform<Device extends DeviceName>(operation: string, input: ComplexTensor<Device>, inverse: boolean, { axis = -1, norm = "backward" }: FourierOptions): ComplexTensor<Device> {
+function complexTransform<Device extends DeviceName>(
+  operation: string,
+  input: ComplexTensor<Device>,
+  inverse: boolean,
+  { axis = -1, norm = "backward" }: FourierOptions,
+): ComplexTensor<Device> {
   if (!sameShape(input.real.shape, input.imaginary.shape)) {
-    throw new ShapeError(`${operation}: real part ${formatShape(input.real.shape)} and imaginary part ${formatShape(input.imaginary.shape)} differ`);
+    throw new ShapeError(
+      `${operation}: real part ${formatShape(input.real.shape)} and imaginary part ${formatShape(input.imaginary.shape)} differ`,
+    );
   }
   checkDevices(operation, input.real, input.imaginary);
   const position = normalizeAxis(operation, axis, input.real.rank);
@@ -51,7 +59,14 @@ function complexTransform<Device extends DeviceName>(operation: string, input: C
   const { kernels } = input.real.storage.backend;
   const transform = (real: Tensor<Device>, imaginary: Tensor<Device>, direction: boolean): ComplexTensor<Device> => {
     const output = { real: allocateLike(real), imaginary: allocateLike(real) };
-    kernels.fft({ inputReal: real, inputImaginary: imaginary, outputReal: output.real, outputImaginary: output.imaginary, ...dimensions, inverse: direction });
+    kernels.fft({
+      inputReal: real,
+      inputImaginary: imaginary,
+      outputReal: output.real,
+      outputImaginary: output.imaginary,
+      ...dimensions,
+      inverse: direction,
+    });
     return output;
   };
   const [real, imaginary] = [prepare(input.real), prepare(input.imaginary)];
@@ -81,7 +96,10 @@ export function ifft<Device extends DeviceName>(input: ComplexTensor<Device>, op
   return complexTransform("ifft", input, true, options);
 }
 
-/** 1 at frequency 0 (and n/2 for even n), `interior` between, broadcastable along an axis with `rankAfter` axes behind it: what halving the spectrum of a real signal costs its gradient. */
+/**
+ * 1 at frequency 0 (and n/2 for even n), `interior` between, broadcastable along an axis with `rankAfter` axes behind it: what halving the
+ * spectrum of a real signal costs its gradient.
+ */
 function frequencyWeights(backend: Backend, length: number, rankAfter: number, interior: number): Tensor {
   const bins = Math.floor(length / 2) + 1;
   const weights = new Float32Array(bins).fill(interior);
@@ -91,7 +109,10 @@ function frequencyWeights(backend: Backend, length: number, rankAfter: number, i
 }
 
 /** Transform of a real signal: the floor(n/2) + 1 non-negative frequencies along one axis. @throws ShapeError */
-export function rfft<Device extends DeviceName>(input: Tensor<Device>, { axis = -1, norm = "backward" }: FourierOptions = {}): ComplexTensor<Device> {
+export function rfft<Device extends DeviceName>(
+  input: Tensor<Device>,
+  { axis = -1, norm = "backward" }: FourierOptions = {},
+): ComplexTensor<Device> {
   const position = normalizeAxis("rfft", axis, input.rank);
   const length = input.shape[position]!;
   checkLength("rfft", length, input.shape);
@@ -110,7 +131,10 @@ export function rfft<Device extends DeviceName>(input: Tensor<Device>, { axis = 
         gradient ? binaryRaw("multiply", gradient, weights) : binaryRaw("subtract", other!, other!);
       const result = allocateLike(realGradient ?? imaginaryGradient!, original);
       backend.kernels.inverseRealFft({
-        inputReal: part(realGradient, imaginaryGradient), inputImaginary: part(imaginaryGradient, realGradient), output: result, ...dimensions,
+        inputReal: part(realGradient, imaginaryGradient),
+        inputImaginary: part(imaginaryGradient, realGradient),
+        output: result,
+        ...dimensions,
       });
       return [result];
     });
@@ -124,10 +148,13 @@ export function rfft<Device extends DeviceName>(input: Tensor<Device>, { axis = 
  * @throws ShapeError when the number of bins is not floor(length / 2) + 1
  */
 export function irfft<Device extends DeviceName>(
-  input: ComplexTensor<Device>, { axis = -1, norm = "backward", length }: FourierOptions & { readonly length?: number } = {},
+  input: ComplexTensor<Device>,
+  { axis = -1, norm = "backward", length }: FourierOptions & { readonly length?: number } = {},
 ): Tensor<Device> {
   if (!sameShape(input.real.shape, input.imaginary.shape)) {
-    throw new ShapeError(`irfft: real part ${formatShape(input.real.shape)} and imaginary part ${formatShape(input.imaginary.shape)} differ`);
+    throw new ShapeError(
+      `irfft: real part ${formatShape(input.real.shape)} and imaginary part ${formatShape(input.imaginary.shape)} differ`,
+    );
   }
   checkDevices("irfft", input.real, input.imaginary);
   const position = normalizeAxis("irfft", axis, input.real.rank);
@@ -135,7 +162,9 @@ export function irfft<Device extends DeviceName>(
   const points = length ?? Math.max(1, 2 * (bins - 1));
   checkLength("irfft", points, input.real.shape);
   if (Math.floor(points / 2) + 1 !== bins) {
-    throw new ShapeError(`irfft: ${points} points have ${Math.floor(points / 2) + 1} frequencies, but axis ${axis} of ${formatShape(input.real.shape)} has ${bins}`);
+    throw new ShapeError(
+      `irfft: ${points} points have ${Math.floor(points / 2) + 1} frequencies, but axis ${axis} of ${formatShape(input.real.shape)} has ${bins}`,
+    );
   }
   const [real, imaginary] = [prepare(input.real), prepare(input.imaginary)];
   const scale = scaleOf(points, true, norm);
@@ -160,26 +189,36 @@ export function irfft<Device extends DeviceName>(
 }
 
 /** `fft` over the last two axes. */
-export function fft2<Device extends DeviceName>(input: ComplexTensor<Device>, { norm }: { readonly norm?: FourierNorm } = {}): ComplexTensor<Device> {
+export function fft2<Device extends DeviceName>(
+  input: ComplexTensor<Device>,
+  { norm }: { readonly norm?: FourierNorm } = {},
+): ComplexTensor<Device> {
   const options = norm ? { norm } : {};
   return tidy(() => fft(fft(input, options), { ...options, axis: -2 }));
 }
 
 /** Inverse of `fft2`. */
-export function ifft2<Device extends DeviceName>(input: ComplexTensor<Device>, { norm }: { readonly norm?: FourierNorm } = {}): ComplexTensor<Device> {
+export function ifft2<Device extends DeviceName>(
+  input: ComplexTensor<Device>,
+  { norm }: { readonly norm?: FourierNorm } = {},
+): ComplexTensor<Device> {
   const options = norm ? { norm } : {};
   return tidy(() => ifft(ifft(input, { ...options, axis: -2 }), options));
 }
 
 /** Transform of a real matrix over the last two axes: [..., rows, floor(columns / 2) + 1]. */
-export function rfft2<Device extends DeviceName>(input: Tensor<Device>, { norm }: { readonly norm?: FourierNorm } = {}): ComplexTensor<Device> {
+export function rfft2<Device extends DeviceName>(
+  input: Tensor<Device>,
+  { norm }: { readonly norm?: FourierNorm } = {},
+): ComplexTensor<Device> {
   const options = norm ? { norm } : {};
   return tidy(() => fft(rfft(input, options), { ...options, axis: -2 }));
 }
 
 /** Inverse of `rfft2`; `length` is the number of columns (default even). */
 export function irfft2<Device extends DeviceName>(
-  input: ComplexTensor<Device>, { norm, length }: { readonly norm?: FourierNorm; readonly length?: number } = {},
+  input: ComplexTensor<Device>,
+  { norm, length }: { readonly norm?: FourierNorm; readonly length?: number } = {},
 ): Tensor<Device> {
   const options = norm ? { norm } : {};
   return tidy(() => irfft(ifft(input, { ...options, axis: -2 }), length === undefined ? options : { ...options, length }));

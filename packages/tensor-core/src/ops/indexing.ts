@@ -15,7 +15,8 @@ function around(shape: readonly number[], axis: number): { outer: number; size: 
 
 /** Contiguous int32 indices, to be released. @throws DtypeError */
 function asIndices<Device extends DeviceName>(operation: string, indices: Tensor<Device>): Tensor<Device> {
-  if (indices.dtype === "bool" || isFloating(indices.dtype)) throw new DtypeError(`${operation}: indices are ${indices.dtype}; they have to be integers`);
+  if (indices.dtype === "bool" || isFloating(indices.dtype))
+    throw new DtypeError(`${operation}: indices are ${indices.dtype}; they have to be integers`);
   return prepare(indices, "int32");
 }
 
@@ -32,7 +33,8 @@ function narrowed<Device extends DeviceName>(output: Tensor<Device>, dtype: Dtyp
 }
 
 /**
- * Entries along an axis by int32 index: indices of shape [...i] put [...i] in the place of the axis (NumPy's take). An index outside the axis gives zeros: checking
+ * Entries along an axis by int32 index: indices of shape [...i] put [...i] in the place of the axis (NumPy's take). An index outside the
+ * axis gives zeros: checking
  * would mean waiting for the device.
  */
 export function take<Device extends DeviceName>(input: Tensor<Device>, indices: Tensor, axis: number = 0): Tensor<Device> {
@@ -63,8 +65,16 @@ export function embedding<Table extends DeviceName, Ids extends DeviceName>(tabl
   return take(table, ids, 0) as Tensor<Table & Ids>;
 }
 
-/** A copy of `input` with updates added along an axis: result[indices[i]] += updates[i], repeated indices in order. `indices` has one axis. @throws ShapeError */
-export function scatterAdd<Device extends DeviceName>(input: Tensor<Device>, indices: Tensor, updates: Tensor, axis: number = 0): Tensor<Device> {
+/**
+ * A copy of `input` with updates added along an axis: result[indices[i]] += updates[i], repeated indices in order. `indices` has one axis.
+ * @throws ShapeError
+ */
+export function scatterAdd<Device extends DeviceName>(
+  input: Tensor<Device>,
+  indices: Tensor,
+  updates: Tensor,
+  axis: number = 0,
+): Tensor<Device> {
   const position = normalizeAxis("scatterAdd", axis, input.rank);
   checkDevices("scatterAdd", input, indices, updates);
   const expected = input.shape.with(position, indices.size);
@@ -88,12 +98,17 @@ export function scatterAdd<Device extends DeviceName>(input: Tensor<Device>, ind
   return output;
 }
 
-/** One entry per position along an axis: result[..., i, ...] = input[..., indices[..., i, ...], ...] (NumPy's take_along_axis, PyTorch's gather). @throws ShapeError */
+/**
+ * One entry per position along an axis: result[..., i, ...] = input[..., indices[..., i, ...], ...] (NumPy's take_along_axis, PyTorch's
+ * gather). @throws ShapeError
+ */
 export function takeAlongAxis<Device extends DeviceName>(input: Tensor<Device>, indices: Tensor, axis: number = -1): Tensor<Device> {
   const position = normalizeAxis("takeAlongAxis", axis, input.rank);
   checkDevices("takeAlongAxis", input, indices);
   if (indices.rank !== input.rank || indices.shape.some((length, i) => i !== position && length !== input.shape[i])) {
-    throw new ShapeError(`takeAlongAxis: indices ${formatShape(indices.shape)} differ from ${formatShape(input.shape)} outside axis ${position}`);
+    throw new ShapeError(
+      `takeAlongAxis: indices ${formatShape(indices.shape)} differ from ${formatShape(input.shape)} outside axis ${position}`,
+    );
   }
   const index = asIndices("takeAlongAxis", indices);
   const source = prepare(input, wideDtype(input.dtype));
@@ -104,7 +119,14 @@ export function takeAlongAxis<Device extends DeviceName>(input: Tensor<Device>, 
     const like = { shape: input.shape, dtype: source.dtype, backend: source.storage.backend };
     record("takeAlongAxis", [source], output, [index], ([gradient], [saved]) => {
       const whole = fillLike(like, 0);
-      whole.storage.backend.kernels.scatterElementsAdd({ output: whole, indices: saved!, updates: asContiguous(gradient!), outer, size, inner });
+      whole.storage.backend.kernels.scatterElementsAdd({
+        output: whole,
+        indices: saved!,
+        updates: asContiguous(gradient!),
+        outer,
+        size,
+        inner,
+      });
       return [whole];
     });
   }
@@ -117,7 +139,11 @@ export function takeAlongAxis<Device extends DeviceName>(input: Tensor<Device>, 
 export function flip<Device extends DeviceName>(input: Tensor<Device>, axis: number = -1): Tensor<Device> {
   const position = normalizeAxis("flip", axis, input.rank);
   const length = input.shape[position]!;
-  const reversed = tensor(Int32Array.from({ length }, (_, i) => length - 1 - i), [length], { device: input.device });
+  const reversed = tensor(
+    Int32Array.from({ length }, (_, i) => length - 1 - i),
+    [length],
+    { device: input.device },
+  );
   const output = take(input, reversed, position);
   reversed.dispose();
   return output;
@@ -144,7 +170,10 @@ export interface Sorted<Device extends DeviceName> {
 }
 
 /** Rows of the last axis sorted, stably, NaN last. Gradients flow to where values came from. */
-export function sort<Device extends DeviceName>(input: Tensor<Device>, { descending = false }: { readonly descending?: boolean } = {}): Sorted<Device> {
+export function sort<Device extends DeviceName>(
+  input: Tensor<Device>,
+  { descending = false }: { readonly descending?: boolean } = {},
+): Sorted<Device> {
   if (input.rank === 0) throw new ShapeError("sort: a scalar has no axis to sort along");
   const source = prepare(input, wideDtype(input.dtype));
   const columns = input.shape.at(-1)!;
@@ -164,8 +193,14 @@ export function argsort<Device extends DeviceName>(input: Tensor<Device>, option
   return indices;
 }
 
-/** The k largest (or, with `largest: false`, smallest) of each row of the last axis, in order. @throws IndexError when k exceeds the axis */
-export function topK<Device extends DeviceName>(input: Tensor<Device>, k: number, { largest = true }: { readonly largest?: boolean } = {}): Sorted<Device> {
+/**
+ * The k largest (or, with `largest: false`, smallest) of each row of the last axis, in order. @throws IndexError when k exceeds the axis
+ */
+export function topK<Device extends DeviceName>(
+  input: Tensor<Device>,
+  k: number,
+  { largest = true }: { readonly largest?: boolean } = {},
+): Sorted<Device> {
   const columns = input.shape.at(-1) ?? 0;
   if (input.rank === 0 || !Number.isInteger(k) || k < 0 || k > columns) {
     throw new IndexError(`topK: k = ${k} for the last axis of ${formatShape(input.shape)}; use 0 to ${columns}`);
@@ -187,8 +222,14 @@ function recordSelection(operation: string, input: Tensor, values: Tensor, indic
   const outer = sizeOf(input.shape.slice(0, -1));
   record(operation, [input], values, [indices], ([gradient], [saved]) => {
     const whole = fillLike(like, 0);
-    whole.storage.backend.kernels.scatterElementsAdd({ output: whole, indices: saved!, updates: asContiguous(gradient!), outer, size, inner: 1 });
+    whole.storage.backend.kernels.scatterElementsAdd({
+      output: whole,
+      indices: saved!,
+      updates: asContiguous(gradient!),
+      outer,
+      size,
+      inner: 1,
+    });
     return [whole];
   });
 }
-

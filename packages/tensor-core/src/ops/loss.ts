@@ -31,12 +31,17 @@ export interface CrossEntropyOptions {
  * @throws ShapeError @throws DtypeError when targets are not integers
  */
 export function crossEntropy<Device extends DeviceName>(
-  logits: Tensor<Device>, targets: Tensor, { reduction = "mean", ignoreIndex = -100, labelSmoothing = 0 }: CrossEntropyOptions = {},
+  logits: Tensor<Device>,
+  targets: Tensor,
+  { reduction = "mean", ignoreIndex = -100, labelSmoothing = 0 }: CrossEntropyOptions = {},
 ): Tensor<Device> {
   if (logits.rank === 0 || !sameShape(logits.shape.slice(0, -1), targets.shape)) {
-    throw new ShapeError(`crossEntropy: targets ${formatShape(targets.shape)} do not fit logits ${formatShape(logits.shape)} [..., classes]`);
+    throw new ShapeError(
+      `crossEntropy: targets ${formatShape(targets.shape)} do not fit logits ${formatShape(logits.shape)} [..., classes]`,
+    );
   }
-  if (isFloating(targets.dtype) || targets.dtype === "bool") throw new DtypeError(`crossEntropy: targets are ${targets.dtype}; they have to be integers`);
+  if (isFloating(targets.dtype) || targets.dtype === "bool")
+    throw new DtypeError(`crossEntropy: targets are ${targets.dtype}; they have to be integers`);
   checkDevices("crossEntropy", logits, targets);
   const source = prepare(logits);
   const ids = prepare(targets, "int32");
@@ -50,7 +55,15 @@ export function crossEntropy<Device extends DeviceName>(
     record("crossEntropy", [source], losses, [source, ids, logSumExp], ([gradient], [savedLogits, savedTargets, savedLogSumExp]) => {
       const result = allocateLike(savedLogits!);
       kernels.crossEntropyGradient({
-        gradient: asContiguous(gradient!), logits: savedLogits!, targets: savedTargets!, logSumExp: savedLogSumExp!, result, rows, columns, ignoreIndex, labelSmoothing,
+        gradient: asContiguous(gradient!),
+        logits: savedLogits!,
+        targets: savedTargets!,
+        logSumExp: savedLogSumExp!,
+        result,
+        rows,
+        columns,
+        ignoreIndex,
+        labelSmoothing,
       });
       return [result];
     });
@@ -62,7 +75,12 @@ export function crossEntropy<Device extends DeviceName>(
 }
 
 /** The sum or mean of losses, which are freed. */
-function reduceLosses<Device extends DeviceName>(losses: Tensor<Device>, targets: Tensor, reduction: "mean" | "sum", ignoreIndex: number): Tensor<Device> {
+function reduceLosses<Device extends DeviceName>(
+  losses: Tensor<Device>,
+  targets: Tensor,
+  reduction: "mean" | "sum",
+  ignoreIndex: number,
+): Tensor<Device> {
   const total = sum(losses);
   losses.dispose();
   if (reduction === "sum") return total;
@@ -72,7 +90,9 @@ function reduceLosses<Device extends DeviceName>(losses: Tensor<Device>, targets
 
 /** (prediction - target)², averaged by default, in float32; shapes broadcast. */
 export function meanSquaredError<Device extends DeviceName>(
-  prediction: Tensor<Device>, target: Tensor, { reduction = "mean" }: { readonly reduction?: Reduction } = {},
+  prediction: Tensor<Device>,
+  target: Tensor,
+  { reduction = "mean" }: { readonly reduction?: Reduction } = {},
 ): Tensor<Device> {
   return tidy(() => {
     // float16 overflows at 256²: squares are taken in float32.
@@ -80,4 +100,3 @@ export function meanSquaredError<Device extends DeviceName>(
     return reduction === "none" ? squares : reduction === "sum" ? sum(squares) : mean(squares);
   });
 }
-

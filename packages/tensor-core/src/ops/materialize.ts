@@ -8,7 +8,8 @@ import { allocate, allocateLike, release, shareView } from "./dispatch.ts";
 
 /** A tensor of one value with the shape, dtype and device of something else. */
 export function fillLike<Device extends DeviceName = DeviceName>(
-  like: { readonly shape: Shape; readonly dtype: Dtype; readonly backend: Backend }, value: number,
+  like: { readonly shape: Shape; readonly dtype: Dtype; readonly backend: Backend },
+  value: number,
 ): Tensor<Device> {
   const output = allocate<Device>(like.backend, like.dtype, like.shape);
   like.backend.kernels.fill({ output, value });
@@ -39,7 +40,9 @@ export function asDtype<Device extends DeviceName>(input: Tensor<Device>, dtype:
   return output;
 }
 
-/** What kernels of contiguous fields take: the input itself when it is contiguous and of `dtype`, else one copy; `release` it afterwards. */
+/**
+ * What kernels of contiguous fields take: the input itself when it is contiguous and of `dtype`, else one copy; `release` it afterwards.
+ */
 export function prepare<Device extends DeviceName>(input: Tensor<Device>, dtype: Dtype = "float32"): Tensor<Device> {
   return asContiguous(asDtype(input, dtype));
 }
@@ -57,14 +60,18 @@ export function clone<Device extends DeviceName>(input: Tensor<Device>): Tensor<
   return output;
 }
 
-/** Converts to another dtype (a second handle on the same memory when it has it already). Float to integer truncates and saturates; to bool: not zero. @throws DtypeError */
+/**
+ * Converts to another dtype (a second handle on the same memory when it has it already). Float to integer truncates and saturates; to bool:
+ * not zero. @throws DtypeError
+ */
 export function cast<Device extends DeviceName>(input: Tensor<Device>, dtype: Dtype): Tensor<Device> {
   itemSize(dtype); // names a dtype that is none
   return input.dtype === dtype ? share(input) : asDtype(input, dtype);
 }
 
 /**
- * The tensor on another device (a second handle on the same memory when it is there already). Moving from "webgpu" has to wait for it, so this is asynchronous; gradients do not cross devices.
+ * The tensor on another device (a second handle on the same memory when it is there already). Moving from "webgpu" has to wait for it, so
+ * this is asynchronous; gradients do not cross devices.
  */
 export async function to<Target extends DeviceName>(input: Tensor, device: Target): Promise<Tensor<Target>> {
   if (input.device === device) return share(input) as Tensor<DeviceName> as Tensor<Target>;

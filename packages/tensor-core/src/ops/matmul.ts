@@ -53,7 +53,8 @@ function transposeView(input: Tensor): Tensor {
 }
 
 /**
- * Matrix product over the last two axes, batch axes broadcast, computed in float32 (integers give int32, exact to 2^24); a one-axis operand is a row (left) or column (right) vector, as in NumPy.
+ * Matrix product over the last two axes, batch axes broadcast, computed in float32 (integers give int32, exact to 2^24); a one-axis operand
+ * is a row (left) or column (right) vector, as in NumPy.
  * Transposed operands cost nothing: transposes are views and kernels read any strides.
  * @throws ShapeError `matmul: inner dimensions differ, [4, 8] × [7, 3]`
  */
@@ -62,7 +63,8 @@ export function matmul<A extends DeviceName, B extends DeviceName>(a: Tensor<A>,
 }
 
 function product(a: Tensor, b: Tensor): Tensor {
-  if (a.rank === 0 || b.rank === 0) throw new ShapeError(`matmul: scalars have no axes to multiply over, ${formatShape(a.shape)} × ${formatShape(b.shape)}`);
+  if (a.rank === 0 || b.rank === 0)
+    throw new ShapeError(`matmul: scalars have no axes to multiply over, ${formatShape(a.shape)} × ${formatShape(b.shape)}`);
   if (a.shape.at(-1) !== b.shape.at(b.rank === 1 ? -1 : -2)) {
     throw new ShapeError(`matmul: inner dimensions differ, ${formatShape(a.shape)} × ${formatShape(b.shape)}`);
   }
@@ -114,7 +116,8 @@ export interface LinearOptions<Device extends DeviceName = DeviceName> {
 }
 
 /**
- * activation(input · weightᵀ + bias): input [..., inputs], weight [outputs, inputs] (PyTorch's layout) as float32, float16 or quantised groups; output [..., outputs].
+ * activation(input · weightᵀ + bias): input [..., inputs], weight [outputs, inputs] (PyTorch's layout) as float32, float16 or quantised
+ * groups; output [..., outputs].
  * A quantised weight is a constant: gradients flow through it to the input, for which the backward pass makes a float32 copy of it.
  * @throws ShapeError @throws DtypeError
  */
@@ -134,7 +137,7 @@ export function linear<Device extends DeviceName>(
   if (!quantized && weight.dtype !== "float32" && weight.dtype !== "float16") {
     throw new DtypeError(`linear: weight dtype ${weight.dtype} is not supported; use float32, float16 or a QuantizedTensor`);
   }
-  checkDevices("linear", input, (quantized ? weight.values : weight), bias);
+  checkDevices("linear", input, quantized ? weight.values : weight, bias);
   const source = prepare(input);
   const addend = bias && prepare(bias);
   const parameter = quantized ? undefined : weight;
@@ -160,22 +163,35 @@ export function linear<Device extends DeviceName>(
 
 function recordLinear(input: Tensor, weight: Tensor | QuantizedTensor, bias: Tensor | undefined, output: Tensor): void {
   const [outputs, inputs] = weight.shape as readonly [number, number];
-  const parts = weight instanceof QuantizedTensor ? [weight.values, weight.scales, ...(weight.minimums ? [weight.minimums] : [])] : [weight];
+  const parts =
+    weight instanceof QuantizedTensor ? [weight.values, weight.scales, ...(weight.minimums ? [weight.minimums] : [])] : [weight];
   const parameter = weight instanceof QuantizedTensor ? undefined : weight;
-  record("linear", [input, parameter, bias], output, [input, ...parts], ([gradient], [savedInput, savedWeight, savedScales, savedMinimums], needs) => {
-    const rows = sizeOf(savedInput!.shape.slice(0, -1));
-    const g = reshape(asContiguous(gradient!), [rows, outputs]);
-    const x = reshape(savedInput!, [rows, inputs]);
-    const dense = (): Tensor => (weight instanceof QuantizedTensor ? dequantized(weight, savedWeight!, savedScales!, savedMinimums) : asDtype(savedWeight!, "float32"));
-    return [
-      needs(0) ? reshape(matmulRaw(g, dense()), savedInput!.shape) : undefined,
-      needs(1) ? matmulRaw(transposeView(g), x) : undefined,
-      needs(2) ? reduceRaw("sum", g, [0]) : undefined,
-    ];
-  });
+  record(
+    "linear",
+    [input, parameter, bias],
+    output,
+    [input, ...parts],
+    ([gradient], [savedInput, savedWeight, savedScales, savedMinimums], needs) => {
+      const rows = sizeOf(savedInput!.shape.slice(0, -1));
+      const g = reshape(asContiguous(gradient!), [rows, outputs]);
+      const x = reshape(savedInput!, [rows, inputs]);
+      const dense = (): Tensor =>
+        weight instanceof QuantizedTensor
+          ? dequantized(weight, savedWeight!, savedScales!, savedMinimums)
+          : asDtype(savedWeight!, "float32");
+      return [
+        needs(0) ? reshape(matmulRaw(g, dense()), savedInput!.shape) : undefined,
+        needs(1) ? matmulRaw(transposeView(g), x) : undefined,
+        needs(2) ? reduceRaw("sum", g, [0]) : undefined,
+      ];
+    },
+  );
 }
 
-/** A quantised weight as float32 [outputs, inputs]: the identity times its transpose, transposed back, which every device can do. Its parts are given as the tape kept them. */
+/**
+ * A quantised weight as float32 [outputs, inputs]: the identity times its transpose, transposed back, which every device can do. Its parts
+ * are given as the tape kept them.
+ */
 function dequantized(weight: QuantizedTensor, values: Tensor, scales: Tensor, minimums: Tensor | undefined): Tensor {
   const { shape, format, groupSize } = weight;
   const [outputs, inputs] = shape;
@@ -191,12 +207,14 @@ function dequantized(weight: QuantizedTensor, values: Tensor, scales: Tensor, mi
 
 /** Inner product of two vectors of equal length. @throws ShapeError */
 export function dot<A extends DeviceName, B extends DeviceName>(a: Tensor<A>, b: Tensor<B>): Tensor<A & B> {
-  if (a.rank !== 1 || b.rank !== 1) throw new ShapeError(`dot: takes two vectors, got ${formatShape(a.shape)} and ${formatShape(b.shape)}; use matmul()`);
+  if (a.rank !== 1 || b.rank !== 1)
+    throw new ShapeError(`dot: takes two vectors, got ${formatShape(a.shape)} and ${formatShape(b.shape)}; use matmul()`);
   return matmul(a, b);
 }
 
 /** All products of the elements of two vectors: [m] and [n] give [m, n]. @throws ShapeError */
 export function outer<A extends DeviceName, B extends DeviceName>(a: Tensor<A>, b: Tensor<B>): Tensor<A & B> {
-  if (a.rank !== 1 || b.rank !== 1) throw new ShapeError(`outer: takes two vectors, got ${formatShape(a.shape)} and ${formatShape(b.shape)}`);
+  if (a.rank !== 1 || b.rank !== 1)
+    throw new ShapeError(`outer: takes two vectors, got ${formatShape(a.shape)} and ${formatShape(b.shape)}`);
   return tidy(() => matmul(expandDims(a, 1), expandDims(b, 0)));
 }

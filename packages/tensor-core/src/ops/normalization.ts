@@ -25,7 +25,10 @@ function rowsOf(input: Tensor, columns: number): number {
 }
 
 function softmaxRows<Device extends DeviceName>(
-  input: Tensor<Device>, axis: number, { scale = 1, mask }: SoftmaxOptions, logarithm: boolean,
+  input: Tensor<Device>,
+  axis: number,
+  { scale = 1, mask }: SoftmaxOptions,
+  logarithm: boolean,
 ): Tensor<Device> {
   const name = logarithm ? "logSoftmax" : "softmax";
   const position = normalizeAxis(name, axis, input.rank);
@@ -73,7 +76,11 @@ export function softmax<Device extends DeviceName>(input: Tensor<Device>, axis: 
 }
 
 /** log(softmax(x)) along an axis, without losing small probabilities. */
-export function logSoftmax<Device extends DeviceName>(input: Tensor<Device>, axis: number = -1, options: SoftmaxOptions = {}): Tensor<Device> {
+export function logSoftmax<Device extends DeviceName>(
+  input: Tensor<Device>,
+  axis: number = -1,
+  options: SoftmaxOptions = {},
+): Tensor<Device> {
   return softmaxRows(input, axis, options, true);
 }
 
@@ -82,7 +89,9 @@ function checkFeatures(operation: string, input: Tensor, ...parameters: readonly
   if (columns === undefined) throw new ShapeError(`${operation}: a scalar has no features to normalise`);
   for (const parameter of parameters) {
     if (parameter !== undefined && (parameter.rank !== 1 || parameter.shape[0] !== columns)) {
-      throw new ShapeError(`${operation}: parameter ${formatShape(parameter.shape)} does not fit the ${columns} features of ${formatShape(input.shape)}`);
+      throw new ShapeError(
+        `${operation}: parameter ${formatShape(parameter.shape)} does not fit the ${columns} features of ${formatShape(input.shape)}`,
+      );
     }
   }
   checkDevices(operation, input, ...parameters);
@@ -113,7 +122,14 @@ export function rmsNorm<Device extends DeviceName>(input: Tensor<Device>, { weig
       const inputGradient = allocateLike(savedInput!);
       const weightGradient = needs(1) ? allocateLike(savedWeight!) : undefined;
       kernels.rmsNormGradient({
-        gradient: asContiguous(gradient!), input: savedInput!, weight: savedWeight, rstd: savedRstd!, rows, columns, inputGradient, weightGradient,
+        gradient: asContiguous(gradient!),
+        input: savedInput!,
+        weight: savedWeight,
+        rstd: savedRstd!,
+        rows,
+        columns,
+        inputGradient,
+        weightGradient,
       });
       return [inputGradient, weightGradient];
     });
@@ -126,7 +142,8 @@ export function rmsNorm<Device extends DeviceName>(input: Tensor<Device>, { weig
 
 /** (x - mean) / sqrt(variance + ε) · weight + bias over the last axis (Ba et al. 2016). @throws ShapeError */
 export function layerNorm<Device extends DeviceName>(
-  input: Tensor<Device>, { weight, bias, epsilon = 1e-5 }: NormOptions & { readonly bias?: Tensor | undefined } = {},
+  input: Tensor<Device>,
+  { weight, bias, epsilon = 1e-5 }: NormOptions & { readonly bias?: Tensor | undefined } = {},
 ): Tensor<Device> {
   const columns = checkFeatures("layerNorm", input, weight, bias);
   const source = prepare(input);
@@ -145,8 +162,16 @@ export function layerNorm<Device extends DeviceName>(
       const weightGradient = needs(1) ? allocateLike(savedInput!, [columns]) : undefined;
       const biasGradient = needs(2) ? allocateLike(savedInput!, [columns]) : undefined;
       kernels.layerNormGradient({
-        gradient: asContiguous(gradient!), input: savedInput!, weight: savedWeight, mean: savedMean!, rstd: savedRstd!, rows, columns,
-        inputGradient, weightGradient, biasGradient,
+        gradient: asContiguous(gradient!),
+        input: savedInput!,
+        weight: savedWeight,
+        mean: savedMean!,
+        rstd: savedRstd!,
+        rows,
+        columns,
+        inputGradient,
+        weightGradient,
+        biasGradient,
       });
       return [inputGradient, weightGradient, biasGradient];
     });

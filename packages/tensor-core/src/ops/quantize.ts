@@ -7,7 +7,8 @@ import { tensor } from "./creation.ts";
 import { data } from "./reading.ts";
 
 /**
- * Rounds a weight matrix [outputs, inputs] to groups along its inputs: `int8` symmetric (scale = largest magnitude / 127), `uint4` from minimum to maximum in 15 steps.
+ * Rounds a weight matrix [outputs, inputs] to groups along its inputs: `int8` symmetric (scale = largest magnitude / 127), `uint4` from
+ * minimum to maximum in 15 steps.
  * @throws ShapeError unless the matrix has two axes and groupSize is a multiple of 8 that divides its inputs
  */
 export async function quantize<Device extends DeviceName>(
@@ -17,7 +18,9 @@ export async function quantize<Device extends DeviceName>(
   if (weight.rank !== 2) throw new ShapeError(`quantize: weights have two axes [outputs, inputs], got ${formatShape(weight.shape)}`);
   const [outputs, inputs] = weight.shape as [number, number];
   if (!Number.isInteger(groupSize) || groupSize < 8 || groupSize % 8 !== 0 || inputs % groupSize !== 0) {
-    throw new ShapeError(`quantize: group size ${groupSize} must be a multiple of 8 that divides the ${inputs} inputs of ${formatShape(weight.shape)}`);
+    throw new ShapeError(
+      `quantize: group size ${groupSize} must be a multiple of 8 that divides the ${inputs} inputs of ${formatShape(weight.shape)}`,
+    );
   }
   const source = (await data(weight, "float32")) as Float32Array;
   const groups = source.length / groupSize;
@@ -34,14 +37,18 @@ export async function quantize<Device extends DeviceName>(
     if (minimums) minimums[group] = base;
     // Scales at the edge of float32 are rounded coarsely: codes past the end are cut.
     const largest = minimums ? 15 : 127;
-    for (let i = 0; i < groupSize; i++) codes[group * groupSize + i] = scale === 0 ? 0 : Math.max(-largest, Math.min(largest, Math.round((part[i]! - base) / scale)));
+    for (let i = 0; i < groupSize; i++)
+      codes[group * groupSize + i] = scale === 0 ? 0 : Math.max(-largest, Math.min(largest, Math.round((part[i]! - base) / scale)));
   }
   const device = weight.device;
   const shape = [outputs, inputs] as const;
   const groupShape = [outputs, inputs / groupSize];
   const values = format === "int8" ? tensor(codes, shape, { device }) : tensor(packNibbles(codes), [outputs, inputs / 2], { device });
   return new QuantizedTensor<Device>({
-    format, shape, groupSize, values,
+    format,
+    shape,
+    groupSize,
+    values,
     scales: tensor(scales, groupShape, { device }),
     minimums: minimums && tensor(minimums, groupShape, { device }),
   });

@@ -42,12 +42,18 @@ export function selectRaw(condition: Tensor, a: Tensor, b: Tensor): Tensor {
 
 /** Reduces sorted axes, which vanish from the shape. */
 export function reduceRaw(operation: ReduceOperation, input: Tensor, axes: readonly number[]): Tensor {
-  const output = allocateLike(input, input.shape.filter((_, axis) => !axes.includes(axis)));
+  const output = allocateLike(
+    input,
+    input.shape.filter((_, axis) => !axes.includes(axis)),
+  );
   input.storage.backend.kernels.reduce({ operation, input, axes, output });
   return output;
 }
 
-/** The transpose of broadcasting: sums over the axes that were repeated. Like every function here it leaves temporaries to the scope of the backward step. */
+/**
+ * The transpose of broadcasting: sums over the axes that were repeated. Like every function here it leaves temporaries to the scope of the
+ * backward step.
+ */
 export function sumToShape(gradient: Tensor, shape: Shape): Tensor {
   if (sameShape(gradient.shape, shape)) return gradient;
   const missing = gradient.rank - shape.length;

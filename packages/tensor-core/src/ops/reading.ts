@@ -24,7 +24,9 @@ export async function data(input: Tensor, dtype?: Dtype): Promise<TypedArray> {
   }
 }
 
-/** As `data`, at once, on devices whose memory the host reads. @throws DeviceError on others (plain JavaScript callers; the type forbids it) */
+/**
+ * As `data`, at once, on devices whose memory the host reads. @throws DeviceError on others (plain JavaScript callers; the type forbids it)
+ */
 export function dataSync(input: Tensor<HostDeviceName>, dtype?: Dtype): TypedArray {
   const { backend } = input.storage;
   if (backend.readSync === undefined) throw new DeviceError(`dataSync: device "${input.device}" can only be read with await data()`);
@@ -37,7 +39,8 @@ export function dataSync(input: Tensor<HostDeviceName>, dtype?: Dtype): TypedArr
 
 /** The only element. @throws ShapeError when there are more */
 export async function item(input: Tensor): Promise<number> {
-  if (input.size !== 1) throw new ShapeError(`item: shape ${formatShape(input.shape)} has ${input.size} elements; index or reduce it to one first`);
+  if (input.size !== 1)
+    throw new ShapeError(`item: shape ${formatShape(input.shape)} has ${input.size} elements; index or reduce it to one first`);
   return (await data(input))[0]!;
 }
 

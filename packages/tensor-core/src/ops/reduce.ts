@@ -31,12 +31,18 @@ function workingDtype(operation: ReduceOperation, dtype: Dtype): Dtype {
   return isFloating(dtype) ? "float32" : "int32";
 }
 
-function reduce<Device extends DeviceName>(operation: ReduceOperation, input: Tensor<Device>, axis: Axes, { keepdims = false }: ReduceOptions): Tensor<Device> {
+function reduce<Device extends DeviceName>(
+  operation: ReduceOperation,
+  input: Tensor<Device>,
+  axis: Axes,
+  { keepdims = false }: ReduceOptions,
+): Tensor<Device> {
   const name = publicNames[operation] ?? operation;
   const axes = normalizeAxes(name, axis, input.rank);
   if (operation === "maximum" || operation === "minimum") {
     for (const reduced of axes) {
-      if (input.shape[reduced] === 0) throw new ShapeError(`${name}: axis ${reduced} of ${formatShape(input.shape)} is empty; nothing has no extreme`);
+      if (input.shape[reduced] === 0)
+        throw new ShapeError(`${name}: axis ${reduced} of ${formatShape(input.shape)} is empty; nothing has no extreme`);
     }
   }
   const source = asDtype(input, workingDtype(operation, input.dtype));
@@ -98,8 +104,17 @@ function productGradient(gradient: Tensor, input: Tensor, axes: readonly number[
   const { kernels } = input.storage.backend;
   const kept = input.shape.flatMap((_, axis) => (axes.includes(axis) ? [] : [axis]));
   const order = [...kept, ...axes];
-  const arranged = allocateLike(input, order.map((axis) => input.shape[axis]!));
-  const permuted = { buffer: input.buffer, dtype: input.dtype, shape: arranged.shape, strides: order.map((axis) => input.strides[axis]!), offset: input.offset };
+  const arranged = allocateLike(
+    input,
+    order.map((axis) => input.shape[axis]!),
+  );
+  const permuted = {
+    buffer: input.buffer,
+    dtype: input.dtype,
+    shape: arranged.shape,
+    strides: order.map((axis) => input.strides[axis]!),
+    offset: input.offset,
+  };
   kernels.copy({ input: permuted, output: arranged });
   const size = sizeOf(axes.map((axis) => input.shape[axis]!));
   const rows = size === 0 ? 0 : input.size / size;
@@ -108,8 +123,15 @@ function productGradient(gradient: Tensor, input: Tensor, axes: readonly number[
     kernels.cumulative({ operation: "product", input: arranged, output: running, outer: rows, size, inner: 1, reverse });
     const shifted = allocateLike(arranged, [rows, size]);
     kernels.fill({ output: shifted, value: 1 });
-    const window = (from: Tensor, offset: number): { buffer: typeof from.buffer; dtype: Dtype; shape: number[]; strides: number[]; offset: number } => ({
-      buffer: from.buffer, dtype: from.dtype, shape: [rows, Math.max(0, size - 1)], strides: [size, 1], offset,
+    const window = (
+      from: Tensor,
+      offset: number,
+    ): { buffer: typeof from.buffer; dtype: Dtype; shape: number[]; strides: number[]; offset: number } => ({
+      buffer: from.buffer,
+      dtype: from.dtype,
+      shape: [rows, Math.max(0, size - 1)],
+      strides: [size, 1],
+      offset,
     });
     kernels.copy({ input: window(running, reverse ? 1 : 0), output: window(shifted, reverse ? 0 : 1) });
     return shifted;
@@ -163,7 +185,9 @@ export function all<Device extends DeviceName>(input: Tensor<Device>, axis?: Axe
 
 /** Mean squared distance from the mean. `correction` 1 divides by count - 1 (PyTorch's default is 1, NumPy's and ours 0). */
 export function variance<Device extends DeviceName>(
-  input: Tensor<Device>, axis?: Axes, { keepdims = false, correction = 0 }: ReduceOptions & { readonly correction?: number } = {},
+  input: Tensor<Device>,
+  axis?: Axes,
+  { keepdims = false, correction = 0 }: ReduceOptions & { readonly correction?: number } = {},
 ): Tensor<Device> {
   const axes = normalizeAxes("variance", axis, input.rank);
   const count = sizeOf(axes.map((reduced) => input.shape[reduced]!));
@@ -175,7 +199,9 @@ export function variance<Device extends DeviceName>(
 
 /** Square root of `variance`. */
 export function standardDeviation<Device extends DeviceName>(
-  input: Tensor<Device>, axis?: Axes, options: ReduceOptions & { readonly correction?: number } = {},
+  input: Tensor<Device>,
+  axis?: Axes,
+  options: ReduceOptions & { readonly correction?: number } = {},
 ): Tensor<Device> {
   return inFloat32(input, (source) => sqrt(variance(source, axis, options)));
 }
@@ -198,14 +224,23 @@ export function norm<Device extends DeviceName>(input: Tensor<Device>, axis?: Ax
 }
 
 /** log Σ exp(x) over axes, without overflow. */
-export function logSumExp<Device extends DeviceName>(input: Tensor<Device>, axis?: Axes, { keepdims = false }: ReduceOptions = {}): Tensor<Device> {
+export function logSumExp<Device extends DeviceName>(
+  input: Tensor<Device>,
+  axis?: Axes,
+  { keepdims = false }: ReduceOptions = {},
+): Tensor<Device> {
   const axes = normalizeAxes("logSumExp", axis, input.rank);
   return inFloat32(input, (source) => {
     // An infinite shift would turn a row of -Infinity into NaN: shift only by finite maxima. The shift is a constant to the gradient.
     const shift = shiftOf(source, axes);
     const total = log(sum(exp(subtract(source, shift)), axes, { keepdims: true }));
     const shifted = add(total, shift);
-    return keepdims ? shifted : reshape(shifted, source.shape.filter((_, i) => !axes.includes(i)));
+    return keepdims
+      ? shifted
+      : reshape(
+          shifted,
+          source.shape.filter((_, i) => !axes.includes(i)),
+        );
   });
 }
 
@@ -215,7 +250,11 @@ function shiftOf<Device extends DeviceName>(input: Tensor<Device>, axes: readonl
   return reshape(limited, keptShape(input.shape, axes)) as Tensor<Device>;
 }
 
-function argReduce<Device extends DeviceName>(operation: "argmax" | "argmin", input: Tensor<Device>, axis: number | undefined): Tensor<Device> {
+function argReduce<Device extends DeviceName>(
+  operation: "argmax" | "argmin",
+  input: Tensor<Device>,
+  axis: number | undefined,
+): Tensor<Device> {
   const shape = axis === undefined ? [input.size] : input.shape;
   const position = axis === undefined ? 0 : normalizeAxis(operation, axis, input.rank);
   const size = shape[position]!;
@@ -241,7 +280,11 @@ export function argmin<Device extends DeviceName>(input: Tensor<Device>, axis?: 
 
 /** A running sum or product; products of small integers, like sums, are computed in int32. */
 function cumulative<Device extends DeviceName>(
-  operation: "sum" | "product", input: Tensor<Device>, position: number, reverse: boolean, record: (source: Tensor<Device>, output: Tensor<Device>) => void,
+  operation: "sum" | "product",
+  input: Tensor<Device>,
+  position: number,
+  reverse: boolean,
+  record: (source: Tensor<Device>, output: Tensor<Device>) => void,
 ): Tensor<Device> {
   const source = prepare(input, isFloating(input.dtype) ? "float32" : "int32");
   const output = allocateLike(source);
@@ -255,21 +298,31 @@ function cumulative<Device extends DeviceName>(
 }
 
 /** Running sum along an axis; `reverse` runs from the end. bool and small integers are summed in int32. */
-export function cumsum<Device extends DeviceName>(input: Tensor<Device>, axis: number = -1, { reverse = false }: { readonly reverse?: boolean } = {}): Tensor<Device> {
+export function cumsum<Device extends DeviceName>(
+  input: Tensor<Device>,
+  axis: number = -1,
+  { reverse = false }: { readonly reverse?: boolean } = {},
+): Tensor<Device> {
   const position = normalizeAxis("cumsum", axis, input.rank);
   return cumulative("sum", input, position, reverse, (source, output) =>
-    record("cumsum", [source], output, [], ([gradient]) => [cumsum(gradient!, position, { reverse: !reverse })]));
-}
-
-/** Running product along an axis. bool and small integers are multiplied in int32. The gradient is exact also where factors are 0, at a cost that grows with the square of the axis. */
-export function cumprod<Device extends DeviceName>(input: Tensor<Device>, axis: number = -1): Tensor<Device> {
-  const position = normalizeAxis("cumprod", axis, input.rank);
-  return cumulative("product", input, position, false, (source, output) =>
-    record("cumprod", [source], output, [source], ([gradient], [saved]) => [cumprodGradient(gradient!, saved!, position)]));
+    record("cumsum", [source], output, [], ([gradient]) => [cumsum(gradient!, position, { reverse: !reverse })]),
+  );
 }
 
 /**
- * Σ over k ≥ i of g[k] · Π over j ≤ k, j ≠ i of x[j]. With x[i] replaced by 1 the running product is that inner one for every k ≥ i, so one running product over
+ * Running product along an axis. bool and small integers are multiplied in int32. The gradient is exact also where factors are 0, at a cost
+ * that grows with the square of the axis.
+ */
+export function cumprod<Device extends DeviceName>(input: Tensor<Device>, axis: number = -1): Tensor<Device> {
+  const position = normalizeAxis("cumprod", axis, input.rank);
+  return cumulative("product", input, position, false, (source, output) =>
+    record("cumprod", [source], output, [source], ([gradient], [saved]) => [cumprodGradient(gradient!, saved!, position)]),
+  );
+}
+
+/**
+ * Σ over k ≥ i of g[k] · Π over j ≤ k, j ≠ i of x[j]. With x[i] replaced by 1 the running product is that inner one for every k ≥ i, so one
+ * running product over
  * a matrix with ones on its diagonal serves all i. Left to the scope of the backward step.
  */
 function cumprodGradient(gradient: Tensor, input: Tensor, axis: number): Tensor {
@@ -287,7 +340,15 @@ function cumprodGradient(gradient: Tensor, input: Tensor, axis: number): Tensor 
   const across = shareView(place, [1, size], [0, 1]);
   const others = selectRaw(compareRaw("equal", down, across), ones, rows);
   const running = allocateLike(others);
-  backend.kernels.cumulative({ operation: "product", input: others, output: running, outer: sizeOf(lead) * size, size, inner: 1, reverse: false });
+  backend.kernels.cumulative({
+    operation: "product",
+    input: others,
+    output: running,
+    outer: sizeOf(lead) * size,
+    size,
+    inner: 1,
+    reverse: false,
+  });
   const g = lastAxis(gradient);
   const spread = shareView(g, square, [...g.strides.slice(0, -1), 0, g.strides.at(-1)!]);
   const zero = fillLike({ shape: [], dtype: "float32", backend }, 0);

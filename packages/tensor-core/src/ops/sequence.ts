@@ -8,7 +8,8 @@ import { asContiguous, prepare } from "./materialize.ts";
 
 /** Frees what was prepared from `given`, name by name. */
 function releaseAll<Prepared extends Readonly<Record<string, Tensor | undefined>>>(
-  prepared: Prepared, given: { readonly [Name in keyof Prepared]?: Tensor | undefined },
+  prepared: Prepared,
+  given: { readonly [Name in keyof Prepared]?: Tensor | undefined },
 ): void {
   for (const name of Object.keys(prepared)) release(prepared[name], given[name]);
 }
@@ -20,7 +21,9 @@ function expectShape(operation: string, name: string, input: Tensor | undefined,
 }
 
 /** Drops absent tensors and says where the others went, so that a backward function finds them again. */
-function pack<Name extends string>(tensors: Readonly<Record<Name, Tensor | undefined>>): { list: Tensor[]; unpack(saved: readonly Tensor[]): Record<Name, Tensor | undefined> } {
+function pack<Name extends string>(
+  tensors: Readonly<Record<Name, Tensor | undefined>>,
+): { list: Tensor[]; unpack(saved: readonly Tensor[]): Record<Name, Tensor | undefined> } {
   const names = (Object.keys(tensors) as Name[]).filter((name) => tensors[name] !== undefined);
   return {
     list: names.map((name) => tensors[name]!),
@@ -39,39 +42,63 @@ export interface CausalConvolutionOptions<Device extends DeviceName = DeviceName
 }
 
 /**
- * Depthwise causal convolution along the sequence: input [batch, sequence, channels], weight [channels, width]; output[t] sees inputs t - width + 1 … t.
+ * Depthwise causal convolution along the sequence: input [batch, sequence, channels], weight [channels, width]; output[t] sees inputs t -
+ * width + 1 … t.
  * @throws ShapeError
  */
 export function causalConv1d<Device extends DeviceName>(
-  input: Tensor<Device>, weight: Tensor, { bias, initialState, silu = false }: CausalConvolutionOptions = {},
+  input: Tensor<Device>,
+  weight: Tensor,
+  { bias, initialState, silu = false }: CausalConvolutionOptions = {},
 ): Tensor<Device> {
   if (input.rank !== 3 || weight.rank !== 2 || weight.shape[0] !== input.shape[2] || weight.shape[1] === 0) {
-    throw new ShapeError(`causalConv1d: expected input [batch, sequence, channels] and weight [channels, width], got ${formatShape(input.shape)} and ${formatShape(weight.shape)}`);
+    throw new ShapeError(
+      `causalConv1d: expected input [batch, sequence, channels] and weight [channels, width], got ${formatShape(input.shape)} and ${formatShape(weight.shape)}`,
+    );
   }
   const [batch, sequence, channels] = input.shape as readonly [number, number, number];
   const width = weight.shape[1]!;
   expectShape("causalConv1d", "bias", bias, [channels]);
   expectShape("causalConv1d", "initialState", initialState, [batch, width - 1, channels]);
   checkDevices("causalConv1d", input, weight, bias, initialState);
-  const tensors = { input: prepare(input), weight: prepare(weight), bias: bias && prepare(bias), initialState: initialState && prepare(initialState) };
+  const tensors = {
+    input: prepare(input),
+    weight: prepare(weight),
+    bias: bias && prepare(bias),
+    initialState: initialState && prepare(initialState),
+  };
   const dimensions = { batch, sequence, channels, width, silu };
   const output = allocateLike(tensors.input);
   const { kernels } = input.storage.backend;
   kernels.causalConv1d({ ...tensors, ...dimensions, output });
   if (recording.tape !== undefined) {
     const { list, unpack } = pack(tensors);
-    record("causalConv1d", [tensors.input, tensors.weight, tensors.bias, tensors.initialState], output, list, ([gradient], saved, needs) => {
-      const kept = unpack(saved);
-      const inputGradient = allocateLike(kept.input!);
-      const weightGradient = allocateLike(kept.weight!);
-      const biasGradient = needs(2) ? allocateLike(kept.bias!) : undefined;
-      const initialStateGradient = needs(3) ? allocateLike(kept.initialState!) : undefined;
-      kernels.causalConv1dGradient({
-        ...dimensions, gradient: asContiguous(gradient!), input: kept.input!, weight: kept.weight!, bias: kept.bias, initialState: kept.initialState,
-        inputGradient, weightGradient, biasGradient, initialStateGradient,
-      });
-      return [inputGradient, weightGradient, biasGradient, initialStateGradient];
-    });
+    record(
+      "causalConv1d",
+      [tensors.input, tensors.weight, tensors.bias, tensors.initialState],
+      output,
+      list,
+      ([gradient], saved, needs) => {
+        const kept = unpack(saved);
+        const inputGradient = allocateLike(kept.input!);
+        const weightGradient = allocateLike(kept.weight!);
+        const biasGradient = needs(2) ? allocateLike(kept.bias!) : undefined;
+        const initialStateGradient = needs(3) ? allocateLike(kept.initialState!) : undefined;
+        kernels.causalConv1dGradient({
+          ...dimensions,
+          gradient: asContiguous(gradient!),
+          input: kept.input!,
+          weight: kept.weight!,
+          bias: kept.bias,
+          initialState: kept.initialState,
+          inputGradient,
+          weightGradient,
+          biasGradient,
+          initialStateGradient,
+        });
+        return [inputGradient, weightGradient, biasGradient, initialStateGradient];
+      },
+    );
   }
   releaseAll(tensors, { input, weight, bias, initialState });
   return output;
@@ -124,11 +151,25 @@ export function selectiveScan<Device extends DeviceName>(inputs: SelectiveScanIn
   expectShape("selectiveScan", "outputMatrix", inputs.outputMatrix, [batch, sequence, stateSize]);
   expectShape("selectiveScan", "skip", inputs.skip, [channels]);
   expectShape("selectiveScan", "initialState", inputs.initialState, [batch, channels, stateSize]);
-  checkDevices("selectiveScan", input, inputs.delta, stateMatrix, inputs.inputMatrix, inputs.outputMatrix, inputs.skip, inputs.initialState);
+  checkDevices(
+    "selectiveScan",
+    input,
+    inputs.delta,
+    stateMatrix,
+    inputs.inputMatrix,
+    inputs.outputMatrix,
+    inputs.skip,
+    inputs.initialState,
+  );
   const { skip, initialState } = inputs;
   const tensors = {
-    input: prepare(input), delta: prepare(inputs.delta), stateMatrix: prepare(stateMatrix), inputMatrix: prepare(inputs.inputMatrix),
-    outputMatrix: prepare(inputs.outputMatrix), skip: skip && prepare(skip), initialState: initialState && prepare(initialState),
+    input: prepare(input),
+    delta: prepare(inputs.delta),
+    stateMatrix: prepare(stateMatrix),
+    inputMatrix: prepare(inputs.inputMatrix),
+    outputMatrix: prepare(inputs.outputMatrix),
+    skip: skip && prepare(skip),
+    initialState: initialState && prepare(initialState),
   };
   const dimensions = { batch, sequence, channels, stateSize, deltaSoftplus };
   const output = allocateLike(tensors.input);
@@ -138,7 +179,13 @@ export function selectiveScan<Device extends DeviceName>(inputs: SelectiveScanIn
   if (recording.tape !== undefined) {
     const { list, unpack } = pack(tensors);
     const sources = [
-      tensors.input, tensors.delta, tensors.stateMatrix, tensors.inputMatrix, tensors.outputMatrix, tensors.skip, tensors.initialState,
+      tensors.input,
+      tensors.delta,
+      tensors.stateMatrix,
+      tensors.inputMatrix,
+      tensors.outputMatrix,
+      tensors.skip,
+      tensors.initialState,
     ];
     record("selectiveScan", sources, [output, finalState], list, ([gradient, finalStateGradient], saved, needs) => {
       const kept = unpack(saved);
@@ -148,19 +195,35 @@ export function selectiveScan<Device extends DeviceName>(inputs: SelectiveScanIn
         return zero;
       };
       const results = {
-        inputGradient: allocateLike(kept.input!), deltaGradient: allocateLike(kept.delta!), stateMatrixGradient: allocateLike(kept.stateMatrix!),
-        inputMatrixGradient: allocateLike(kept.inputMatrix!), outputMatrixGradient: allocateLike(kept.outputMatrix!),
-        skipGradient: needs(5) ? allocateLike(kept.skip!) : undefined, initialStateGradient: needs(6) ? allocateLike(kept.initialState!) : undefined,
+        inputGradient: allocateLike(kept.input!),
+        deltaGradient: allocateLike(kept.delta!),
+        stateMatrixGradient: allocateLike(kept.stateMatrix!),
+        inputMatrixGradient: allocateLike(kept.inputMatrix!),
+        outputMatrixGradient: allocateLike(kept.outputMatrix!),
+        skipGradient: needs(5) ? allocateLike(kept.skip!) : undefined,
+        initialStateGradient: needs(6) ? allocateLike(kept.initialState!) : undefined,
       };
       kernels.selectiveScanGradient({
-        ...dimensions, ...results, gradient: gradient ? asContiguous(gradient) : zeroOutput(),
+        ...dimensions,
+        ...results,
+        gradient: gradient ? asContiguous(gradient) : zeroOutput(),
         finalStateGradient: finalStateGradient && asContiguous(finalStateGradient),
-        input: kept.input!, delta: kept.delta!, stateMatrix: kept.stateMatrix!, inputMatrix: kept.inputMatrix!, outputMatrix: kept.outputMatrix!,
-        skip: kept.skip, initialState: kept.initialState,
+        input: kept.input!,
+        delta: kept.delta!,
+        stateMatrix: kept.stateMatrix!,
+        inputMatrix: kept.inputMatrix!,
+        outputMatrix: kept.outputMatrix!,
+        skip: kept.skip,
+        initialState: kept.initialState,
       });
       return [
-        results.inputGradient, results.deltaGradient, results.stateMatrixGradient, results.inputMatrixGradient, results.outputMatrixGradient,
-        results.skipGradient, results.initialStateGradient,
+        results.inputGradient,
+        results.deltaGradient,
+        results.stateMatrixGradient,
+        results.inputMatrixGradient,
+        results.outputMatrixGradient,
+        results.skipGradient,
+        results.initialStateGradient,
       ];
     });
   }

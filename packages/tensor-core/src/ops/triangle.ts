@@ -23,12 +23,18 @@ function triangle<Device extends DeviceName>(operation: "triu" | "tril", input: 
   });
 }
 
-/** The lower triangle of the last two axes, zeros above: what lies up to `diagonal` places right of the main diagonal stays. @throws ShapeError */
+/**
+ * The lower triangle of the last two axes, zeros above: what lies up to `diagonal` places right of the main diagonal stays. @throws
+ * ShapeError
+ */
 export function tril<Device extends DeviceName>(input: Tensor<Device>, diagonal: number = 0): Tensor<Device> {
   return triangle("tril", input, diagonal);
 }
 
-/** The upper triangle of the last two axes, zeros below: what lies from `diagonal` places right of the main diagonal on stays. @throws ShapeError */
+/**
+ * The upper triangle of the last two axes, zeros below: what lies from `diagonal` places right of the main diagonal on stays. @throws
+ * ShapeError
+ */
 export function triu<Device extends DeviceName>(input: Tensor<Device>, diagonal: number = 0): Tensor<Device> {
   return triangle("triu", input, diagonal);
 }

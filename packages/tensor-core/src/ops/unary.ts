@@ -23,7 +23,11 @@ function unary<Device extends DeviceName>(operation: UnaryOperation, input: Tens
       if (constants.has(operation)) return [fillLike({ shape: gradient!.shape, dtype: "float32", backend: gradient!.storage.backend }, 0)];
       const result = allocateLike(gradient!);
       gradient!.storage.backend.kernels.unaryGradient({
-        operation, gradient: asContiguous(gradient!), input: asContiguous(savedInput!), output: savedOutput!, result,
+        operation,
+        gradient: asContiguous(gradient!),
+        input: asContiguous(savedInput!),
+        output: savedOutput!,
+        result,
       });
       return [result];
     });
@@ -36,7 +40,8 @@ function unary<Device extends DeviceName>(operation: UnaryOperation, input: Tens
 }
 
 function predicate<Device extends DeviceName>(operation: UnaryPredicate, input: Tensor<Device>): Tensor<Device> {
-  const source = input.dtype === "float32" || input.dtype === "int32" ? input : asDtype(input, isFloating(input.dtype) ? "float32" : "int32");
+  const source =
+    input.dtype === "float32" || input.dtype === "int32" ? input : asDtype(input, isFloating(input.dtype) ? "float32" : "int32");
   const output = allocateLike(source, source.shape, "bool");
   source.storage.backend.kernels.predicate({ operation, input: source, output });
   release(source, input);

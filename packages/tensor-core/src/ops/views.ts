@@ -1,13 +1,25 @@
 import type { DeviceName } from "../backend/backend.ts";
 import { GradientError, IndexError, ShapeError } from "../errors.ts";
 import { isRecorded, noGrad, record, recording } from "../autograd/tape.ts";
-import { broadcastStrides, checkShape, contiguousStrides, formatShape, normalizeAxes, normalizeAxis, sameShape, sizeOf, type Shape } from "../tensor/shape.ts";
+import {
+  broadcastStrides,
+  checkShape,
+  contiguousStrides,
+  formatShape,
+  normalizeAxes,
+  normalizeAxis,
+  sameShape,
+  sizeOf,
+  type Shape,
+} from "../tensor/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { checkDevices, markWritten, release, shareView } from "./dispatch.ts";
 import { asContiguous, clone, fillLike, share } from "./materialize.ts";
 import { sumToShape } from "./raw.ts";
 
-/** Another shape with the same elements in order; one length may be -1. A view when the data is contiguous, else a copy. @throws ShapeError */
+/**
+ * Another shape with the same elements in order; one length may be -1. A view when the data is contiguous, else a copy. @throws ShapeError
+ */
 export function reshape<Device extends DeviceName>(input: Tensor<Device>, shape: Shape): Tensor<Device> {
   const target = resolveShape(input, shape);
   if (sameShape(target, input.shape)) return share(input);
@@ -87,7 +99,8 @@ export function squeeze<Device extends DeviceName>(input: Tensor<Device>, axes?:
   const named = axes === undefined ? undefined : normalizeAxes("squeeze", axes, input.rank);
   const removed = named ?? input.shape.flatMap((length, axis) => (length === 1 ? [axis] : []));
   for (const axis of removed) {
-    if (input.shape[axis] !== 1) throw new ShapeError(`squeeze: axis ${axis} of ${formatShape(input.shape)} has length ${input.shape[axis]}, not 1`);
+    if (input.shape[axis] !== 1)
+      throw new ShapeError(`squeeze: axis ${axis} of ${formatShape(input.shape)} has length ${input.shape[axis]}, not 1`);
   }
   const keepAxis = (_: number, axis: number): boolean => !removed.includes(axis);
   const output = shareView(input, input.shape.filter(keepAxis), input.strides.filter(keepAxis));
@@ -114,7 +127,10 @@ export function broadcastTo<Device extends DeviceName>(input: Tensor<Device>, sh
   return output;
 }
 
-/** One axis' part of an index: a position (removes the axis), `[start, stop]`, `[start, stop, step > 0]`, or null for the whole axis. Negative counts from the end. */
+/**
+ * One axis' part of an index: a position (removes the axis), `[start, stop]`, `[start, stop, step > 0]`, or null for the whole axis.
+ * Negative counts from the end.
+ */
 export type SliceIndex = number | readonly [start?: number | null, stop?: number | null, step?: number] | null;
 
 interface ResolvedSlice {
@@ -146,7 +162,8 @@ function resolveSlice(operation: string, input: Tensor, index: readonly SliceInd
         throw new IndexError(`${operation}: bound ${bound} on axis ${axis} is no integer`);
       }
     }
-    if (!Number.isInteger(step) || step < 1) throw new IndexError(`${operation}: step ${step} on axis ${axis}; steps are positive integers, use flip() to reverse`);
+    if (!Number.isInteger(step) || step < 1)
+      throw new IndexError(`${operation}: step ${step} on axis ${axis}; steps are positive integers, use flip() to reverse`);
     const clampIndex = (value: number): number => Math.min(length, Math.max(0, value < 0 ? value + length : value));
     const start = clampIndex(from ?? 0);
     const stop = clampIndex(to ?? length);
@@ -159,7 +176,8 @@ function resolveSlice(operation: string, input: Tensor, index: readonly SliceInd
 }
 
 /**
- * Part of a tensor, as a view: `slice(x, 0, [2, 5], null, [0, null, 2])` is NumPy's `x[0, 2:5, :, ::2]`. Bounds beyond an axis are cut to it, positions are checked.
+ * Part of a tensor, as a view: `slice(x, 0, [2, 5], null, [0, null, 2])` is NumPy's `x[0, 2:5, :, ::2]`. Bounds beyond an axis are cut to
+ * it, positions are checked.
  * @throws IndexError
  */
 export function slice<Device extends DeviceName>(input: Tensor<Device>, ...index: readonly SliceIndex[]): Tensor<Device> {
@@ -176,8 +194,15 @@ export function slice<Device extends DeviceName>(input: Tensor<Device>, ...index
   return output;
 }
 
-/** Slices that do not overlap, as views: one operation on the tape, so that the backward pass fills one gradient instead of adding up one a slice. */
-export function disjointSlices<Device extends DeviceName>(operation: string, input: Tensor<Device>, indices: readonly (readonly SliceIndex[])[]): Tensor<Device>[] {
+/**
+ * Slices that do not overlap, as views: one operation on the tape, so that the backward pass fills one gradient instead of adding up one a
+ * slice.
+ */
+export function disjointSlices<Device extends DeviceName>(
+  operation: string,
+  input: Tensor<Device>,
+  indices: readonly (readonly SliceIndex[])[],
+): Tensor<Device>[] {
   const pieces = indices.map((index) => {
     const { shape, strides, offset } = resolveSlice(operation, input, index);
     return shareView(input, shape, strides, offset);
@@ -204,29 +229,46 @@ export function assign(target: Tensor, value: Tensor, ...index: readonly SliceIn
   const { shape, strides, offset } = resolveSlice("assign", target, index);
   checkDevices("assign", target, value);
   if (recording.tape !== undefined && isRecorded([target, value])) {
-    throw new GradientError("assign: gradients do not flow through writes in place; use where(), concatenate() or scatterAdd(), or write inside noGrad()");
+    throw new GradientError(
+      "assign: gradients do not flow through writes in place; use where(), concatenate() or scatterAdd(), or write inside noGrad()",
+    );
   }
   if (sizeOf(shape) > 0 && strides.some((stride, axis) => stride === 0 && shape[axis]! > 1)) {
-    throw new ShapeError(`assign: the target ${formatShape(target.shape)} is a broadcast view whose elements share memory; clone() it first`);
+    throw new ShapeError(
+      `assign: the target ${formatShape(target.shape)} is a broadcast view whose elements share memory; clone() it first`,
+    );
   }
   const missing = shape.length - value.rank;
   if (missing < 0 || value.shape.some((length, axis) => length !== 1 && length !== shape[axis + missing])) {
     throw new ShapeError(`assign: ${formatShape(value.shape)} does not broadcast to the indexed part ${formatShape(shape)}`);
   }
   const output = { buffer: target.buffer, dtype: target.dtype, shape, strides, offset };
-  const input = { buffer: value.buffer, dtype: value.dtype, shape, strides: broadcastStrides(value.shape, value.strides, shape), offset: value.offset };
+  const input = {
+    buffer: value.buffer,
+    dtype: value.dtype,
+    shape,
+    strides: broadcastStrides(value.shape, value.strides, shape),
+    offset: value.offset,
+  };
   // Kernels may not read what they write: a value that shares the target's memory is copied first.
   if (value.storage !== target.storage) target.storage.backend.kernels.copy({ input, output });
   else {
     const copy = noGrad(() => clone(value));
-    target.storage.backend.kernels.copy({ input: { ...input, buffer: copy.buffer, strides: broadcastStrides(copy.shape, copy.strides, shape), offset: 0 }, output });
+    target.storage.backend.kernels.copy({
+      input: { ...input, buffer: copy.buffer, strides: broadcastStrides(copy.shape, copy.strides, shape), offset: 0 },
+      output,
+    });
     copy.dispose();
   }
   markWritten(target);
 }
 
 /** Cuts an axis into parts of the given lengths (or into `sections` equal ones). Views. @throws ShapeError when they do not add up */
-export function split<Device extends DeviceName>(input: Tensor<Device>, sections: number | readonly number[], axis: number = 0): Tensor<Device>[] {
+export function split<Device extends DeviceName>(
+  input: Tensor<Device>,
+  sections: number | readonly number[],
+  axis: number = 0,
+): Tensor<Device>[] {
   const position = normalizeAxis("split", axis, input.rank);
   const length = input.shape[position]!;
   if (typeof sections === "number" && !(Number.isInteger(sections) && sections > 0)) {
@@ -234,11 +276,17 @@ export function split<Device extends DeviceName>(input: Tensor<Device>, sections
   }
   const lengths = typeof sections === "number" ? Array.from({ length: sections }, () => length / sections) : sections;
   if (lengths.some((part) => !Number.isInteger(part) || part < 0) || lengths.reduce((total, part) => total + part, 0) !== length) {
-    throw new ShapeError(`split: axis ${axis} of ${formatShape(input.shape)} cannot be cut into ${typeof sections === "number" ? sections : `[${lengths.join(", ")}]`}`);
+    throw new ShapeError(
+      `split: axis ${axis} of ${formatShape(input.shape)} cannot be cut into ${typeof sections === "number" ? sections : `[${lengths.join(", ")}]`}`,
+    );
   }
   const lead: SliceIndex[] = Array.from({ length: position }, () => null);
   let start = 0;
-  return disjointSlices("split", input, lengths.map((part) => [...lead, [start, (start += part)]]));
+  return disjointSlices(
+    "split",
+    input,
+    lengths.map((part) => [...lead, [start, (start += part)]]),
+  );
 }
 
 /** The diagonal of the last two axes. A view. */
@@ -252,11 +300,16 @@ export function diagonal<Device extends DeviceName>(input: Tensor<Device>): Tens
     const like = { shape: input.shape, dtype: input.dtype, backend: input.storage.backend };
     record("diagonal", [input], output, [], ([gradient]) => {
       const whole = fillLike(like, 0);
-      const target = { buffer: whole.buffer, dtype: whole.dtype, shape, strides: [...whole.strides.slice(0, -2), whole.strides.at(-2)! + whole.strides.at(-1)!], offset: 0 };
+      const target = {
+        buffer: whole.buffer,
+        dtype: whole.dtype,
+        shape,
+        strides: [...whole.strides.slice(0, -2), whole.strides.at(-2)! + whole.strides.at(-1)!],
+        offset: 0,
+      };
       whole.storage.backend.kernels.copy({ input: gradient!, output: target });
       return [whole];
     });
   }
   return output;
 }
-

@@ -22,7 +22,10 @@ export interface ClippedGradients<Device extends DeviceName = DeviceName> {
 }
 
 /** Scales all gradients by one factor so that their global norm is at most `maximumNorm` (Pascanu et al. 2013). */
-export function clipByGlobalNorm<Device extends DeviceName>(gradients: readonly Tensor<Device>[], maximumNorm: number): ClippedGradients<Device> {
+export function clipByGlobalNorm<Device extends DeviceName>(
+  gradients: readonly Tensor<Device>[],
+  maximumNorm: number,
+): ClippedGradients<Device> {
   const norm = globalNorm(gradients);
   return tidy(() => {
     const scale = minimum(divide(maximumNorm, add(norm, 1e-6)), 1);

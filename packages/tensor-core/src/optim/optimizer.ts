@@ -43,7 +43,8 @@ export abstract class Optimizer<Settings extends { readonly learningRate: number
     const normalized = groups.map((group): ParameterGroup<Settings> => ("parameters" in group ? group : { parameters: [group] }));
     this.parameters = normalized.flatMap((group) => [...group.parameters]);
     this.parameters.forEach((parameter, i) => {
-      if (parameter.dtype !== "float32") throw new DtypeError(`optimizer: parameter ${i} is ${parameter.dtype}; only float32 parameters can be trained`);
+      if (parameter.dtype !== "float32")
+        throw new DtypeError(`optimizer: parameter ${i} is ${parameter.dtype}; only float32 parameters can be trained`);
     });
     const twice = this.parameters.findIndex((parameter, i) => this.parameters.indexOf(parameter) !== i);
     if (twice >= 0) {
@@ -54,7 +55,9 @@ export abstract class Optimizer<Settings extends { readonly learningRate: number
     this.parameterSteps = this.parameters.map(() => 0);
     this.#settings = normalized.flatMap((group) => group.parameters.map(() => ({ ...defaults, ...group.settings })));
     for (const slot of slots) {
-      const zeros = this.parameters.map((parameter) => fillLike({ shape: parameter.shape, dtype: "float32", backend: parameter.storage.backend }, 0));
+      const zeros = this.parameters.map((parameter) =>
+        fillLike({ shape: parameter.shape, dtype: "float32", backend: parameter.storage.backend }, 0),
+      );
       this.#slots.set(slot, keep(zeros));
     }
   }
@@ -124,7 +127,8 @@ export abstract class Optimizer<Settings extends { readonly learningRate: number
     for (const [name, tensor] of Object.entries(own)) {
       const value = state.tensors[name];
       if (value === undefined) throw new TensorError(`loadState: "${name}" is missing; was this state saved by another optimizer?`);
-      if (!sameShape(value.shape, tensor.shape)) throw new ShapeError(`loadState: "${name}" is ${formatShape(tensor.shape)}, the saved value ${formatShape(value.shape)}`);
+      if (!sameShape(value.shape, tensor.shape))
+        throw new ShapeError(`loadState: "${name}" is ${formatShape(tensor.shape)}, the saved value ${formatShape(value.shape)}`);
     }
     const counts = state.parameterSteps ?? this.parameters.map(() => state.step);
     if (counts.length !== this.parameters.length) {

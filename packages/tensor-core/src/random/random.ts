@@ -18,7 +18,8 @@ export interface DrawOptions<Device extends DeviceName> {
 }
 
 /**
- * Counter-based random numbers (Threefry-2x32, Salmon et al. 2011): the same seed gives the same stream on every device and for any number of threads. Each draw takes
+ * Counter-based random numbers (Threefry-2x32, Salmon et al. 2011): the same seed gives the same stream on every device and for any number
+ * of threads. Each draw takes
  * the next counters; `split` gives independent streams.
  */
 export class Generator {
@@ -47,13 +48,25 @@ export class Generator {
     return child;
   }
 
-  /** Uniform float32 numbers in [low, high): where float32 is so coarse that draws would round to `high`, they become the number below it. */
-  uniform<Device extends DeviceName = "cpu">(shape: Shape, low: number = 0, high: number = 1, options: DrawOptions<Device> = {}): Tensor<Device> {
+  /**
+   * Uniform float32 numbers in [low, high): where float32 is so coarse that draws would round to `high`, they become the number below it.
+   */
+  uniform<Device extends DeviceName = "cpu">(
+    shape: Shape,
+    low: number = 0,
+    high: number = 1,
+    options: DrawOptions<Device> = {},
+  ): Tensor<Device> {
     return this.#draw("uniform", shape, [low, high], options);
   }
 
   /** Normal float32 numbers. */
-  normal<Device extends DeviceName = "cpu">(shape: Shape, mean: number = 0, standardDeviation: number = 1, options: DrawOptions<Device> = {}): Tensor<Device> {
+  normal<Device extends DeviceName = "cpu">(
+    shape: Shape,
+    mean: number = 0,
+    standardDeviation: number = 1,
+    options: DrawOptions<Device> = {},
+  ): Tensor<Device> {
     return this.#draw("normal", shape, [mean, standardDeviation], options);
   }
 
@@ -68,7 +81,10 @@ export class Generator {
   }
 
   #draw<Device extends DeviceName>(
-    distribution: "uniform" | "normal" | "bits", shape: Shape, parameters: readonly [number, number], { device }: DrawOptions<Device>,
+    distribution: "uniform" | "normal" | "bits",
+    shape: Shape,
+    parameters: readonly [number, number],
+    { device }: DrawOptions<Device>,
   ): Tensor<Device> {
     checkShape(distribution, shape);
     const backend = backendOf(device ?? "cpu");

@@ -18,5 +18,9 @@ export function decide(valid: boolean, measure: () => number): RelaxedKernels {
   const figure = `${speedup.toFixed(2)} times the baseline's speed`;
   return speedup >= worthwhile
     ? { enabled: true, reason: `relaxed kernels run at ${figure} here`, speedup }
-    : { enabled: false, reason: `relaxed kernels run at ${figure} here, which is not worth giving up results that are the same everywhere`, speedup };
+    : {
+        enabled: false,
+        reason: `relaxed kernels run at ${figure} here, which is not worth giving up results that are the same everywhere`,
+        speedup,
+      };
 }

@@ -27,7 +27,8 @@ function product(kernels: string): () => number {
 }
 
 /**
- * How many times faster matrix products are with `candidate` than with `baseline`, here and now. Takes turns, and takes the fastest of each, so that other work on the
+ * How many times faster matrix products are with `candidate` than with `baseline`, here and now. Takes turns, and takes the fastest of
+ * each, so that other work on the
  * machine disturbs both alike: about 5 ms besides compiling.
  */
 export function measureSpeedup(baseline: string, candidate: string): number {

@@ -11,10 +11,18 @@ import { DeviceError, tensor } from "../index.ts";
 import { decide } from "./decision.ts";
 import { enableRelaxedKernels } from "./index.ts";
 
-/** A product of matrices with a build of the kernels, as bits: the two builds round differently where the processor fuses multiply and add. */
+/**
+ * A product of matrices with a build of the kernels, as bits: the two builds round differently where the processor fuses multiply and add.
+ */
 function fingerprint(runtime: WasmRuntime): string {
   const size = 40;
-  const matrix = (): TensorView => ({ buffer: runtime.heap.allocate(4 * size * size), dtype: "float32", shape: [size, size], strides: [size, 1], offset: 0 });
+  const matrix = (): TensorView => ({
+    buffer: runtime.heap.allocate(4 * size * size),
+    dtype: "float32",
+    shape: [size, size],
+    strides: [size, 1],
+    offset: 0,
+  });
   const [a, output] = [matrix(), matrix()];
   const start = runtime.pointer(a) / 4;
   for (let i = 0; i < size * size; i++) runtime.heap.float32[start + i] = Math.sin(i);
@@ -25,7 +33,10 @@ function fingerprint(runtime: WasmRuntime): string {
 
 describe("decide", () => {
   it("wants validity first, then speed", () => {
-    expect(decide(false, () => expect.fail("must not be tried"))).toEqual({ enabled: false, reason: expect.stringContaining("does not have WebAssembly relaxed SIMD") });
+    expect(decide(false, () => expect.fail("must not be tried"))).toEqual({
+      enabled: false,
+      reason: expect.stringContaining("does not have WebAssembly relaxed SIMD"),
+    });
     expect(decide(true, () => 0.5)).toEqual({ enabled: false, reason: expect.stringContaining("0.50 times"), speedup: 0.5 });
     expect(decide(true, () => 1.01).enabled).toBe(false);
     expect(decide(true, () => 1.2)).toEqual({ enabled: true, reason: expect.stringContaining("1.20 times"), speedup: 1.2 });

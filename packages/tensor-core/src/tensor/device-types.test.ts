@@ -1,8 +1,24 @@
 /** What consumers write has to compile: devices are followed through layers, operations and gradients. */
 import { describe, expect, it } from "vitest";
 import {
-  add, checkpoint, clipByGlobalNorm, customGradient, embedding, Generator, grad, Linear, matmul, Parameter, RmsNorm, Sequential, stopGradient, tensor, valueAndGrad, vjp,
-  type DeviceName, type Tensor,
+  add,
+  checkpoint,
+  clipByGlobalNorm,
+  customGradient,
+  embedding,
+  Generator,
+  grad,
+  Linear,
+  matmul,
+  Parameter,
+  RmsNorm,
+  Sequential,
+  stopGradient,
+  tensor,
+  valueAndGrad,
+  vjp,
+  type DeviceName,
+  type Tensor,
 } from "../index.ts";
 import { scope } from "./scope.ts";
 
@@ -51,7 +67,11 @@ describe("types of devices", () => {
     expect(rest[1].shape).toEqual([2]);
     const typed = grad((a: Tensor<"cpu">) => a.sum())(x);
     expect(typed.dataSync().length).toBe(2);
-    expect(vjp(() => x.sum(), [x]).backward([tensor(1)])[0]!.dataSync().length).toBe(2);
+    expect(
+      vjp(() => x.sum(), [x])
+        .backward([tensor(1)])[0]!
+        .dataSync().length,
+    ).toBe(2);
     expect(checkpoint((a) => a.exp(), x).dataSync().length).toBe(2);
     expect(stopGradient(x).dataSync().length).toBe(2);
     const twice = customGradient((a: Tensor) => ({ value: a.multiply(2), gradient: ([g]) => [g!.multiply(2)] }));

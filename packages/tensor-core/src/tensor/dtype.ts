@@ -23,7 +23,8 @@ const itemSizes: Record<Dtype, number> = { float32: 4, float16: 2, int32: 4, uin
 /** Bytes of one element. @throws DtypeError for a name that is none (plain JavaScript callers; the type forbids it) */
 export function itemSize(dtype: Dtype): number {
   const size: unknown = itemSizes[dtype];
-  if (typeof size !== "number") throw new DtypeError(`unknown dtype ${JSON.stringify(dtype)}; use one of ${Object.keys(itemSizes).join(", ")}`);
+  if (typeof size !== "number")
+    throw new DtypeError(`unknown dtype ${JSON.stringify(dtype)}; use one of ${Object.keys(itemSizes).join(", ")}`);
   return size;
 }
 
@@ -54,12 +55,7 @@ export function makeTypedArray<T extends Dtype>(dtype: T, length: number): Typed
 }
 
 /** A host array over existing bytes. `byteOffset` must be a multiple of the item size. */
-export function viewTypedArray<T extends Dtype>(
-  dtype: T,
-  buffer: ArrayBufferLike,
-  byteOffset: number,
-  length: number,
-): TypedArrayOf[T] {
+export function viewTypedArray<T extends Dtype>(dtype: T, buffer: ArrayBufferLike, byteOffset: number, length: number): TypedArrayOf[T] {
   switch (dtype as Dtype) {
     case "float32":
       return new Float32Array(buffer, byteOffset, length) as TypedArrayOf[T];

@@ -9,11 +9,15 @@ export interface LeakReport {
 let registry: FinalizationRegistry<LeakReport> | undefined;
 
 function warn({ byteLength, device, stack }: LeakReport): void {
-  console.warn(`tensor-core: ${byteLength} bytes on "${device}" were never freed; dispose() the tensor, or make it inside a scope\n${stack}`);
+  // oxlint-disable-next-line no-console -- a report that was asked for; pass a function of your own to have it elsewhere
+  console.warn(
+    `tensor-core: ${byteLength} bytes on "${device}" were never freed; dispose() the tensor, or make it inside a scope\n${stack}`,
+  );
 }
 
 /**
- * Reports device memory whose tensors were garbage-collected without being freed, for memory asked for from now on; the environment variable FRUGAL_DEBUG_LEAKS=1
+ * Reports device memory whose tensors were garbage-collected without being freed, for memory asked for from now on; the environment
+ * variable FRUGAL_DEBUG_LEAKS=1
  * switches it on from the start. Nothing is freed by it. Costs a stack trace a tensor: for debugging only.
  */
 export function setLeakReporting(enabled: boolean, report: (leak: LeakReport) => void = warn): void {

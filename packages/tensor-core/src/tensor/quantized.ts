@@ -7,8 +7,10 @@ import type { Tensor } from "./tensor.ts";
 export type QuantizedFormat = QuantizedView["format"];
 
 /**
- * A weight matrix [outputs, inputs] stored in groups along its inputs: `w = scale * q + minimum`, with q a signed byte (`int8`) or a number from 0 to 15
- * (`uint4`, two a byte, low nibble first). `linear` multiplies with it directly, dequantising as it reads. Not differentiable in the weight.
+ * A weight matrix [outputs, inputs] stored in groups along its inputs: `w = scale * q + minimum`, with q a signed byte (`int8`) or a number
+ * from 0 to 15
+ * (`uint4`, two a byte, low nibble first). `linear` multiplies with it directly, dequantising as it reads. Not differentiable in the
+ * weight.
  */
 export class QuantizedTensor<Device extends DeviceName = DeviceName> implements QuantizedView {
   readonly format: QuantizedFormat;
@@ -23,8 +25,12 @@ export class QuantizedTensor<Device extends DeviceName = DeviceName> implements 
 
   /** @throws ShapeError when the parts do not fit together */
   constructor(parts: {
-    readonly format: QuantizedFormat; readonly shape: readonly [number, number]; readonly groupSize: number;
-    readonly values: Tensor<Device>; readonly scales: Tensor<Device>; readonly minimums?: Tensor<Device> | undefined;
+    readonly format: QuantizedFormat;
+    readonly shape: readonly [number, number];
+    readonly groupSize: number;
+    readonly values: Tensor<Device>;
+    readonly scales: Tensor<Device>;
+    readonly minimums?: Tensor<Device> | undefined;
   }) {
     const [outputs, inputs] = parts.shape;
     const check = (name: string, part: Tensor<Device> | undefined, columns: number, dtype: string): void => {
@@ -36,7 +42,9 @@ export class QuantizedTensor<Device extends DeviceName = DeviceName> implements 
       }
     };
     if (!Number.isInteger(parts.groupSize) || parts.groupSize < 8 || parts.groupSize % 8 !== 0 || inputs % parts.groupSize !== 0) {
-      throw new ShapeError(`QuantizedTensor: group size ${parts.groupSize} must be a multiple of 8 that divides the ${inputs} inputs of ${formatShape(parts.shape)}`);
+      throw new ShapeError(
+        `QuantizedTensor: group size ${parts.groupSize} must be a multiple of 8 that divides the ${inputs} inputs of ${formatShape(parts.shape)}`,
+      );
     }
     check("values", parts.values, parts.format === "int8" ? inputs : inputs / 2, parts.format === "int8" ? "int8" : "uint8");
     check("scales", parts.scales, inputs / parts.groupSize, "float32");

@@ -2,7 +2,8 @@ import type { Backend, DeviceBuffer } from "../backend/backend.ts";
 import { unwatchMemory, watchMemory } from "./leaks.ts";
 
 /**
- * Reference-counted device memory shared by a tensor and its views. `version` counts in-place writes, so that a backward pass can tell that a value
+ * Reference-counted device memory shared by a tensor and its views. `version` counts in-place writes, so that a backward pass can tell that
+ * a value
  * it saved is no longer the one it saw.
  */
 export class Storage {

@@ -11,7 +11,8 @@ import type { Storage } from "./storage.ts";
 export type NestedArray = number | readonly NestedArray[];
 
 /**
- * An n-dimensional array on a device. Immutable but for the methods that say "in place". Views (`slice`, `transpose`, `reshape` of contiguous data, …)
+ * An n-dimensional array on a device. Immutable but for the methods that say "in place". Views (`slice`, `transpose`, `reshape` of
+ * contiguous data, …)
  * share memory with what they came from.
  *
  * `Device` is the device's name as a type: `dataSync()` exists where the host can read the memory, `await data()` everywhere.

@@ -46,12 +46,24 @@ export function errorsSuite(device: DeviceName): void {
           return exp(x);
         },
       ],
-      "an unknown dtype": [DtypeError, 'unknown dtype "float64"; use one of float32', () => creation.zeros([2], { device, dtype: "float64" as Dtype })],
+      "an unknown dtype": [
+        DtypeError,
+        'unknown dtype "float64"; use one of float32',
+        () => creation.zeros([2], { device, dtype: "float64" as Dtype }),
+      ],
       "an unknown dtype of data": [DtypeError, 'unknown dtype "toString"', () => of([1, 2], "toString" as Dtype)],
       "a cast to an unknown dtype": [DtypeError, "unknown dtype undefined", () => zeros(2).cast(undefined as unknown as Dtype)],
-      "an array for a tensor": [TypeError, "add: expected a tensor, got an array; make one with tensor()", () => binary.add(zeros(2), [1, 2] as unknown as Tensor)],
+      "an array for a tensor": [
+        TypeError,
+        "add: expected a tensor, got an array; make one with tensor()",
+        () => binary.add(zeros(2), [1, 2] as unknown as Tensor),
+      ],
       "the largest of nothing": [ShapeError, "max: axis 1 of [2, 0] is empty", () => reduce.max(zeros(2, 0), 1)],
-      "the gradient for integers": [GradientError, "grad: input [2] is int32", () => grad((x: Tensor) => reduce.sum(x))(of([1, 2], "int32"))],
+      "the gradient for integers": [
+        GradientError,
+        "grad: input [2] is int32",
+        () => grad((x: Tensor) => reduce.sum(x))(of([1, 2], "int32")),
+      ],
       "the gradient for a module": [
         GradientError,
         "valueAndGrad: takes a tensor, or arrays and plain objects of tensors, got RmsNorm; for a module give its parameters()",

@@ -184,7 +184,12 @@ export function movementSuite(device: DeviceName): void {
     });
 
     it("tril and triu", async () => {
-      const drawn = fc.record({ shape: shapes(2, 4), layout: layouts, dtype: fc.constantFrom(...allDtypes), diagonal: fc.integer({ min: -3, max: 3 }) });
+      const drawn = fc.record({
+        shape: shapes(2, 4),
+        layout: layouts,
+        dtype: fc.constantFrom(...allDtypes),
+        diagonal: fc.integer({ min: -3, max: 3 }),
+      });
       await checkProperty(device, drawn, (input, { shape, layout, dtype, diagonal }) => {
         const x = input(dtype, shape, { layout });
         const kept = (keeps: (right: number) => boolean): HostArray =>

@@ -206,7 +206,12 @@ export function reduceSuite(device: DeviceName): void {
     });
 
     it("cumprod", async () => {
-      const view = fc.record({ shape: shapes(1, 3), layout: layouts, axis: fc.integer({ min: -1, max: 0 }), dtype: fc.constantFrom("float32", "float16", "int32") });
+      const view = fc.record({
+        shape: shapes(1, 3),
+        layout: layouts,
+        axis: fc.integer({ min: -1, max: 0 }),
+        dtype: fc.constantFrom("float32", "float16", "int32"),
+      });
       await checkProperty(device, view, (input, { shape, layout, axis, dtype }) => {
         const x = input(dtype, shape, { layout, value: (i) => [1, -1, 2, 0.5, 1, 1][i % 6]! * (dtype === "int32" ? 2 : 1) });
         const position = axis < 0 ? shape.length - 1 : 0;

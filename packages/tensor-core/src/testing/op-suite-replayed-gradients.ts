@@ -230,7 +230,8 @@ export function replayedGradientsSuite(device: DeviceName): void {
           const x = of([1, 2, 3]);
           expect(await grad((a: Tensor) => sum(checkpoint((b: Tensor) => ops.multiply(b, a), a)))(x).toArray()).toEqual([2, 4, 6]);
           // Also where checkpoints nest, and where the closure of the outer one is the input of the inner one.
-          const nested = (a: Tensor): Tensor => sum(checkpoint((b: Tensor) => checkpoint((c: Tensor) => ops.multiply(ops.multiply(c, b), a), a), a));
+          const nested = (a: Tensor): Tensor =>
+            sum(checkpoint((b: Tensor) => checkpoint((c: Tensor) => ops.multiply(ops.multiply(c, b), a), a), a));
           expect(await grad(nested)(x).toArray()).toEqual([3, 12, 27]);
         }));
 
@@ -262,7 +263,10 @@ export function replayedGradientsSuite(device: DeviceName): void {
         scoped(async () => {
           const [x, weight, constant, other] = [of([1, 2]), of([3, 4]), of([5, 6]), of([7, 8])];
           for (const changed of [x, weight, constant]) {
-            const { value, backward } = vjp(() => checkpoint((a: Tensor) => ops.multiply(ops.multiply(a, weight), constant), x), [x, weight]);
+            const { value, backward } = vjp(
+              () => checkpoint((a: Tensor) => ops.multiply(ops.multiply(a, weight), constant), x),
+              [x, weight],
+            );
             assign(changed, other);
             expect(() => backward([value])).toThrow(GradientError);
           }
@@ -279,7 +283,12 @@ export function replayedGradientsSuite(device: DeviceName): void {
           })(x);
         expect(write(() => target, exp)).toThrow(GradientError);
         expect(write(clone, () => target)).toThrow("assign: gradients do not flow");
-        expect(write(() => target, () => of([5, 6]))).not.toThrow();
+        expect(
+          write(
+            () => target,
+            () => of([5, 6]),
+          ),
+        ).not.toThrow();
         grad((input: Tensor) => {
           noGrad(() => assign(target, input));
           return sum(input);
@@ -294,7 +303,9 @@ export function replayedGradientsSuite(device: DeviceName): void {
         const table = random(3, 5, 2);
         const tokens = random(4, 1, 3, 2, 4);
         expect(() => grad((input: Tensor) => sum(rotaryEmbedding(tokens, input, table)))(table)).toThrow(GradientError);
-        expect(() => grad((input: Tensor) => sum(rotaryEmbedding(tokens, table, input)))(random(3, 5, 2))).toThrow("wrap it in stopGradient()");
+        expect(() => grad((input: Tensor) => sum(rotaryEmbedding(tokens, table, input)))(random(3, 5, 2))).toThrow(
+          "wrap it in stopGradient()",
+        );
       }));
   });
 }

@@ -1,5 +1,6 @@
 /**
- * `@frugal/tensor-core/native`: large float32 matrix products by the system's BLAS (OpenBLAS, MKL, Accelerate) through koffi, an optional peer dependency, on the same memory as
+ * `@frugal/tensor-core/native`: large float32 matrix products by the system's BLAS (OpenBLAS, MKL, Accelerate) through koffi, an optional
+ * peer dependency, on the same memory as
  * the WebAssembly kernels. For Node; about twice as fast on AVX2 machines.
  *
  * Results differ from the default kernels in their last bits, and may differ between machines and numbers of threads.

@@ -37,17 +37,30 @@ function batchOffsets(shape: readonly number[], strides: readonly number[]): num
 }
 
 /**
- * Matrix products by `blas` where both matrices are float32, cblas can read their strides, and one product is at least `minimumWork` multiply-adds; all others by `original`.
+ * Matrix products by `blas` where both matrices are float32, cblas can read their strides, and one product is at least `minimumWork`
+ * multiply-adds; all others by `original`.
  * Bias and activation are applied by the other kernels of `backend`.
  */
 export function createNativeMatmul(
-  blas: BlasLibrary, minimumWork: number, backend: WasmBackend, original: (parameters: MatmulArguments) => void,
+  blas: BlasLibrary,
+  minimumWork: number,
+  backend: WasmBackend,
+  original: (parameters: MatmulArguments) => void,
 ): (parameters: MatmulArguments) => void {
   const { heap, pool } = backend.runtime;
   let threads = 0;
 
   /** Every product of the batch, into memory at `target`. */
-  function multiply(a: TensorView, b: TensorView, m: number, n: number, k: number, layouts: readonly [Layout, Layout], target: number, beta: number): void {
+  function multiply(
+    a: TensorView,
+    b: TensorView,
+    m: number,
+    n: number,
+    k: number,
+    layouts: readonly [Layout, Layout],
+    target: number,
+    beta: number,
+  ): void {
     if (threads !== pool.threadCount) {
       threads = pool.threadCount;
       blas.setThreads?.(threads);
@@ -59,10 +72,18 @@ export function createNativeMatmul(
     const bOffsets = batchOffsets(b.shape, b.strides);
     batchOffsets(a.shape, a.strides).forEach((aOffset, index) => {
       blas.sgemm(
-        aLayout.transposed, bLayout.transposed, m, n, k,
-        window(aPointer + 4 * aOffset, extent(aLayout, m, k)), aLayout.stride,
-        window(bPointer + 4 * bOffsets[index]!, extent(bLayout, k, n)), bLayout.stride,
-        beta, window(target + 4 * m * n * index, m * n), n,
+        aLayout.transposed,
+        bLayout.transposed,
+        m,
+        n,
+        k,
+        window(aPointer + 4 * aOffset, extent(aLayout, m, k)),
+        aLayout.stride,
+        window(bPointer + 4 * bOffsets[index]!, extent(bLayout, k, n)),
+        bLayout.stride,
+        beta,
+        window(target + 4 * m * n * index, m * n),
+        n,
       );
     });
   }
@@ -81,7 +102,13 @@ export function createNativeMatmul(
 
     const start = (into: TensorView): number => {
       if (bias === undefined) return 0;
-      const rows = { buffer: bias.buffer, dtype: bias.dtype, shape: output.shape, strides: output.shape.map((_, axis) => (axis === rank - 1 ? 1 : 0)), offset: bias.offset };
+      const rows = {
+        buffer: bias.buffer,
+        dtype: bias.dtype,
+        shape: output.shape,
+        strides: output.shape.map((_, axis) => (axis === rank - 1 ? 1 : 0)),
+        offset: bias.offset,
+      };
       backend.kernels.copy({ input: rows, output: into });
       return 1;
     };

@@ -19,7 +19,10 @@ const blas = await openBlas().catch((error: unknown) => {
 function random(shape: readonly number[], seed: number): Tensor<"cpu"> {
   let state = seed;
   const size = shape.reduce((product, length) => product * length, 1);
-  return tensor(Float32Array.from({ length: size }, () => (state = (Math.imul(state, 1664525) + 1013904223) | 0) / 2 ** 31), shape);
+  return tensor(
+    Float32Array.from({ length: size }, () => (state = (Math.imul(state, 1664525) + 1013904223) | 0) / 2 ** 31),
+    shape,
+  );
 }
 
 /** Largest difference relative to the depth of the products, whose terms are below 1. */
@@ -52,18 +55,40 @@ describe.skipIf(blas === undefined)("native BLAS", () => {
   it("multiplies as the kernels do: odd sizes, transposed and sliced matrices, batches and shared ones", async () => {
     const side = fc.integer({ min: 1, max: 70 });
     const layout = fc.record({ transposed: fc.boolean(), margin: fc.nat(3) });
-    await fc.assert(fc.asyncProperty(side, side, side, layout, layout, fc.constantFrom([], [3], [2, 2]), fc.boolean(), fc.nat(1e6), async (m, n, k, first, second, batch, shared, seed) => {
-      using _ = scope();
-      const make = (rows: number, columns: number, { transposed, margin }: typeof first, outer: readonly number[], from: number): Tensor<"cpu"> => {
-        const full = transposed ? random([...outer, columns + margin, rows], from) : random([...outer, rows, columns + margin], from);
-        const cut = margin > 0 ? full.slice(...outer.map(() => null), ...(transposed ? [[0, columns] as const] : [null, [0, columns] as const])) : full;
-        return transposed ? transpose(cut, -1, -2) : cut;
-      };
-      const a = make(m, k, first, batch, seed);
-      const b = make(k, n, second, shared ? [] : batch, seed + 1);
-      const [native, own] = await both(() => matmul(a, b));
-      expect(distance(native, own, k)).toBeLessThan(1e-6);
-    }), { numRuns: 60 });
+    await fc.assert(
+      fc.asyncProperty(
+        side,
+        side,
+        side,
+        layout,
+        layout,
+        fc.constantFrom([], [3], [2, 2]),
+        fc.boolean(),
+        fc.nat(1e6),
+        async (m, n, k, first, second, batch, shared, seed) => {
+          using _ = scope();
+          const make = (
+            rows: number,
+            columns: number,
+            { transposed, margin }: typeof first,
+            outer: readonly number[],
+            from: number,
+          ): Tensor<"cpu"> => {
+            const full = transposed ? random([...outer, columns + margin, rows], from) : random([...outer, rows, columns + margin], from);
+            const cut =
+              margin > 0
+                ? full.slice(...outer.map(() => null), ...(transposed ? [[0, columns] as const] : [null, [0, columns] as const]))
+                : full;
+            return transposed ? transpose(cut, -1, -2) : cut;
+          };
+          const a = make(m, k, first, batch, seed);
+          const b = make(k, n, second, shared ? [] : batch, seed + 1);
+          const [native, own] = await both(() => matmul(a, b));
+          expect(distance(native, own, k)).toBeLessThan(1e-6);
+        },
+      ),
+      { numRuns: 60 },
+    );
     expect.assertions(120);
   });
 

@@ -51,7 +51,9 @@ export const fftKernels: Pick<Kernels, "fft" | "realFft" | "inverseRealFft"> = {
   },
 };
 
-/** Applies `apply` to each line along the middle axis of [outer, from, inner]; the first `to` values of the results make [outer, to, inner]. */
+/**
+ * Applies `apply` to each line along the middle axis of [outer, from, inner]; the first `to` values of the results make [outer, to, inner].
+ */
 function alongMiddle(
   input: Complex,
   { outer, from, to, inner }: { outer: number; from: number; to: number; inner: number },

@@ -164,7 +164,8 @@ export const rowKernels: Pick<
 };
 
 /**
- * x - ln Σ e^x. All -Infinity where every x is: a row that sees nothing, with probabilities 0. NaN where an x is +Infinity. The largest x is
+ * x - ln Σ e^x. All -Infinity where every x is: a row that sees nothing, with probabilities 0. NaN where an x is +Infinity. The largest x
+ * is
  * subtracted before the logarithm of the sum, which it would swallow when large.
  */
 export function logSoftmaxOf(values: Float64Array): Float64Array {

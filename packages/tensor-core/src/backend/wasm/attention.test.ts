@@ -7,7 +7,16 @@ import { createAttention } from "./attention.ts";
 import { relaxedKernels } from "./kernels/relaxed.wasm.ts";
 import { createWasmRuntime } from "./runtime-instance.ts";
 import {
-  largestError, noise, outputTensor, randomTensor, runOnReference, runOnWasm, valuesTensor, type Argument, type Arguments, type Storages,
+  largestError,
+  noise,
+  outputTensor,
+  randomTensor,
+  runOnReference,
+  runOnWasm,
+  valuesTensor,
+  type Argument,
+  type Arguments,
+  type Storages,
 } from "./side-by-side.testing.ts";
 
 const runtime = createWasmRuntime();
@@ -98,7 +107,16 @@ function expectForwardAndBackward(problem: Problem): void {
 }
 
 const base: Problem = {
-  batch: 1, group: 1, keyHeads: 2, queries: 65, keys: 130, headDim: 48, causal: false, queryOffset: 0, headsInside: false, mask: "none",
+  batch: 1,
+  group: 1,
+  keyHeads: 2,
+  queries: 65,
+  keys: 130,
+  headDim: 48,
+  causal: false,
+  queryOffset: 0,
+  headsInside: false,
+  mask: "none",
 };
 
 describe("attention on WebAssembly", () => {
@@ -123,9 +141,15 @@ describe("attention on WebAssembly", () => {
     fc.assert(
       fc.property(
         fc.record({
-          batch: fc.integer({ min: 1, max: 2 }), group: fc.integer({ min: 1, max: 3 }), keyHeads: fc.integer({ min: 1, max: 2 }),
-          queries: fc.integer({ min: 0, max: 70 }), keys: fc.integer({ min: 0, max: 140 }), headDim: fc.integer({ min: 1, max: 37 }),
-          causal: fc.boolean(), queryOffset: fc.integer({ min: -10, max: 80 }), headsInside: fc.boolean(),
+          batch: fc.integer({ min: 1, max: 2 }),
+          group: fc.integer({ min: 1, max: 3 }),
+          keyHeads: fc.integer({ min: 1, max: 2 }),
+          queries: fc.integer({ min: 0, max: 70 }),
+          keys: fc.integer({ min: 0, max: 140 }),
+          headDim: fc.integer({ min: 1, max: 37 }),
+          causal: fc.boolean(),
+          queryOffset: fc.integer({ min: -10, max: 80 }),
+          headsInside: fc.boolean(),
           mask: fc.constantFrom("none", "padding", "full", "strided"),
         }),
         expectForwardAndBackward,
@@ -161,7 +185,17 @@ describe("attention on WebAssembly", () => {
   });
 
   it("writes the same bits for any number of threads, forward and backward", () => {
-    const problem: Problem = { ...base, batch: 2, group: 2, keyHeads: 1, queries: 150, keys: 300, causal: true, queryOffset: 150, mask: "full" };
+    const problem: Problem = {
+      ...base,
+      batch: 2,
+      group: 2,
+      keyHeads: 1,
+      queries: 150,
+      keys: 300,
+      causal: true,
+      queryOffset: 150,
+      mask: "full",
+    };
     const forward = forwardArguments(problem);
     const runs = [1, 2, 3, 8].map((threads) => {
       runtime.pool.setThreadCount(threads);
@@ -173,23 +207,47 @@ describe("attention on WebAssembly", () => {
   });
 
   it("has the gradients that finite differences in float64 give", () => {
-    const problem: Problem = { ...base, group: 2, keyHeads: 1, queries: 6, keys: 9, headDim: 5, causal: true, queryOffset: 2, mask: "padding" };
+    const problem: Problem = {
+      ...base,
+      group: 2,
+      keyHeads: 1,
+      queries: 6,
+      keys: 9,
+      headDim: 5,
+      causal: true,
+      queryOffset: 2,
+      mask: "padding",
+    };
     const forward = forwardArguments(problem);
     const backward = backwardArguments(forward, runOnReference("attention", forward));
     const gradients = runOnWasm(runtime, kernels, "attentionGradient", backward);
     const exact = (tensor: Argument): TensorView & { buffer: ExactBuffer } => ({
-      buffer: new ExactBuffer(Float64Array.from(tensor.storage)), dtype: "float32", shape: tensor.shape, strides: tensor.strides, offset: tensor.offset,
+      buffer: new ExactBuffer(Float64Array.from(tensor.storage)),
+      dtype: "float32",
+      shape: tensor.shape,
+      strides: tensor.strides,
+      offset: tensor.offset,
     });
     const views = { query: exact(forward.query), key: exact(forward.key), value: exact(forward.value) };
     const output = exact(forward.output);
     const loss = (): number => {
       attentionKernels.attention({
-        ...views, output, logSumExp: exact(forward.logSumExp), mask: exact(forward.mask!), scale: forward.scale, causal: true, queryOffset: 2,
+        ...views,
+        output,
+        logSumExp: exact(forward.logSumExp),
+        mask: exact(forward.mask!),
+        scale: forward.scale,
+        causal: true,
+        queryOffset: 2,
       });
       const weights = backward.gradient.storage;
       return output.buffer.values.reduce((sum, value, i) => sum + (value === -777 ? 0 : value * weights[i]!), 0);
     };
-    for (const [name, gradient] of [["query", "queryGradient"], ["key", "keyGradient"], ["value", "valueGradient"]] as const) {
+    for (const [name, gradient] of [
+      ["query", "queryGradient"],
+      ["key", "keyGradient"],
+      ["value", "valueGradient"],
+    ] as const) {
       const { values } = views[name].buffer;
       const numeric = gradients[gradient].map((written, i) => {
         if (written === -777) return written;

@@ -53,7 +53,8 @@ function createMemory(maximumPages: number): WebAssembly.Memory {
 }
 
 /**
- * One shared WebAssembly memory with a pooling allocator. Fresh typed arrays cost page faults (a fresh 4 MB array makes an add eight times slower), so
+ * One shared WebAssembly memory with a pooling allocator. Fresh typed arrays cost page faults (a fresh 4 MB array makes an add eight times
+ * slower), so
  * freed blocks are kept and reused.
  */
 export class Heap {
@@ -91,7 +92,10 @@ export class Heap {
     return buffer;
   }
 
-  /** As `allocate`, for the backend's own tables and scratch: `usage()` leaves them out, so that it speaks of tensors alone. @throws OutOfMemoryError */
+  /**
+   * As `allocate`, for the backend's own tables and scratch: `usage()` leaves them out, so that it speaks of tensors alone. @throws
+   * OutOfMemoryError
+   */
   allocateInternal(byteLength: number): HeapBuffer {
     return this.#take(byteLength, true);
   }

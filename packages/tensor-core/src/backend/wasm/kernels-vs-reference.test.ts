@@ -35,7 +35,11 @@ describe("WebAssembly kernels give the same bits for any number of threads", () 
   });
 
   /** Runs a kernel on arguments of the given shapes, filled alike; the bytes of the outputs. */
-  function run(backend: WasmBackend, shapes: Readonly<Record<string, readonly number[]>>, kernel: (views: Record<string, TensorView>) => void): Uint8Array[] {
+  function run(
+    backend: WasmBackend,
+    shapes: Readonly<Record<string, readonly number[]>>,
+    kernel: (views: Record<string, TensorView>) => void,
+  ): Uint8Array[] {
     const views = Object.entries(shapes).map(([name, shape]): [string, TensorView] => {
       const values = Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => Math.sin(i * 1.7) + 1.5);
       const buffer = backend.allocate(values.byteLength);
@@ -51,13 +55,30 @@ describe("WebAssembly kernels give the same bits for any number of threads", () 
   it("layerNormGradient and rotaryEmbedding of many rows", () => {
     const [rows, columns] = [700, 33];
     const matrix = [rows, columns];
-    const norm = { gradient: matrix, input: matrix, weight: [columns], mean: [rows], rstd: [rows], inputGradient: matrix, weightGradient: [columns], biasGradient: [columns] };
+    const norm = {
+      gradient: matrix,
+      input: matrix,
+      weight: [columns],
+      mean: [rows],
+      rstd: [rows],
+      inputGradient: matrix,
+      weightGradient: [columns],
+      biasGradient: [columns],
+    };
     const tokens = [2, 130, 4, 32];
     const rotary = { input: tokens, output: tokens, cosine: [130, 16], sine: [130, 16] };
     const compute = (backend: WasmBackend): Uint8Array[] => [
-      ...run(backend, norm, (views) => backend.kernels.layerNormGradient({ ...(views as unknown as KernelArguments["layerNormGradient"]), rows, columns })),
+      ...run(backend, norm, (views) =>
+        backend.kernels.layerNormGradient({ ...(views as unknown as KernelArguments["layerNormGradient"]), rows, columns }),
+      ),
       ...run(backend, rotary, (views) =>
-        backend.kernels.rotaryEmbedding({ ...(views as unknown as KernelArguments["rotaryEmbedding"]), positionOffset: 0, layout: "half", inverse: false })),
+        backend.kernels.rotaryEmbedding({
+          ...(views as unknown as KernelArguments["rotaryEmbedding"]),
+          positionOffset: 0,
+          layout: "half",
+          inverse: false,
+        }),
+      ),
     ];
     const before = pool.activity.jobs;
     const actual = compute(together);

@@ -6,7 +6,16 @@ import type { TensorView } from "../backend.ts";
 import { createRows } from "./rows.ts";
 import { createWasmRuntime } from "./runtime-instance.ts";
 import {
-  largestError, noise, outputTensor, randomTensor, runOnReference, runOnWasm, valuesTensor, type Argument, type Arguments, type Storages,
+  largestError,
+  noise,
+  outputTensor,
+  randomTensor,
+  runOnReference,
+  runOnWasm,
+  valuesTensor,
+  type Argument,
+  type Arguments,
+  type Storages,
 } from "./side-by-side.testing.ts";
 
 const runtime = createWasmRuntime();
@@ -32,8 +41,11 @@ function filled(tensor: Argument, storage: Float32Array): Argument {
 
 function exact(tensor: Argument): TensorView & { buffer: ExactBuffer } {
   return {
-    buffer: new ExactBuffer(Float64Array.from(tensor.storage)), dtype: tensor.storage instanceof Int32Array ? "int32" : "float32",
-    shape: tensor.shape, strides: tensor.strides, offset: tensor.offset,
+    buffer: new ExactBuffer(Float64Array.from(tensor.storage)),
+    dtype: tensor.storage instanceof Int32Array ? "int32" : "float32",
+    shape: tensor.shape,
+    strides: tensor.strides,
+    offset: tensor.offset,
   };
 }
 
@@ -63,17 +75,46 @@ function elements(tensor: Argument, storage: Float32Array | undefined): Float32A
   return storage!.subarray(tensor.offset, tensor.offset + tensor.shape.reduce((product, size) => product * size, 1));
 }
 
-const sizes: [number, number][] = [[1, 1], [3, 2], [5, 3], [2, 4], [7, 5], [4, 15], [9, 16], [3, 33], [70, 48], [33, 130], [0, 5], [2, 5000]];
+const sizes: [number, number][] = [
+  [1, 1],
+  [3, 2],
+  [5, 3],
+  [2, 4],
+  [7, 5],
+  [4, 15],
+  [9, 16],
+  [3, 33],
+  [70, 48],
+  [33, 130],
+  [0, 5],
+  [2, 5000],
+];
 
 describe("softmax", () => {
   it.each(sizes)("agrees with the reference, [%i, %i]", (rows, columns) => {
     for (const logarithm of [false, true]) {
-      const forward = { input: randomTensor([rows, columns], 1, { deviation: 3 }), output: outputTensor([rows, columns]), rows, columns, scale: 0.7, logarithm };
+      const forward = {
+        input: randomTensor([rows, columns], 1, { deviation: 3 }),
+        output: outputTensor([rows, columns]),
+        rows,
+        columns,
+        scale: 0.7,
+        logarithm,
+      };
       const { output } = expectAgreement("softmax", { ...forward, mask: undefined }, 2e-6);
-      expectAgreement("softmaxGradient", {
-        gradient: randomTensor([rows, columns], 2), output: filled(forward.output, output), result: outputTensor([rows, columns]),
-        rows, columns, scale: 0.7, logarithm,
-      }, 2e-5);
+      expectAgreement(
+        "softmaxGradient",
+        {
+          gradient: randomTensor([rows, columns], 2),
+          output: filled(forward.output, output),
+          result: outputTensor([rows, columns]),
+          rows,
+          columns,
+          scale: 0.7,
+          logarithm,
+        },
+        2e-5,
+      );
     }
   });
 
@@ -94,7 +135,11 @@ describe("softmax", () => {
     const mask = { ...valuesTensor([reach], bias(reach)), shape: maskShape, strides };
     // The reference wants the mask broadcast already.
     const missing = shape.length - maskShape.length;
-    const broadcast = { ...mask, shape, strides: shape.map((_, axis) => (axis < missing || maskShape[axis - missing] === 1 ? 0 : strides[axis - missing]!)) };
+    const broadcast = {
+      ...mask,
+      shape,
+      strides: shape.map((_, axis) => (axis < missing || maskShape[axis - missing] === 1 ? 0 : strides[axis - missing]!)),
+    };
     for (const logarithm of [false, true]) {
       const parameters = { input: randomTensor(shape, 3), output: outputTensor(shape), rows, columns, scale: 0.5, logarithm };
       const expected = runOnReference("softmax", { ...parameters, mask: broadcast });
@@ -107,7 +152,9 @@ describe("softmax", () => {
     const input = valuesTensor([2, 5], [...new Array(5).fill(-Infinity), 1, 2, 3, -Infinity, 4]);
     for (const logarithm of [false, true]) {
       const { output } = expectAgreement(
-        "softmax", { input, output: outputTensor([2, 5]), rows: 2, columns: 5, scale: 1, logarithm, mask: undefined }, 2e-6,
+        "softmax",
+        { input, output: outputTensor([2, 5]), rows: 2, columns: 5, scale: 1, logarithm, mask: undefined },
+        2e-6,
       );
       expect(Array.from(output.subarray(1, 6))).toEqual(new Array(5).fill(logarithm ? -Infinity : 0));
       expect(output[9]).toBe(logarithm ? -Infinity : 0);
@@ -120,7 +167,13 @@ describe("softmax", () => {
       values[at] = NaN;
       const input = valuesTensor([2, 19], values);
       const { output } = runOnWasm(runtime, kernels, "softmax", {
-        input, output: outputTensor([2, 19]), rows: 2, columns: 19, scale: 1, logarithm: false, mask: undefined,
+        input,
+        output: outputTensor([2, 19]),
+        rows: 2,
+        columns: 19,
+        scale: 1,
+        logarithm: false,
+        mask: undefined,
       });
       expect(output.subarray(1, 20).every(Number.isNaN)).toBe(true);
       expect(output.subarray(20, 39).some(Number.isNaN)).toBe(false);
@@ -132,10 +185,20 @@ describe("softmax", () => {
     for (const logarithm of [false, true]) {
       expectAgreement("softmax", { input, output: outputTensor([2, 6]), rows: 2, columns: 6, scale: 1, logarithm, mask: undefined }, 2e-6);
     }
-    expectAgreement("crossEntropy", {
-      logits: input, targets: valuesTensor([2], [2, 1], "int32"), losses: outputTensor([2]), logSumExp: outputTensor([2]), rows: 2, columns: 6,
-      ignoreIndex: -1, labelSmoothing: 0,
-    }, 2e-6);
+    expectAgreement(
+      "crossEntropy",
+      {
+        logits: input,
+        targets: valuesTensor([2], [2, 1], "int32"),
+        losses: outputTensor([2]),
+        logSumExp: outputTensor([2]),
+        rows: 2,
+        columns: 6,
+        ignoreIndex: -1,
+        labelSmoothing: 0,
+      },
+      2e-6,
+    );
   });
 });
 
@@ -144,25 +207,56 @@ describe("norms", () => {
     const offset = randomTensor([rows, columns], 1, { deviation: 2 });
     const input = { ...offset, storage: (offset.storage as Float32Array).map((value) => value + 3) };
     const gradient = randomTensor([rows, columns], 4);
-    for (const [withWeight, withBias] of [[true, true], [true, false], [false, true], [false, false]]) {
+    for (const [withWeight, withBias] of [
+      [true, true],
+      [true, false],
+      [false, true],
+      [false, false],
+    ]) {
       const weight = withWeight ? randomTensor([columns], 2) : undefined;
       const bias = withBias ? randomTensor([columns], 3) : undefined;
       const rowOutputs = { mean: outputTensor([rows]), rstd: outputTensor([rows]) };
       const layer = expectAgreement(
-        "layerNorm", { input, weight, bias, epsilon: 1e-3, output: outputTensor([rows, columns]), ...rowOutputs, rows, columns }, 1e-4,
+        "layerNorm",
+        { input, weight, bias, epsilon: 1e-3, output: outputTensor([rows, columns]), ...rowOutputs, rows, columns },
+        1e-4,
       );
-      expectAgreement("layerNormGradient", {
-        gradient, input, weight, mean: filled(rowOutputs.mean, layer.mean), rstd: filled(rowOutputs.rstd, layer.rstd), rows, columns,
-        inputGradient: outputTensor([rows, columns]), weightGradient: weight && outputTensor([columns]), biasGradient: bias && outputTensor([columns]),
-      }, 1e-4);
+      expectAgreement(
+        "layerNormGradient",
+        {
+          gradient,
+          input,
+          weight,
+          mean: filled(rowOutputs.mean, layer.mean),
+          rstd: filled(rowOutputs.rstd, layer.rstd),
+          rows,
+          columns,
+          inputGradient: outputTensor([rows, columns]),
+          weightGradient: weight && outputTensor([columns]),
+          biasGradient: bias && outputTensor([columns]),
+        },
+        1e-4,
+      );
       if (withBias) continue;
       const rms = expectAgreement(
-        "rmsNorm", { input, weight, epsilon: 1e-5, output: outputTensor([rows, columns]), rstd: rowOutputs.rstd, rows, columns }, 3e-6,
+        "rmsNorm",
+        { input, weight, epsilon: 1e-5, output: outputTensor([rows, columns]), rstd: rowOutputs.rstd, rows, columns },
+        3e-6,
       );
-      expectAgreement("rmsNormGradient", {
-        gradient, input, weight, rstd: filled(rowOutputs.rstd, rms.rstd), rows, columns,
-        inputGradient: outputTensor([rows, columns]), weightGradient: weight && outputTensor([columns]),
-      }, 3e-5);
+      expectAgreement(
+        "rmsNormGradient",
+        {
+          gradient,
+          input,
+          weight,
+          rstd: filled(rowOutputs.rstd, rms.rstd),
+          rows,
+          columns,
+          inputGradient: outputTensor([rows, columns]),
+          weightGradient: weight && outputTensor([columns]),
+        },
+        3e-5,
+      );
     }
   });
 
@@ -171,13 +265,26 @@ describe("norms", () => {
     values[25] = NaN;
     const input = valuesTensor([3, 21], values);
     const { output } = runOnWasm(runtime, kernels, "layerNorm", {
-      input, weight: undefined, bias: undefined, epsilon: 1e-5, output: outputTensor([3, 21]), mean: outputTensor([3]), rstd: outputTensor([3]),
-      rows: 3, columns: 21,
+      input,
+      weight: undefined,
+      bias: undefined,
+      epsilon: 1e-5,
+      output: outputTensor([3, 21]),
+      mean: outputTensor([3]),
+      rstd: outputTensor([3]),
+      rows: 3,
+      columns: 21,
     });
     expect(Array.from(output.subarray(1, 64), Number.isNaN)).toEqual(Array.from({ length: 63 }, (_, i) => i >= 21 && i < 42));
     const { weightGradient } = runOnWasm(runtime, kernels, "rmsNormGradient", {
-      gradient: randomTensor([3, 21], 9), input, weight: randomTensor([21], 10), rstd: valuesTensor([3], [1, 1, 1]), rows: 3, columns: 21,
-      inputGradient: outputTensor([3, 21]), weightGradient: outputTensor([21]),
+      gradient: randomTensor([3, 21], 9),
+      input,
+      weight: randomTensor([21], 10),
+      rstd: valuesTensor([3], [1, 1, 1]),
+      rows: 3,
+      columns: 21,
+      inputGradient: outputTensor([3, 21]),
+      weightGradient: outputTensor([21]),
     });
     expect(Array.from(weightGradient!.subarray(1, 22), Number.isNaN)).toEqual(Array.from({ length: 21 }, (_, i) => i === 4));
   });
@@ -198,9 +305,20 @@ describe("norms", () => {
     };
     layerLoss();
     const rowValues = (view: TensorView & { buffer: ExactBuffer }): Argument => valuesTensor([rows], view.buffer.values.slice(1, 1 + rows));
-    const outputs = { inputGradient: outputTensor([rows, columns]), weightGradient: outputTensor([columns]), biasGradient: outputTensor([columns]) };
+    const outputs = {
+      inputGradient: outputTensor([rows, columns]),
+      weightGradient: outputTensor([columns]),
+      biasGradient: outputTensor([columns]),
+    };
     const layer = runOnWasm(runtime, kernels, "layerNormGradient", {
-      gradient, input: arguments_.input, weight: arguments_.weight, mean: rowValues(mean), rstd: rowValues(rstd), rows, columns, ...outputs,
+      gradient,
+      input: arguments_.input,
+      weight: arguments_.weight,
+      mean: rowValues(mean),
+      rstd: rowValues(rstd),
+      rows,
+      columns,
+      ...outputs,
     });
     expect(largestError(elements(outputs.inputGradient, layer.inputGradient), finiteDifferences(input, layerLoss))).toBeLessThan(1e-5);
     expect(largestError(elements(outputs.weightGradient, layer.weightGradient), finiteDifferences(weight, layerLoss))).toBeLessThan(1e-5);
@@ -211,8 +329,14 @@ describe("norms", () => {
     };
     rmsLoss();
     const rms = runOnWasm(runtime, kernels, "rmsNormGradient", {
-      gradient, input: arguments_.input, weight: arguments_.weight, rstd: rowValues(rstd), rows, columns,
-      inputGradient: outputs.inputGradient, weightGradient: outputs.weightGradient,
+      gradient,
+      input: arguments_.input,
+      weight: arguments_.weight,
+      rstd: rowValues(rstd),
+      rows,
+      columns,
+      inputGradient: outputs.inputGradient,
+      weightGradient: outputs.weightGradient,
     });
     expect(largestError(elements(outputs.inputGradient, rms.inputGradient), finiteDifferences(input, rmsLoss))).toBeLessThan(1e-5);
     expect(largestError(elements(outputs.weightGradient, rms.weightGradient), finiteDifferences(weight, rmsLoss))).toBeLessThan(1e-5);
@@ -223,31 +347,60 @@ describe("cross-entropy", () => {
   it.each(sizes)("agrees with the reference, [%i, %i]", (rows, columns) => {
     for (const labelSmoothing of [0, 0.1]) {
       const logits = randomTensor([rows, columns], 1, { deviation: 4 });
-      const targets = valuesTensor([rows], Array.from({ length: rows }, (_, r) => (r % 5 === 3 ? -100 : (r * 7) % columns)), "int32");
+      const targets = valuesTensor(
+        [rows],
+        Array.from({ length: rows }, (_, r) => (r % 5 === 3 ? -100 : (r * 7) % columns)),
+        "int32",
+      );
       const outputs = { losses: outputTensor([rows]), logSumExp: outputTensor([rows]) };
       const options = { rows, columns, ignoreIndex: -100, labelSmoothing };
       const { logSumExp } = expectAgreement("crossEntropy", { logits, targets, ...outputs, ...options }, 3e-6);
-      expectAgreement("crossEntropyGradient", {
-        gradient: randomTensor([rows], 2), logits, targets, logSumExp: filled(outputs.logSumExp, logSumExp), result: outputTensor([rows, columns]), ...options,
-      }, 3e-6);
+      expectAgreement(
+        "crossEntropyGradient",
+        {
+          gradient: randomTensor([rows], 2),
+          logits,
+          targets,
+          logSumExp: filled(outputs.logSumExp, logSumExp),
+          result: outputTensor([rows, columns]),
+          ...options,
+        },
+        3e-6,
+      );
     }
   });
 
   it("follows a maximum that rises from chunk to chunk, and -Infinity logits", () => {
     const columns = 9000;
     const values = Float32Array.from({ length: columns }, (_, c) => (c < 2500 ? -Infinity : c / 50 - 120));
-    expectAgreement("crossEntropy", {
-      logits: valuesTensor([1, columns], values), targets: valuesTensor([1], [8000], "int32"), losses: outputTensor([1]), logSumExp: outputTensor([1]),
-      rows: 1, columns, ignoreIndex: -1, labelSmoothing: 0,
-    }, 3e-6);
+    expectAgreement(
+      "crossEntropy",
+      {
+        logits: valuesTensor([1, columns], values),
+        targets: valuesTensor([1], [8000], "int32"),
+        losses: outputTensor([1]),
+        logSumExp: outputTensor([1]),
+        rows: 1,
+        columns,
+        ignoreIndex: -1,
+        labelSmoothing: 0,
+      },
+      3e-6,
+    );
   });
 
   it("gives NaN for NaN logits and for targets outside the row", () => {
     const values = noise(30, 3);
     values[7] = NaN;
     const { losses } = runOnWasm(runtime, kernels, "crossEntropy", {
-      logits: valuesTensor([3, 10], values), targets: valuesTensor([3], [1, 1, 10], "int32"), losses: outputTensor([3]), logSumExp: outputTensor([3]),
-      rows: 3, columns: 10, ignoreIndex: -100, labelSmoothing: 0,
+      logits: valuesTensor([3, 10], values),
+      targets: valuesTensor([3], [1, 1, 10], "int32"),
+      losses: outputTensor([3]),
+      logSumExp: outputTensor([3]),
+      rows: 3,
+      columns: 10,
+      ignoreIndex: -100,
+      labelSmoothing: 0,
     });
     expect(Array.from(losses.subarray(1, 4), Number.isNaN)).toEqual([true, false, true]);
   });
@@ -268,7 +421,12 @@ describe("cross-entropy", () => {
     loss();
     const result = outputTensor([rows, columns]);
     const actual = runOnWasm(runtime, kernels, "crossEntropyGradient", {
-      gradient, logits, targets, logSumExp: valuesTensor([rows], logSumExp.buffer.values.slice(1, 1 + rows)), result, ...options,
+      gradient,
+      logits,
+      targets,
+      logSumExp: valuesTensor([rows], logSumExp.buffer.values.slice(1, 1 + rows)),
+      result,
+      ...options,
     });
     expect(largestError(elements(result, actual.result), finiteDifferences(exactLogits, loss))).toBeLessThan(1e-5);
   });
@@ -279,9 +437,17 @@ describe("swiglu", () => {
     const gate = randomTensor([count], 1, { deviation: 6 });
     const up = randomTensor([count], 2);
     expectAgreement("swiglu", { gate, up, output: outputTensor([count]) }, 1e-6);
-    expectAgreement("swigluGradient", {
-      gradient: randomTensor([count], 3), gate, up, gateGradient: outputTensor([count]), upGradient: outputTensor([count]),
-    }, 1e-5);
+    expectAgreement(
+      "swigluGradient",
+      {
+        gradient: randomTensor([count], 3),
+        gate,
+        up,
+        gateGradient: outputTensor([count]),
+        upGradient: outputTensor([count]),
+      },
+      1e-5,
+    );
   });
 
   it("has the gradients that finite differences in float64 give", () => {
@@ -307,10 +473,20 @@ describe("rotary embedding", () => {
         for (const positions of [undefined, valuesTensor([5], [3, 0, 11, 2, 2], "int32")]) {
           for (const inverse of [false, true]) {
             const shape = [2, 5, 3, headDim];
-            expectAgreement("rotaryEmbedding", {
-              input: randomTensor(shape, 1), output: outputTensor(shape), cosine: randomTensor([12, rotaryDim / 2], 2), sine: randomTensor([12, rotaryDim / 2], 3),
-              positions, positionOffset: 4, layout, inverse,
-            }, 1e-6);
+            expectAgreement(
+              "rotaryEmbedding",
+              {
+                input: randomTensor(shape, 1),
+                output: outputTensor(shape),
+                cosine: randomTensor([12, rotaryDim / 2], 2),
+                sine: randomTensor([12, rotaryDim / 2], 3),
+                positions,
+                positionOffset: 4,
+                layout,
+                inverse,
+              },
+              1e-6,
+            );
           }
         }
       }
@@ -320,14 +496,32 @@ describe("rotary embedding", () => {
   it("is undone by its inverse, and gives NaN for positions outside the table", () => {
     const shape = [1, 4, 2, 16];
     const angles = noise(6 * 8, 5);
-    const tables = { cosine: valuesTensor([6, 8], angles.map(Math.cos)), sine: valuesTensor([6, 8], angles.map(Math.sin)), positions: undefined };
+    const tables = {
+      cosine: valuesTensor([6, 8], angles.map(Math.cos)),
+      sine: valuesTensor([6, 8], angles.map(Math.sin)),
+      positions: undefined,
+    };
     const input = randomTensor(shape, 1);
     const output = outputTensor(shape);
-    const there = runOnWasm(runtime, kernels, "rotaryEmbedding", { input, output, ...tables, positionOffset: 3, layout: "half", inverse: false }).output;
-    const back = runOnWasm(runtime, kernels, "rotaryEmbedding", {
-      input: filled(output, there), output, ...tables, positionOffset: 3, layout: "half", inverse: true,
+    const there = runOnWasm(runtime, kernels, "rotaryEmbedding", {
+      input,
+      output,
+      ...tables,
+      positionOffset: 3,
+      layout: "half",
+      inverse: false,
     }).output;
-    expect(largestError(elements(output, back).subarray(0, 96), elements(input, input.storage as Float32Array).subarray(0, 96))).toBeLessThan(1e-6);
+    const back = runOnWasm(runtime, kernels, "rotaryEmbedding", {
+      input: filled(output, there),
+      output,
+      ...tables,
+      positionOffset: 3,
+      layout: "half",
+      inverse: true,
+    }).output;
+    expect(
+      largestError(elements(output, back).subarray(0, 96), elements(input, input.storage as Float32Array).subarray(0, 96)),
+    ).toBeLessThan(1e-6);
     expect(elements(output, there).subarray(96).every(Number.isNaN)).toBe(true);
     expect(elements(output, there).subarray(0, 96).some(Number.isNaN)).toBe(false);
   });
@@ -342,13 +536,36 @@ describe("threads", () => {
     const weight = randomTensor([columns], 3);
     const [mean, rstd] = [randomTensor([rows], 4), randomTensor([rows], 5)];
     const everything = (): unknown => [
-      runOnWasm(runtime, kernels, "softmax", { input, output: outputTensor(shape), rows, columns, scale: 2, logarithm: false, mask: undefined }),
+      runOnWasm(runtime, kernels, "softmax", {
+        input,
+        output: outputTensor(shape),
+        rows,
+        columns,
+        scale: 2,
+        logarithm: false,
+        mask: undefined,
+      }),
       runOnWasm(runtime, kernels, "layerNormGradient", {
-        gradient, input, weight, mean, rstd, rows, columns, inputGradient: outputTensor(shape), weightGradient: outputTensor([columns]),
+        gradient,
+        input,
+        weight,
+        mean,
+        rstd,
+        rows,
+        columns,
+        inputGradient: outputTensor(shape),
+        weightGradient: outputTensor([columns]),
         biasGradient: outputTensor([columns]),
       }),
       runOnWasm(runtime, kernels, "rmsNormGradient", {
-        gradient, input, weight, rstd, rows, columns, inputGradient: outputTensor(shape), weightGradient: outputTensor([columns]),
+        gradient,
+        input,
+        weight,
+        rstd,
+        rows,
+        columns,
+        inputGradient: outputTensor(shape),
+        weightGradient: outputTensor([columns]),
       }),
       runOnWasm(runtime, kernels, "swiglu", { gate: input, up: gradient, output: outputTensor(shape) }),
     ];

@@ -20,7 +20,9 @@ export function unpackKernels(text: string): Uint8Array<ArrayBuffer> {
 function importUnsharedMemory(binary: Uint8Array): void {
   // "memory", then 2 for a memory, then the flags: 1 for a maximum, 2 for shared.
   const name = [..."memory"].map((character) => character.charCodeAt(0));
-  const at = binary.findIndex((_, start) => name.every((code, i) => binary[start + i] === code) && binary[start + 6] === 2 && binary[start + 7] === 3);
+  const at = binary.findIndex(
+    (_, start) => name.every((code, i) => binary[start + i] === code) && binary[start + 6] === 2 && binary[start + 7] === 3,
+  );
   binary[at + 7] = 1;
 }
 

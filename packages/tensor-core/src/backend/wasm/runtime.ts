@@ -10,7 +10,8 @@ export interface WasmRuntime {
   /** Byte address of a view's first element. */
   pointer(view: TensorView): number;
   /**
-   * Calls `kernel(...parameters, begin, end)` so that the ranges cover [0, count), on as many threads as `work` is worth. Ranges start on multiples of
+   * Calls `kernel(...parameters, begin, end)` so that the ranges cover [0, count), on as many threads as `work` is worth. Ranges start on
+   * multiples of
    * `granularity`. `work` is a rough count of scalar operations (a multiply-add = 1); small jobs stay on this thread.
    * With `scratchBytes`, every thread gets a scratch block of that size, passed as one more parameter before `begin`.
    */

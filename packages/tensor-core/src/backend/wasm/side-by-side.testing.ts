@@ -30,7 +30,11 @@ export function noise(count: number, seed: number, deviation = 1): Float32Array 
 }
 
 /** An input of random numbers, contiguous at an odd offset unless strides are given (in elements; the storage is as long as they need). */
-export function randomTensor(shape: readonly number[], seed: number, options: { strides?: readonly number[]; deviation?: number } = {}): Argument {
+export function randomTensor(
+  shape: readonly number[],
+  seed: number,
+  options: { strides?: readonly number[]; deviation?: number } = {},
+): Argument {
   const strides = options.strides ?? contiguousStrides(shape);
   const reach = shape.reduce((sum, size, axis) => sum + Math.max(0, size - 1) * strides[axis]!, 0);
   return { shape, strides, offset: 1, storage: noise(reach + 2, seed, options.deviation ?? 1) };
@@ -65,7 +69,10 @@ export type Storages<Name extends KernelName> = { readonly [Field in keyof Kerne
 
 /** Runs a kernel on the WebAssembly device. */
 export function runOnWasm<Name extends KernelName>(
-  runtime: WasmRuntimeInstance, kernels: Pick<Kernels, Name>, name: Name, parameters: Arguments<Name>,
+  runtime: WasmRuntimeInstance,
+  kernels: Pick<Kernels, Name>,
+  name: Name,
+  parameters: Arguments<Name>,
 ): Storages<Name> {
   const { heap } = runtime;
   const entries = Object.entries(parameters).map(([field, value]) => {
@@ -78,7 +85,8 @@ export function runOnWasm<Name extends KernelName>(
   });
   kernels[name](Object.fromEntries(entries.map(({ field, value }) => [field, value])) as unknown as KernelArguments[Name]);
   const storages = entries.flatMap(({ field, buffer }) =>
-    buffer ? [[field, heap.float32.slice(buffer.pointer / 4, (buffer.pointer + buffer.byteLength) / 4)] as const] : []);
+    buffer ? [[field, heap.float32.slice(buffer.pointer / 4, (buffer.pointer + buffer.byteLength) / 4)] as const] : [],
+  );
   for (const { buffer } of entries) if (buffer) heap.free(buffer);
   return Object.fromEntries(storages) as Storages<Name>;
 }
@@ -95,7 +103,8 @@ export function runOnReference<Name extends KernelName>(name: Name, parameters: 
   });
   backend.kernels[name](Object.fromEntries(entries.map(({ field, value }) => [field, value])) as unknown as KernelArguments[Name]);
   const storages = entries.flatMap(({ field, buffer }) =>
-    buffer ? [[field, new Float32Array(backend.readSync!(buffer, 0, buffer.byteLength).buffer)] as const] : []);
+    buffer ? [[field, new Float32Array(backend.readSync!(buffer, 0, buffer.byteLength).buffer)] as const] : [],
+  );
   return Object.fromEntries(storages) as Storages<Name>;
 }
 

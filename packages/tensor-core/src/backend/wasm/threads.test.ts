@@ -16,7 +16,13 @@ function place(backend: WasmBackend, shape: readonly number[], seed: number): Te
   let state = seed;
   const values = Float32Array.from({ length: size }, () => (state = (Math.imul(state, 1664525) + 1013904223) | 0) / 2 ** 31);
   backend.write(buffer, 0, new Uint8Array(values.buffer));
-  return { buffer, dtype: "float32", shape, strides: shape.map((_, axis) => shape.slice(axis + 1).reduce((product, length) => product * length, 1)), offset: 0 };
+  return {
+    buffer,
+    dtype: "float32",
+    shape,
+    strides: shape.map((_, axis) => shape.slice(axis + 1).reduce((product, length) => product * length, 1)),
+    offset: 0,
+  };
 }
 
 function take(backend: WasmBackend, ...views: readonly TensorView[]): Uint8Array {
@@ -39,8 +45,15 @@ function work(backend: WasmBackend, m: number, n: number, k: number, seed: numbe
 /** Runs a program in a Node of its own. A pool that hangs is killed, and the test fails. */
 function run(program: string): { status: number | null; output: string; milliseconds: number } {
   const started = performance.now();
-  const { status, stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "--eval", program], { encoding: "utf8", timeout: 25_000 });
-  return { status, output: stdout.trim() + stderr.replace(/^.*(Warning|--trace).*$/gm, "").trim(), milliseconds: performance.now() - started };
+  const { status, stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "--eval", program], {
+    encoding: "utf8",
+    timeout: 25_000,
+  });
+  return {
+    status,
+    output: stdout.trim() + stderr.replace(/^.*(Warning|--trace).*$/gm, "").trim(),
+    milliseconds: performance.now() - started,
+  };
 }
 
 describe("results", () => {
@@ -49,12 +62,16 @@ describe("results", () => {
     alone.runtime.pool.setThreadCount(1);
     const together = createWasmBackend();
     const side = fc.integer({ min: 1, max: 180 });
-    fc.assert(fc.property(side, side, side, fc.integer({ min: 2, max: 6 }), fc.nat(1e6), (m, n, k, threads, seed) => {
-      together.runtime.pool.setThreadCount(threads);
-      const expected = work(alone, m, n, k, seed);
-      // Three times: workers may not have started at the first.
-      for (let i = 0; i < 3; i++) work(together, m, n, k, seed).forEach((bytes, part) => expect(Buffer.compare(bytes, expected[part]!)).toBe(0));
-    }), { numRuns: 40 });
+    fc.assert(
+      fc.property(side, side, side, fc.integer({ min: 2, max: 6 }), fc.nat(1e6), (m, n, k, threads, seed) => {
+        together.runtime.pool.setThreadCount(threads);
+        const expected = work(alone, m, n, k, seed);
+        // Three times: workers may not have started at the first.
+        for (let i = 0; i < 3; i++)
+          work(together, m, n, k, seed).forEach((bytes, part) => expect(Buffer.compare(bytes, expected[part]!)).toBe(0));
+      }),
+      { numRuns: 40 },
+    );
     together.runtime.pool.stop();
     expect(together.memory().allocations).toBe(0);
   });
@@ -78,7 +95,11 @@ describe("workers", () => {
   it("that may not start leave the work to this thread, with a warning", { timeout: 30_000 }, () => {
     const program = `import { getThreads, setThreads, ones, matmul } from ${JSON.stringify(entry)}; setThreads(2);
       for (let i = 0; i < 3; i++) matmul(ones([300, 300]), ones([300, 300])); console.log(matmul(ones([300, 300]), ones([300, 300])).dataSync()[7], getThreads());`;
-    const { status, stdout, stderr } = spawnSync(process.execPath, ["--permission", "--allow-fs-read=*", "--input-type=module", "--eval", program], { encoding: "utf8", timeout: 25_000 });
+    const { status, stdout, stderr } = spawnSync(
+      process.execPath,
+      ["--permission", "--allow-fs-read=*", "--input-type=module", "--eval", program],
+      { encoding: "utf8", timeout: 25_000 },
+    );
     expect({ status, stdout: stdout.trim() }).toEqual({ status: 0, stdout: "300 1" });
     expect(stderr.match(/a worker could not start/g)).toHaveLength(1);
   });
@@ -93,7 +114,8 @@ describe("setThreadCount", () => {
     for (let round = 0; round < 60; round++) {
       pool.setThreadCount(1 + ((round * 7) % 5));
       if (round % 3 === 0) pool.stop();
-      if (round % 4 !== 1) work(backend, 130, 120, 110, 1).forEach((bytes, part) => Buffer.compare(bytes, expected[part]!) !== 0 && wrong.push(round));
+      if (round % 4 !== 1)
+        work(backend, 130, 120, 110, 1).forEach((bytes, part) => Buffer.compare(bytes, expected[part]!) !== 0 && wrong.push(round));
     }
     pool.stop();
     pool.stop();
@@ -110,9 +132,63 @@ describe("setThreadCount", () => {
  * (module (import "env" "memory" (memory 1 65536 shared)) (func (export "fill") (param f64 f64) unreachable)): a kernel that traps.
  */
 const trappingModule = Uint8Array.of(
-  0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 0x01, 0x06, 0x01, 0x60, 0x02, 0x7c, 0x7c, 0x00,
-  0x02, 0x12, 0x01, 0x03, 0x65, 0x6e, 0x76, 0x06, 0x6d, 0x65, 0x6d, 0x6f, 0x72, 0x79, 0x02, 0x03, 0x01, 0x80, 0x80, 0x04,
-  0x03, 0x02, 0x01, 0x00, 0x07, 0x08, 0x01, 0x04, 0x66, 0x69, 0x6c, 0x6c, 0x00, 0x00, 0x0a, 0x05, 0x01, 0x03, 0x00, 0x00, 0x0b,
+  0x00,
+  0x61,
+  0x73,
+  0x6d,
+  1,
+  0,
+  0,
+  0,
+  0x01,
+  0x06,
+  0x01,
+  0x60,
+  0x02,
+  0x7c,
+  0x7c,
+  0x00,
+  0x02,
+  0x12,
+  0x01,
+  0x03,
+  0x65,
+  0x6e,
+  0x76,
+  0x06,
+  0x6d,
+  0x65,
+  0x6d,
+  0x6f,
+  0x72,
+  0x79,
+  0x02,
+  0x03,
+  0x01,
+  0x80,
+  0x80,
+  0x04,
+  0x03,
+  0x02,
+  0x01,
+  0x00,
+  0x07,
+  0x08,
+  0x01,
+  0x04,
+  0x66,
+  0x69,
+  0x6c,
+  0x6c,
+  0x00,
+  0x00,
+  0x0a,
+  0x05,
+  0x01,
+  0x03,
+  0x00,
+  0x00,
+  0x0b,
 );
 
 describe("a kernel that fails", () => {
@@ -161,16 +237,19 @@ describe("where memory cannot be shared", () => {
     const expected = work(createWasmBackend(), 130, 120, 110, 1);
     const { Memory } = WebAssembly;
     // A browser page that is not cross-origin isolated.
-    vi.stubGlobal("WebAssembly", Object.create(WebAssembly, {
-      Memory: {
-        value: class extends Memory {
-          constructor(descriptor: WebAssembly.MemoryDescriptor) {
-            if (descriptor.shared) throw new TypeError("shared memory is disabled");
-            super(descriptor);
-          }
+    vi.stubGlobal(
+      "WebAssembly",
+      Object.create(WebAssembly, {
+        Memory: {
+          value: class extends Memory {
+            constructor(descriptor: WebAssembly.MemoryDescriptor) {
+              if (descriptor.shared) throw new TypeError("shared memory is disabled");
+              super(descriptor);
+            }
+          },
         },
-      },
-    }));
+      }),
+    );
     try {
       const backend = createWasmBackend();
       expect(backend.runtime.heap.shared).toBe(false);

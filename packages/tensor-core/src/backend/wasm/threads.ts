@@ -5,8 +5,20 @@ import { workerSource } from "./worker-source.ts";
 
 /** Word offsets in the control block, one cache line apart where threads write. */
 const words = {
-  sequence: 0, open: 1, kernel: 2, parameterCount: 3, count: 4, chunk: 5, scratchBytes: 6,
-  next: 16, active: 32, sleeping: 48, ready: 49, failed: 50, generation: 51, workerChunks: 52,
+  sequence: 0,
+  open: 1,
+  kernel: 2,
+  parameterCount: 3,
+  count: 4,
+  chunk: 5,
+  scratchBytes: 6,
+  next: 16,
+  active: 32,
+  sleeping: 48,
+  ready: 49,
+  failed: 50,
+  generation: 51,
+  workerChunks: 52,
 } as const;
 
 const controlPointer = 1024;
@@ -54,8 +66,10 @@ export function defaultThreadCount(): number {
 }
 
 /**
- * Fork and join over the shared memory. The caller takes part in every job and workers take chunks from a common counter, so a job never waits for a
- * worker that has not started. Kernels write the same bits however a range is split (assembly/README.md), so neither the number of threads nor their
+ * Fork and join over the shared memory. The caller takes part in every job and workers take chunks from a common counter, so a job never
+ * waits for a
+ * worker that has not started. Kernels write the same bits however a range is split (assembly/README.md), so neither the number of threads
+ * nor their
  * timing shows in results.
  */
 export class ThreadPool {
@@ -115,7 +129,14 @@ export class ThreadPool {
   }
 
   /** See `WasmRuntime.parallel`. */
-  run(kernel: keyof KernelExports, parameters: readonly number[], count: number, granularity: number, work: number, scratchBytes: number): void {
+  run(
+    kernel: keyof KernelExports,
+    parameters: readonly number[],
+    count: number,
+    granularity: number,
+    work: number,
+    scratchBytes: number,
+  ): void {
     if (count <= 0) return;
     const threads = this.#threadCount;
     const call = this.#exports[kernel] as (...parameters: number[]) => void;

@@ -1,5 +1,6 @@
 /**
- * The thread pool's worker as text, so that no bundler has to find a worker file. It runs as a CommonJS eval worker in Node and as a blob worker in browsers.
+ * The thread pool's worker as text, so that no bundler has to find a worker file. It runs as a CommonJS eval worker in Node and as a blob
+ * worker in browsers.
  * Word offsets are those of `words` in threads.ts. The build of the package minifies it (tsup.config.ts).
  */
 export const workerSource: string = `

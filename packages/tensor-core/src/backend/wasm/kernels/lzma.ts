@@ -1,5 +1,6 @@
 /**
- * Decoder for LZMA streams (the `.lzma` file format of Igor Pavlov's LZMA SDK, in the public domain). The kernels are stored this way because it takes a quarter off what
+ * Decoder for LZMA streams (the `.lzma` file format of Igor Pavlov's LZMA SDK, in the public domain). The kernels are stored this way
+ * because it takes a quarter off what
  * deflate needs, and the decoder is no larger than an inflate. Trusted input only: the streams are made by the kernel build.
  */
 import { TensorError } from "../../../errors.ts";
@@ -8,8 +9,18 @@ const headerBytes = 13;
 const initialProbability = 1024;
 /** Where each set of probabilities starts; the names are those of the LZMA specification. */
 const offsets = {
-  isMatch: 0, isRep: 192, isRepG0: 204, isRepG1: 216, isRepG2: 228, isRep0Long: 240,
-  distanceSlot: 432, distance: 688, align: 816, length: 832, repeatLength: 1346, literal: 1860,
+  isMatch: 0,
+  isRep: 192,
+  isRepG0: 204,
+  isRepG1: 216,
+  isRepG2: 228,
+  isRep0Long: 240,
+  distanceSlot: 432,
+  distance: 688,
+  align: 816,
+  length: 832,
+  repeatLength: 1346,
+  literal: 1860,
 } as const;
 /** Within the sets for lengths. */
 const lengthTrees = { choice: 0, longChoice: 1, low: 2, middle: 130, high: 258 } as const;
@@ -24,7 +35,8 @@ export function decodeLzma(input: Uint8Array): Uint8Array<ArrayBuffer> {
   const output = new Uint8Array(header.getUint32(5, true));
   const probabilities = new Uint16Array(offsets.literal + (0x300 << (literalContextBits + 4))).fill(initialProbability);
 
-  // The range coder: the first byte of its data is 0. Range and code are 32-bit words in an array, which engines compute with from the first call on.
+  // The range coder: the first byte of its data is 0. Range and code are 32-bit words in an array, which engines compute with from the
+  // first call on.
   let at = headerBytes + 1;
   const coder = Uint32Array.of(0xffffffff, 0);
   for (let i = 0; i < 4; i++) coder[1] = (coder[1]! << 8) | input[at++]!;

@@ -18,13 +18,18 @@ describe("decodeLzma", () => {
     const piece = fc.oneof(
       fc.uint8Array({ maxLength: 300 }),
       fc.tuple(fc.nat(255), fc.nat(600)).map(([value, length]) => new Uint8Array(length).fill(value)),
-      fc.tuple(fc.uint8Array({ minLength: 1, maxLength: 9 }), fc.nat(60)).map(([unit, times]) => Uint8Array.from({ length: unit.length * times }, (_, i) => unit[i % unit.length]!)),
+      fc
+        .tuple(fc.uint8Array({ minLength: 1, maxLength: 9 }), fc.nat(60))
+        .map(([unit, times]) => Uint8Array.from({ length: unit.length * times }, (_, i) => unit[i % unit.length]!)),
     );
-    fc.assert(fc.property(fc.array(piece, { maxLength: 12 }), fc.constantFrom(1, 5, 9), (pieces, level) => {
-      const bytes = Uint8Array.from(pieces.flatMap((part) => [...part]));
-      fc.pre(bytes.length > 0);
-      expect(Buffer.compare(decodeLzma(Uint8Array.from(LZMA.compress(bytes, level))), bytes)).toBe(0);
-    }), { numRuns: 60 });
+    fc.assert(
+      fc.property(fc.array(piece, { maxLength: 12 }), fc.constantFrom(1, 5, 9), (pieces, level) => {
+        const bytes = Uint8Array.from(pieces.flatMap((part) => [...part]));
+        fc.pre(bytes.length > 0);
+        expect(Buffer.compare(decodeLzma(Uint8Array.from(LZMA.compress(bytes, level))), bytes)).toBe(0);
+      }),
+      { numRuns: 60 },
+    );
   });
 
   it("reads what xz writes", () => {
@@ -43,7 +48,10 @@ describe("decodeLzma", () => {
 });
 
 describe("the stored kernels", () => {
-  it.each([["baseline", baselineKernels], ["relaxed", relaxedKernels]])("%s are a module that splits and joins again", (_, stored) => {
+  it.each([
+    ["baseline", baselineKernels],
+    ["relaxed", relaxedKernels],
+  ])("%s are a module that splits and joins again", (_, stored) => {
     const binary = unpackKernels(stored);
     expect(WebAssembly.Module.exports(new WebAssembly.Module(binary)).map(({ name }) => name)).toEqual(kernelNames);
     expect(Buffer.compare(joinModule(splitModule(binary)), binary)).toBe(0);

@@ -1,14 +1,28 @@
 /**
- * A WebAssembly module as one stream for each kind of byte: opcodes, local indices, memory offsets, constants, … Each kind repeats itself far more than their mixture,
+ * A WebAssembly module as one stream for each kind of byte: opcodes, local indices, memory offsets, constants, … Each kind repeats itself
+ * far more than their mixture,
  * so the streams compress to two thirds of what the module does.
  *
- * Splitting and joining are one walk over the instructions: what comes next depends only on bytes already seen, whichever side they came from. The walk knows what
+ * Splitting and joining are one walk over the instructions: what comes next depends only on bytes already seen, whichever side they came
+ * from. The walk knows what
  * AssemblyScript emits (SIMD, relaxed SIMD and bulk memory); the kernel build checks that joining gives its module back.
  */
 import { TensorError } from "../../../errors.ts";
 
 /** Kinds of bytes. */
-const kinds = { structure: 0, opcode: 1, local: 2, global: 3, block: 4, branch: 5, call: 6, memory: 7, integer: 8, constant: 9, lane: 10 } as const;
+const kinds = {
+  structure: 0,
+  opcode: 1,
+  local: 2,
+  global: 3,
+  block: 4,
+  branch: 5,
+  call: 6,
+  memory: 7,
+  integer: 8,
+  constant: 9,
+  lane: 10,
+} as const;
 /** Streams that a module is split into. */
 export const streamCount = 11;
 const preambleBytes = 8;
@@ -66,7 +80,7 @@ function walk(byteLength: number, read: (kind: number) => number): void {
     else if (code === 0x0c || code === 0x0d) number(kinds.branch);
     else if (code === 0x0e) for (let targets = number(kinds.branch); targets >= 0; targets--) number(kinds.branch);
     else if (code > 1 && code < 5) number(kinds.block);
-    else if (code > 0x10 && code < 0x1a || code > 0xc4) throw new TensorError(`kernel module: unexpected instruction ${code}`);
+    else if ((code > 0x10 && code < 0x1a) || code > 0xc4) throw new TensorError(`kernel module: unexpected instruction ${code}`);
   };
 
   bytes(kinds.structure, preambleBytes);
