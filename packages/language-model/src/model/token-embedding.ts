@@ -1,5 +1,18 @@
 import {
-  cast, concatenate, embedding, expandDims, floor, linear, Module, multiply, add, remainder, QuantizedTensor, type Parameter, type Tensor,
+  add,
+  cast,
+  concatenate,
+  embedding,
+  expandDims,
+  floor,
+  linear,
+  Module,
+  multiply,
+  QuantizedTensor,
+  remainder,
+  tidy,
+  type Parameter,
+  type Tensor,
 } from "@frugal/tensor-core";
 
 /**
@@ -18,7 +31,7 @@ export class TokenEmbedding extends Module {
   /** ids int32 [...] → float32 [..., hiddenSize]. */
   forward(ids: Tensor): Tensor {
     const { weight } = this;
-    return weight instanceof QuantizedTensor ? quantizedRows(weight, ids) : embedding(weight as Tensor, ids).cast("float32");
+    return weight instanceof QuantizedTensor ? quantizedRows(weight, ids) : tidy(() => embedding(weight as Tensor, ids).cast("float32"));
   }
 
   /** hidden [..., hiddenSize] → logits [..., vocabularySize]. */
