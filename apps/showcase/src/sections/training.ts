@@ -13,7 +13,7 @@ import { Generator } from "@frugal/tensor-core";
 import { lineChart } from "../report/charts.ts";
 import type { Section } from "../section.ts";
 
-const totalSteps = 160;
+const totalSteps = 220;
 const sequenceLength = 128;
 const batchSize = 8;
 /** A slow machine stops here and says so. */
@@ -56,7 +56,7 @@ export const trainingSection: Section = {
       const { step, loss, tokens: count } = await trainer.step();
       tokens += count;
       losses.push([step, loss]);
-      if (step % 40 === 0) validationLosses.push([step, await validationLoss(model, heldOut, 4)]);
+      if (step % 44 === 0) validationLosses.push([step, await validationLoss(model, heldOut, 4)]);
       progress.update(step, `loss ${loss.toFixed(2)}`);
     }
     progress.stop();
