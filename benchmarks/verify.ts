@@ -10,9 +10,14 @@ const suites: Readonly<Record<string, readonly Claim[]>> = { "tensor-core": tens
 const options = readArguments(Object.keys(suites));
 const effort = options.quick ? quickEffort : fullEffort;
 
+/** A claim whose data is not here: no failure of the code, except where the data has to be (CI). */
+function isForgiven(value: number | null, note: string | undefined): boolean {
+  return value === null && note?.startsWith("skipped: ") === true && !process.env["CI"];
+}
+
 function line({ id, value, unit, pass, note }: Check, claim: Claim): string {
   const shown = value === null ? "-" : `${value}`;
-  const verdict = pass ? (value === null ? "skip" : "pass") : "FAIL";
+  const verdict = pass ? "pass" : isForgiven(value, note) ? "skip" : "FAIL";
   return `${verdict}  ${id.padEnd(34)} ${shown.padStart(10)} ${unit}, target ${goal(claim)}${note ? `  (${note})` : ""}`;
 }
 
@@ -36,4 +41,4 @@ for (const claim of suites[options.package]!.filter(({ id }) => options.only.tes
   (options.json ? console.error : console.log)(line(check, claim));
 }
 if (options.json) console.log(JSON.stringify({ package: options.package, checks }, undefined, 2));
-process.exit(checks.every(({ pass }) => pass) ? 0 : 1);
+process.exit(checks.every(({ pass, value, note }) => pass || isForgiven(value, note)) ? 0 : 1);
