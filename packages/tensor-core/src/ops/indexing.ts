@@ -115,21 +115,7 @@ export function takeAlongAxis<Device extends DeviceName>(input: Tensor<Device>, 
   const output = allocateLike(source, indices.shape);
   const { outer, size, inner } = around(input.shape, position);
   source.storage.backend.kernels.gatherElements({ input: source, indices: index, output, outer, size, inner });
-  if (recording.tape !== undefined && source.dtype === "float32") {
-    const like = { shape: input.shape, dtype: source.dtype, backend: source.storage.backend };
-    record("takeAlongAxis", [source], output, [index], ([gradient], [saved]) => {
-      const whole = fillLike(like, 0);
-      whole.storage.backend.kernels.scatterElementsAdd({
-        output: whole,
-        indices: saved!,
-        updates: asContiguous(gradient!),
-        outer,
-        size,
-        inner,
-      });
-      return [whole];
-    });
-  }
+  recordSelection("takeAlongAxis", source, output, index, position);
   release(index, indices);
   release(source, input);
   return narrowed(output, input.dtype);
@@ -215,21 +201,14 @@ export function topK<Device extends DeviceName>(
   return { values: narrowed(values, input.dtype), indices };
 }
 
-function recordSelection(operation: string, input: Tensor, values: Tensor, indices: Tensor): void {
+/** The gradient of picking one value an index along an axis: each goes back to where its value came from. */
+function recordSelection(operation: string, input: Tensor, selected: Tensor, indices: Tensor, axis: number = input.rank - 1): void {
   if (recording.tape === undefined || input.dtype !== "float32") return;
   const like = { shape: input.shape, dtype: input.dtype, backend: input.storage.backend };
-  const size = input.shape.at(-1)!;
-  const outer = sizeOf(input.shape.slice(0, -1));
-  record(operation, [input], values, [indices], ([gradient], [saved]) => {
+  const sizes = around(input.shape, axis);
+  record(operation, [input], selected, [indices], ([gradient], [saved]) => {
     const whole = fillLike(like, 0);
-    whole.storage.backend.kernels.scatterElementsAdd({
-      output: whole,
-      indices: saved!,
-      updates: asContiguous(gradient!),
-      outer,
-      size,
-      inner: 1,
-    });
+    whole.storage.backend.kernels.scatterElementsAdd({ output: whole, indices: saved!, updates: asContiguous(gradient!), ...sizes });
     return [whole];
   });
 }
