@@ -1,7 +1,7 @@
 import type { Backend, DeviceName } from "../backend/backend.ts";
 import { ShapeError } from "../errors.ts";
 import { record, recording } from "../autograd/tape.ts";
-import { formatShape, normalizeAxis, sameShape, sizeOf, type Shape } from "../tensor/shape.ts";
+import { formatShape, normalizeAxis, sameShape, sizesAround, type Shape } from "../tensor/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { tidy } from "../tensor/scope.ts";
 import { allocateLike, checkDevices, release } from "./dispatch.ts";
@@ -30,10 +30,6 @@ function scaleOf(length: number, inverse: boolean, norm: FourierNorm): number {
   return (norm === "backward") === inverse ? 1 / length : 1;
 }
 
-function around(shape: Shape, axis: number): { outer: number; inner: number } {
-  return { outer: sizeOf(shape.slice(0, axis)), inner: sizeOf(shape.slice(axis + 1)) };
-}
-
 function checkLength(operation: string, length: number, shape: Shape): void {
   if (!Number.isInteger(length) || length < 1)
     throw new ShapeError(`${operation}: length ${length} of ${formatShape(shape)}; transforms need at least one point`);
@@ -55,7 +51,8 @@ function complexTransform<Device extends DeviceName>(
   const length = input.real.shape[position]!;
   checkLength(operation, length, input.real.shape);
   const scale = scaleOf(length, inverse, norm);
-  const dimensions = { ...around(input.real.shape, position), length, scale };
+  const { outer, inner } = sizesAround(input.real.shape, position);
+  const dimensions = { outer, inner, length, scale };
   const { kernels } = input.real.storage.backend;
   const transform = (real: Tensor<Device>, imaginary: Tensor<Device>, direction: boolean): ComplexTensor<Device> => {
     const output = { real: allocateLike(real), imaginary: allocateLike(real) };
@@ -120,7 +117,8 @@ export function rfft<Device extends DeviceName>(
   const source = prepare(input);
   const shape = source.shape.with(position, Math.floor(length / 2) + 1);
   const output = { real: allocateLike(source, shape), imaginary: allocateLike(source, shape) };
-  const dimensions = { ...around(source.shape, position), length, scale };
+  const { outer, inner } = sizesAround(source.shape, position);
+  const dimensions = { outer, inner, length, scale };
   const { backend } = source.storage;
   backend.kernels.realFft({ input: source, outputReal: output.real, outputImaginary: output.imaginary, ...dimensions });
   if (recording.tape !== undefined) {
@@ -169,7 +167,8 @@ export function irfft<Device extends DeviceName>(
   const [real, imaginary] = [prepare(input.real), prepare(input.imaginary)];
   const scale = scaleOf(points, true, norm);
   const output = allocateLike(real, real.shape.with(position, points));
-  const dimensions = { ...around(real.shape, position), length: points, scale };
+  const { outer, inner } = sizesAround(real.shape, position);
+  const dimensions = { outer, inner, length: points, scale };
   const { backend } = real.storage;
   backend.kernels.inverseRealFft({ inputReal: real, inputImaginary: imaginary, output, ...dimensions });
   if (recording.tape !== undefined) {

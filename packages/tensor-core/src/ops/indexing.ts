@@ -2,16 +2,11 @@ import type { DeviceName } from "../backend/backend.ts";
 import { DtypeError, IndexError, ShapeError } from "../errors.ts";
 import { isRecorded, record, recording } from "../autograd/tape.ts";
 import { isFloating, type Dtype } from "../tensor/dtype.ts";
-import { checkShape, formatShape, normalizeAxis, sameShape, sizeOf } from "../tensor/shape.ts";
+import { checkShape, formatShape, normalizeAxis, sameShape, sizeOf, sizesAround } from "../tensor/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { allocateLike, checkDevices, checkDtype, release } from "./dispatch.ts";
 import { asContiguous, asDtype, fillLike, prepare } from "./materialize.ts";
 import { tensor } from "./creation.ts";
-
-/** Sizes around an axis: the tensor seen as [outer, size, inner]. */
-function around(shape: readonly number[], axis: number): { outer: number; size: number; inner: number } {
-  return { outer: sizeOf(shape.slice(0, axis)), size: shape[axis]!, inner: sizeOf(shape.slice(axis + 1)) };
-}
 
 /** Contiguous int32 indices, to be released. @throws DtypeError */
 function asIndices<Device extends DeviceName>(operation: string, indices: Tensor<Device>): Tensor<Device> {
@@ -43,7 +38,7 @@ export function take<Device extends DeviceName>(input: Tensor<Device>, indices: 
   const index = asIndices("take", indices);
   // Gradients are summed in float32.
   const source = prepare(input, input.dtype === "float16" && isRecorded([input]) ? "float32" : input.dtype);
-  const { outer, size, inner } = around(input.shape, position);
+  const { outer, size, inner } = sizesAround(input.shape, position);
   const output = allocateLike(source, [...input.shape.slice(0, position), ...indices.shape, ...input.shape.slice(position + 1)]);
   source.storage.backend.kernels.gather({ input: source, indices: index, output, outer, size, inner });
   if (recording.tape !== undefined && source.dtype === "float32") {
@@ -89,7 +84,7 @@ export function scatterAdd<Device extends DeviceName>(
   const output = allocateLike(input);
   const { kernels } = input.storage.backend;
   kernels.copy({ input, output });
-  kernels.scatterAdd({ output, indices: index, updates: added, ...around(input.shape, position) });
+  kernels.scatterAdd({ output, indices: index, updates: added, ...sizesAround(input.shape, position) });
   if (recording.tape !== undefined) {
     record("scatterAdd", [input, added], output, [index], ([gradient], [saved]) => [gradient, take(gradient!, saved!, position)]);
   }
@@ -113,7 +108,7 @@ export function takeAlongAxis<Device extends DeviceName>(input: Tensor<Device>, 
   const index = asIndices("takeAlongAxis", indices);
   const source = prepare(input, wideDtype(input.dtype));
   const output = allocateLike(source, indices.shape);
-  const { outer, size, inner } = around(input.shape, position);
+  const { outer, size, inner } = sizesAround(input.shape, position);
   source.storage.backend.kernels.gatherElements({ input: source, indices: index, output, outer, size, inner });
   recordSelection("takeAlongAxis", source, output, index, position);
   release(index, indices);
@@ -205,7 +200,7 @@ export function topK<Device extends DeviceName>(
 function recordSelection(operation: string, input: Tensor, selected: Tensor, indices: Tensor, axis: number = input.rank - 1): void {
   if (recording.tape === undefined || input.dtype !== "float32") return;
   const like = { shape: input.shape, dtype: input.dtype, backend: input.storage.backend };
-  const sizes = around(input.shape, axis);
+  const sizes = sizesAround(input.shape, axis);
   record(operation, [input], selected, [indices], ([gradient], [saved]) => {
     const whole = fillLike(like, 0);
     whole.storage.backend.kernels.scatterElementsAdd({ output: whole, indices: saved!, updates: asContiguous(gradient!), ...sizes });

@@ -3,7 +3,7 @@ import { ShapeError } from "../errors.ts";
 import { noGrad, record, recording } from "../autograd/tape.ts";
 import { isFloating, type Dtype } from "../tensor/dtype.ts";
 import { tidy } from "../tensor/scope.ts";
-import { formatShape, normalizeAxes, normalizeAxis, sizeOf, type Shape } from "../tensor/shape.ts";
+import { formatShape, normalizeAxes, normalizeAxis, sizeOf, sizesAround, type Shape } from "../tensor/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { allocateLike, release, shareView } from "./dispatch.ts";
 import { asContiguous, asDtype, fillLike, prepare } from "./materialize.ts";
@@ -261,8 +261,7 @@ function argReduce<Device extends DeviceName>(
   if (size === 0) throw new ShapeError(`${operation}: axis ${position} of ${formatShape(input.shape)} is empty; nothing has no extreme`);
   const source = prepare(input, isFloating(input.dtype) ? "float32" : "int32");
   const output = allocateLike(source, shape.toSpliced(position, 1), "int32");
-  const outer = sizeOf(shape.slice(0, position));
-  const inner = sizeOf(shape.slice(position + 1));
+  const { outer, inner } = sizesAround(shape, position);
   source.storage.backend.kernels.argReduce({ operation, input: source, output, outer, size, inner });
   release(source, input);
   return output;
@@ -289,8 +288,7 @@ function cumulative<Device extends DeviceName>(
   const source = prepare(input, isFloating(input.dtype) ? "float32" : "int32");
   const output = allocateLike(source);
   const size = source.shape[position]!;
-  const inner = sizeOf(source.shape.slice(position + 1));
-  const outer = sizeOf(source.shape.slice(0, position));
+  const { outer, inner } = sizesAround(source.shape, position);
   source.storage.backend.kernels.cumulative({ operation, input: source, output, outer, size, inner, reverse });
   if (recording.tape !== undefined) record(source, output);
   release(source, input);

@@ -104,3 +104,8 @@ export function checkShape(operation: string, shape: Shape): void {
   }
   if (!Number.isSafeInteger(sizeOf(shape))) throw new ShapeError(`${operation}: shape ${formatShape(shape)} has too many elements`);
 }
+
+/** Sizes around an axis: the shape seen as [outer, size, inner]. */
+export function sizesAround(shape: Shape, axis: number): { outer: number; size: number; inner: number } {
+  return { outer: sizeOf(shape.slice(0, axis)), size: shape[axis]!, inner: sizeOf(shape.slice(axis + 1)) };
+}
