@@ -4,7 +4,7 @@ import { findChromium } from "./scripts/chromium.ts";
 
 const everywhere = ["packages/*", "apps/*"];
 const tests = (suffix: string): string[] => everywhere.map((folder) => `${folder}/src/**/*${suffix}`);
-const notUnit = ["**/node_modules/**", "**/dist/**", ...tests(".integration.test.ts"), ...tests(".browser.test.ts")];
+const notUnit = ["**/node_modules/**", "**/dist/**", ...tests(".integration.test.ts"), ...tests(".browser.test.ts"), ...tests(".webgpu.test.ts")];
 
 const projects: TestProjectConfiguration[] = [
   {
@@ -17,8 +17,21 @@ const projects: TestProjectConfiguration[] = [
   },
 ];
 
-// Only when asked for by name: other runs should not need, or unpack, a browser.
-if (process.argv.some((argument) => argument === "browser" || argument === "--project=browser")) {
+/** Some projects exist only when asked for by name. */
+const isAskedFor = (name: string): boolean =>
+  process.argv.some((argument, index) => argument === `--project=${name}` || (argument === name && process.argv[index - 1] === "--project"));
+
+// Needs the environment that `npm run test:webgpu` gives.
+if (isAskedFor("webgpu")) {
+  projects.push({
+    extends: true,
+    // Software drivers take up to a second to compile a shader.
+    test: { name: "webgpu", include: tests(".webgpu.test.ts"), testTimeout: 180_000, hookTimeout: 180_000 },
+  });
+}
+
+// Other runs should not need, or unpack, a browser.
+if (isAskedFor("browser")) {
   const { executablePath, environment } = await findChromium();
   projects.push({
     extends: true,

@@ -35,7 +35,8 @@ export function findLockfileProblems(packages: Readonly<Record<string, LockEntry
 
 /** Checks the lockfiles of the repository. */
 export function checkLockfiles(): string[] {
-  const files = ["", "benchmarks/", "scripts/browser/", "packages/tensor-core/assembly/"].map((folder) => `${folder}package-lock.json`);
+  const folders = ["", "benchmarks/", "scripts/browser/", "scripts/webgpu/", "packages/tensor-core/assembly/"];
+  const files = folders.map((folder) => `${folder}package-lock.json`);
   return files.filter((file) => existsSync(`${repositoryRoot}/${file}`)).flatMap((file) => {
     const { packages } = JSON.parse(readFileSync(`${repositoryRoot}/${file}`, "utf8")) as { packages: Record<string, LockEntry> };
     return findLockfileProblems(packages).map((problem) => `${file}: ${problem}`);

