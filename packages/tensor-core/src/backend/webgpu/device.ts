@@ -1,0 +1,83 @@
+import { DeviceError } from "../../errors.ts";
+
+/** How to choose and open an adapter. */
+export interface DeviceRequest {
+  /**
+   * The WebGPU implementation; default: `navigator.gpu` in browsers, in Node the package `webgpu` (an optional peer dependency of this
+   * one). Anything with the `requestAdapter` of the WebGPU standard.
+   */
+  readonly gpu?: { requestAdapter(options?: object): Promise<unknown> } | undefined;
+  /** Which adapter, where there are several; default "high-performance". */
+  readonly powerPreference?: "high-performance" | "low-power" | undefined;
+  /** Leave these features unused although the adapter has them, to run as others will. */
+  readonly withoutFeatures?: readonly string[] | undefined;
+}
+
+/** Features that kernels make use of. */
+const usefulFeatures = ["shader-f16", "subgroups", "timestamp-query", "chromium-experimental-subgroup-matrix"] as const;
+
+/** Limits that are asked for as high as the adapter goes. */
+const usefulLimits = [
+  "maxBufferSize",
+  "maxStorageBufferBindingSize",
+  "maxComputeWorkgroupStorageSize",
+  "maxComputeInvocationsPerWorkgroup",
+  "maxComputeWorkgroupSizeX",
+  "maxComputeWorkgroupSizeY",
+] as const;
+
+/** An adapter as it was chosen. */
+export interface OpenedDevice {
+  readonly device: GPUDevice;
+  readonly info: GPUAdapterInfo;
+}
+
+/** Finds an adapter and opens a device on it. @throws DeviceError that says what to install or switch on */
+export async function openDevice(request: DeviceRequest = {}): Promise<OpenedDevice> {
+  const gpu = (request.gpu ?? (await defaultGpu())) as GPU;
+  const adapter = await gpu.requestAdapter({ powerPreference: request.powerPreference ?? "high-performance" });
+  if (adapter === null) throw new DeviceError(`WebGPU finds no adapter here; ${adapterHelp()}`);
+  const excluded = new Set(request.withoutFeatures);
+  const requiredFeatures = usefulFeatures.filter((name) => adapter.features.has(name) && !excluded.has(name)) as GPUFeatureName[];
+  const requiredLimits: Record<string, number> = {};
+  for (const name of usefulLimits) requiredLimits[name] = adapter.limits[name];
+  const device = await adapter.requestDevice({ requiredFeatures, requiredLimits });
+  return { device, info: adapter.info };
+}
+
+const isNode = (): boolean => typeof globalThis.process?.versions?.node === "string";
+
+/** Kept here and not on `globalThis`: other programs must not find a GPU there that stops with this module. */
+let nodeGpu: GPU | undefined;
+
+async function defaultGpu(): Promise<GPU> {
+  const browserGpu = globalThis.navigator?.gpu as GPU | undefined;
+  if (browserGpu !== undefined) return browserGpu;
+  if (!isNode()) {
+    throw new DeviceError(
+      "this browser has no WebGPU (navigator.gpu): use Chrome or Edge 113+, Safari 26+ or Firefox 141+ on a page served over https or from localhost; on Linux Chrome needs --enable-unsafe-webgpu or --enable-features=Vulkan",
+    );
+  }
+  if (nodeGpu !== undefined) return nodeGpu;
+  // A name that bundlers cannot follow: the package is native and for Node alone.
+  const name = "webgpu";
+  let module: { create(options: readonly string[]): GPU };
+  try {
+    module = (await import(/* @vite-ignore */ name)) as typeof module;
+  } catch (cause) {
+    throw new DeviceError('WebGPU in Node needs the package "webgpu" 0.6.2 or later beside this one: npm install webgpu', { cause });
+  }
+  nodeGpu = module.create([]);
+  return nodeGpu;
+}
+
+function adapterHelp(): string {
+  if (!isNode()) return "switch on hardware acceleration in the browser's settings, or start Chrome with --enable-unsafe-webgpu";
+  if (process.platform === "linux") {
+    return (
+      "install a Vulkan driver of the card (NVIDIA: the driver with libvulkan1; AMD and Intel: mesa-vulkan-drivers), or Mesa 25 or later for the " +
+      "software adapter lavapipe (Debian 12: mesa-vulkan-drivers from bookworm-backports); VK_ICD_FILENAMES chooses one of several"
+    );
+  }
+  return "install the graphics driver of the card's vendor (Direct3D 12 on Windows, Metal on macOS)";
+}

@@ -1,0 +1,47 @@
+import { capacityFor } from "./buffers.ts";
+import { bufferUsage, mapModeRead } from "./gpu-constants.ts";
+
+/** Staging buffers kept for the next reads. */
+const maximumIdleBytes = 2 ** 26;
+
+/** Buffers that the host can map, through which everything read passes. */
+export class StagingPool {
+  readonly #device: GPUDevice;
+  readonly #idle: GPUBuffer[] = [];
+  #idleBytes = 0;
+
+  constructor(device: GPUDevice) {
+    this.#device = device;
+  }
+
+  /** A buffer of at least `byteLength` bytes. */
+  take(byteLength: number): GPUBuffer {
+    const capacity = capacityFor(byteLength);
+    const at = this.#idle.findIndex(({ size }) => size === capacity);
+    if (at < 0) return this.#device.createBuffer({ size: capacity, usage: bufferUsage.mapRead | bufferUsage.copyDestination });
+    const [buffer] = this.#idle.splice(at, 1);
+    this.#idleBytes -= capacity;
+    return buffer!;
+  }
+
+  map(buffer: GPUBuffer, byteLength: number): Promise<void> {
+    return buffer.mapAsync(mapModeRead, 0, byteLength);
+  }
+
+  /** The bytes of a mapped buffer, which goes back to the pool. */
+  copyAndReturn(buffer: GPUBuffer, mappedLength: number, byteOffset: number, byteLength: number): Uint8Array {
+    const bytes = new Uint8Array(buffer.getMappedRange(0, mappedLength), byteOffset, byteLength).slice();
+    buffer.unmap();
+    if (this.#idleBytes + buffer.size > maximumIdleBytes) buffer.destroy();
+    else {
+      this.#idle.push(buffer);
+      this.#idleBytes += buffer.size;
+    }
+    return bytes;
+  }
+
+  destroy(): void {
+    for (const buffer of this.#idle) buffer.destroy();
+    this.#idle.length = 0;
+  }
+}
