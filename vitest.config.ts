@@ -4,7 +4,7 @@ import { findChromium } from "./scripts/chromium.ts";
 
 const everywhere = ["packages/*", "apps/*"];
 const tests = (suffix: string): string[] => everywhere.map((folder) => `${folder}/src/**/*${suffix}`);
-const notUnit = ["**/node_modules/**", "**/dist/**", ...tests(".integration.test.ts"), ...tests(".browser.test.ts"), ...tests(".webgpu.test.ts")];
+const notUnit = ["**/node_modules/**", "**/dist/**", ...["integration", "browser", "webgpu"].flatMap((kind) => tests(`.${kind}.test.ts`))];
 
 const projects: TestProjectConfiguration[] = [
   {
@@ -19,7 +19,7 @@ const projects: TestProjectConfiguration[] = [
 
 /** Some projects exist only when asked for by name. */
 const isAskedFor = (name: string): boolean =>
-  process.argv.some((argument, index) => argument === `--project=${name}` || (argument === name && process.argv[index - 1] === "--project"));
+  process.argv.some((argument, index, all) => argument === `--project=${name}` || (argument === name && all[index - 1] === "--project"));
 
 // Needs the environment that `npm run test:webgpu` gives.
 if (isAskedFor("webgpu")) {

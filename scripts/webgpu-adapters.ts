@@ -52,8 +52,8 @@ const architectures: Readonly<Record<string, string>> = { x64: "x86_64", arm64: 
 
 function hasSystemLoader(machine: Machine): boolean {
   const architecture = architectures[machine.architecture] ?? machine.architecture;
-  const folders = [`/usr/lib/${architecture}-linux-gnu`, "/usr/lib64", "/usr/lib", "/usr/local/lib", ...machine.libraryPath.split(delimiter)];
-  return folders.some((folder) => folder !== "" && machine.list(folder).includes(vulkanLoader));
+  const standard = [`/usr/lib/${architecture}-linux-gnu`, "/usr/lib64", "/usr/lib", "/usr/local/lib"];
+  return [...standard, ...machine.libraryPath.split(delimiter)].some((folder) => folder !== "" && machine.list(folder).includes(vulkanLoader));
 }
 
 /** Makes one driver the only one: newer loaders read the first variable in preference, older ones know the second alone. */
@@ -76,7 +76,7 @@ export function findLavapipe(machine: Machine = thisMachine): Record<string, str
   const file = driverFolders
     .flatMap((folder) => machine.list(folder).filter((name) => names.includes(name)).map((name) => `${folder}/${name}`))
     .at(0);
-  if (file === undefined) throw new Error(`the lavapipe lane found no ${names.join(" or ")} in ${driverFolders.join(", ")}: ${installMesa}`);
+  if (!file) throw new Error(`the lavapipe lane found no ${names.join(" or ")} in ${driverFolders.join(", ")}: ${installMesa}`);
   const { ICD: driver } = JSON.parse(machine.read(file)) as { ICD?: { api_version?: string } };
   const version = driver?.api_version ?? "unknown";
   const [major = 0, minor = 0] = version.split(".").map(Number);
@@ -109,7 +109,8 @@ async function findSwiftShader(): Promise<Record<string, string>> {
     const environment = swiftShaderIn(await unpackChromiumFromNpm());
     if (environment) return environment;
   }
-  throw new Error(`the swiftshader lane found none in ${chromiumFolders.join(", ")}: install Chromium (apt-get install chromium libvulkan1)`);
+  const searched = chromiumFolders.join(", ");
+  throw new Error(`the swiftshader lane found no driver in ${searched}: install Chromium (apt-get install chromium libvulkan1)`);
 }
 
 /** Installs Dawn for Node when needed and finds the lane's driver. Throws an error that says what to install. */
