@@ -53,7 +53,8 @@ const architectures: Readonly<Record<string, string>> = { x64: "x86_64", arm64: 
 function hasSystemLoader(machine: Machine): boolean {
   const architecture = architectures[machine.architecture] ?? machine.architecture;
   const standard = [`/usr/lib/${architecture}-linux-gnu`, "/usr/lib64", "/usr/lib", "/usr/local/lib"];
-  return [...standard, ...machine.libraryPath.split(delimiter)].some((folder) => folder !== "" && machine.list(folder).includes(vulkanLoader));
+  const extra = machine.libraryPath.split(delimiter).filter(Boolean);
+  return [...standard, ...extra].some((folder) => machine.list(folder).includes(vulkanLoader));
 }
 
 /** Makes one driver the only one: newer loaders read the first variable in preference, older ones know the second alone. */
