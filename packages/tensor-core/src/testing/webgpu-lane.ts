@@ -47,7 +47,7 @@ async function createGpu(): Promise<GPU> {
   const { options, isExpected } = lanes[laneName];
   const created = create(options);
   const adapter = await created.requestAdapter();
-  if (!adapter) throw new DeviceError(`lane ${laneName}: requestAdapter() gave none; is its driver installed (lavapipe: of Mesa 25 or newer)?`);
+  if (!adapter) throw new DeviceError(`lane ${laneName}: requestAdapter() gave none; install its driver (lavapipe: Mesa 25 or newer)`);
   const { vendor, architecture, device, description, isFallbackAdapter } = adapter.info;
   if (!isExpected(adapter.info)) {
     throw new DeviceError(
