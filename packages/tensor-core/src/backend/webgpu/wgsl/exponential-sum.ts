@@ -1,0 +1,49 @@
+/**
+ * The largest score of a row and the sum of exponentials below it, in one pass over memory. Infinities and NaN are told by bits and carried
+ * as an infinite maximum, because WGSL compilers may assume that floats are finite.
+ */
+import type { RowReduction } from "./row-reduction.ts";
+
+/** Lowest finite float: where the maximum starts, so that differences from it never are NaN. */
+export const lowestFloat = "-0x1.fffffep+127f";
+
+/**
+ * Functions on `Value` and `Bits` of `rowDeclarations`:
+ * - `exponential(x)`: e^x for x <= 0 and a little above; exactly 0 below -104 and at -Infinity, NaN stays NaN.
+ * - `withoutNan(x)`: +Infinity in place of NaN.
+ * - `ExponentialSum` = vec3(maximum, Σ e^(x - maximum), Σ x); `extend(state, scores)` adds scores. A row with NaN or +Infinity has an
+ *   infinite maximum (`isUndefined`); one that is -Infinity throughout, or empty, has the sum 0.
+ */
+export const exponentialSumFunctions: string = `alias ExponentialSum = vec3<f32>;
+fn exponential(x: Value) -> Value {
+  let bits = bitcast<Bits>(x);
+  let result = select(exp(x), Value(0.0), x < Value(-104.0));
+  return bitcast<Value>(select(bitcast<Bits>(result), bits, (bits & Bits(0x7fffffffu)) > Bits(0x7f800000u)));
+}
+fn withoutNan(x: Value) -> Value {
+  let bits = bitcast<Bits>(x);
+  return bitcast<Value>(select(bits, Bits(0x7f800000u), (bits & Bits(0x7fffffffu)) > Bits(0x7f800000u)));
+}
+// e^(x - maximum): 0 also where both are infinite.
+fn scaledDown(x: f32, maximum: f32) -> f32 {
+  let difference = x - maximum;
+  return select(0.0, exp(difference), difference > -104.0);
+}
+fn extend(state: ExponentialSum, scores: Value) -> ExponentialSum {
+  let maximum = max(state.x, maximumOf(scores));
+  let differences = scores - Value(maximum);
+  let terms = select(Value(0.0), exp(differences), differences > Value(-104.0));
+  return vec3(maximum, state.y * scaledDown(state.x, maximum) + sumOf(terms), state.z + sumOf(scores));
+}
+fn isUndefined(state: ExponentialSum) -> bool {
+  return bitcast<u32>(state.x) == 0x7f800000u;
+}
+fn merged(a: ExponentialSum, b: ExponentialSum) -> ExponentialSum {
+  let maximum = max(a.x, b.x);
+  return vec3(maximum, a.y * scaledDown(a.x, maximum) + b.y * scaledDown(b.x, maximum), a.z + b.z);
+}
+var<private> notANumberBits: u32 = 0x7fc00000u;
+var<private> infinityBits: u32 = 0x7f800000u;`;
+
+/** Merges the sums of a row's lanes. */
+export const exponentialSumReduction: RowReduction = { name: "reduceSums", type: "vec3<f32>", combine: "merged(a, b)" };

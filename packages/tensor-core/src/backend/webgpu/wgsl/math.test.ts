@@ -1,0 +1,57 @@
+import { describe, expect, it } from "vitest";
+import { DtypeError } from "../../../errors.ts";
+import { dtypes, type Dtype } from "../../../tensor/dtype.ts";
+import { conversionExpression, wgslTypeOf } from "./conversions.ts";
+import { binaryExpression, unaryExpression } from "./expressions.ts";
+import { mathFunctions, mathSource, type MathFunction } from "./math.ts";
+
+const names = Object.keys(mathFunctions) as MathFunction[];
+
+/** Functions that WGSL text defines, in order. */
+function definitions(source: string): string[] {
+  return [...source.matchAll(/^fn (\w+)/gm)].map(([, name]) => name!);
+}
+
+describe("mathFunctions", () => {
+  it.each(names)("%s defines its name and declares what it calls", (name) => {
+    const { code, needs } = mathFunctions[name];
+    expect(definitions(code)).toEqual([name]);
+    const called = names.filter((other) => other !== name && new RegExp(`\\b${other}\\(`).test(code));
+    expect([...needs].sort()).toEqual(called.sort());
+  });
+
+  it("draws only on floats that float32 has", () => {
+    for (const { code } of Object.values(mathFunctions)) {
+      for (const [literal] of code.matchAll(/\d+\.\d+(e[+-]?\d+)?/g)) expect(Math.abs(Math.fround(Number(literal))), literal).toBeLessThan(Infinity);
+    }
+  });
+});
+
+describe("mathSource", () => {
+  it("gives callees first, each once", () => {
+    const order = definitions(mathSource(["geluTanhF32", "expF32", "siluF32", "geluTanhF32"]));
+    expect(new Set(order).size).toBe(order.length);
+    for (const [place, name] of order.entries()) {
+      for (const needed of mathFunctions[name as MathFunction].needs) expect(order.slice(0, place)).toContain(needed);
+    }
+    expect(order).toContain("siluF32");
+    expect(order).not.toContain("sinF32");
+  });
+
+  it("is empty for nothing", () => {
+    expect(mathSource([])).toBe("");
+  });
+});
+
+describe("expressions", () => {
+  it("refuses functions of floats for int32", () => {
+    expect(() => unaryExpression("exp", "int32", "x")).toThrow(DtypeError);
+    expect(() => binaryExpression("atan2", "int32", "x", "y")).toThrow(DtypeError);
+  });
+
+  it("converts nothing where nothing changes", () => {
+    for (const dtype of dtypes) expect(conversionExpression(dtype, dtype, "x")).toEqual({ expression: "x", needs: [] });
+    expect(conversionExpression("float16", "float32", "x").expression).toBe("x");
+    expect(wgslTypeOf("uint8" satisfies Dtype)).toBe("u32");
+  });
+});
