@@ -4,8 +4,11 @@ import type { Backend, DeviceName, KernelArguments, KernelName } from "./backend
 const factories = new Map<DeviceName, () => Backend>();
 const backends = new Map<DeviceName, Backend>();
 
-/** Devices that have to be imported. */
-const entryPoints: ReadonlyMap<string, string> = new Map([["reference", "@frugal/tensor-core/reference"]]);
+/** Devices that have to be asked for. */
+const entryPoints: ReadonlyMap<string, string> = new Map([
+  ["reference", 'import "@frugal/tensor-core/reference" first'],
+  ["webgpu", 'await webgpu() from "@frugal/tensor-core/webgpu" first'],
+]);
 
 /** Makes a device known; its backend is built on first use. Called by this package's entry points. */
 export function registerBackend(name: DeviceName, factory: () => Backend): void {
@@ -19,13 +22,22 @@ export function backendOf(name: DeviceName): Backend {
     const factory = factories.get(name);
     if (factory === undefined) {
       const known = [...factories.keys()].map((key) => `"${key}"`).join(", ");
-      const help = entryPoints.has(name) ? `import "${entryPoints.get(name)}" first` : `use one of ${known}`;
+      const help = entryPoints.get(name) ?? `use one of ${known}`;
       throw new DeviceError(`device "${String(name)}" is not available; ${help}`);
     }
     backend = factory();
     backends.set(name, backend);
   }
   return backend;
+}
+
+/**
+ * Puts a finished backend behind a device name, for devices that take time to open; undefined takes it away. Tensors keep the backend they
+ * were made on.
+ */
+export function installBackend(name: DeviceName, backend: Backend | undefined): void {
+  if (backend === undefined) backends.delete(name);
+  else backends.set(name, backend);
 }
 
 /** Whether a device has been used, so that it has memory and kernels. */

@@ -11,6 +11,8 @@ import { writeBytes } from "./unaligned-write.ts";
 export interface WebGpuBackend extends Backend {
   readonly name: "webgpu";
   readonly runtime: WebGpuRuntime;
+  /** Resolves when the device is lost, for whatever reason. */
+  readonly lost: Promise<DeviceLostError>;
   /** Gives the device back; its tensors are lost. */
   destroy(): void;
 }
@@ -19,14 +21,16 @@ export interface WebGpuBackend extends Backend {
 export function createWebGpuBackend(device: GPUDevice): WebGpuBackend {
   const runtime = new WebGpuRuntime(device);
   const staging = new StagingPool(device);
-  void device.lost.then(({ reason, message }) => {
+  const lost = device.lost.then(({ reason, message }) => {
     runtime.lost ??= new DeviceLostError(
       `the GPU device was lost (${reason}): ${message || "no reason given"}; its tensors are gone, call webgpu() again for a new device`,
     );
+    return runtime.lost;
   });
   return {
     name: "webgpu",
     runtime,
+    lost,
     kernels: createKernels(runtime),
     allocate: (byteLength) => runtime.allocate(byteLength),
     free: (buffer) => runtime.free(buffer as WebGpuBuffer),

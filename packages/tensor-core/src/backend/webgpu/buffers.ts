@@ -15,7 +15,6 @@ export interface PooledBuffer {
 export class WebGpuBuffer implements DeviceBuffer {
   readonly byteLength: number;
   readonly pooled: PooledBuffer;
-  freed = false;
   /** Number of the last batch that reads it, and that writes it. */
   lastRead = -1;
   lastWrite = -1;
@@ -91,10 +90,18 @@ export class BufferPool {
   }
 
   free(buffer: WebGpuBuffer): void {
-    if (buffer.freed) return;
-    buffer.freed = true;
+    this.retire(buffer);
+    this.recycle(buffer);
+  }
+
+  /** The first half of `free`: the allocation no longer counts, but commands not yet recorded use its memory. */
+  retire(buffer: WebGpuBuffer): void {
     this.#allocatedBytes -= buffer.byteLength;
     this.#allocations--;
+  }
+
+  /** The second half of `free`: the memory may be handed out again. */
+  recycle(buffer: WebGpuBuffer): void {
     const { pooled } = buffer;
     // A failed buffer may be one that the driver never gave.
     if (buffer.failure !== undefined || this.#idleBytes + pooled.capacity > this.#maximumIdleBytes) {

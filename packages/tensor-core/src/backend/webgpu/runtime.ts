@@ -2,9 +2,9 @@ import { DeviceError } from "../../errors.ts";
 import { itemSize, type Dtype } from "../../tensor/dtype.ts";
 import { contiguousStrides, sizeOf } from "../../tensor/shape.ts";
 import type { TensorView } from "../backend.ts";
-import { BufferPool, WebGpuBuffer } from "./buffers.ts";
+import { BufferPool, type WebGpuBuffer } from "./buffers.ts";
 import { CommandQueue } from "./command-queue.ts";
-import { DeviceLostError } from "./errors.ts";
+import type { DeviceLostError } from "./errors.ts";
 import type { Aliases, KernelLaunch } from "./program.ts";
 import { PipelineCache } from "./pipelines.ts";
 
@@ -37,7 +37,7 @@ const isolatedAllocation = 2 ** 24;
 export interface DeferredWork {
   /** Records everything held back. */
   flush(): void;
-  /** A buffer of held-back work was freed: true when the family keeps it and frees it later. */
+  /** A buffer of held-back work was freed: true when the family keeps its memory, to recycle it later. */
   keep(buffer: WebGpuBuffer): boolean;
 }
 
@@ -86,8 +86,8 @@ export class WebGpuRuntime {
   }
 
   free(buffer: WebGpuBuffer): void {
-    if (this.deferred?.keep(buffer)) return;
-    this.pool.free(buffer);
+    this.pool.retire(buffer);
+    if (!this.deferred?.keep(buffer)) this.pool.recycle(buffer);
   }
 
   /** A contiguous tensor for use inside one kernel; give it back with `release` once the launches that use it are recorded. */
@@ -134,6 +134,13 @@ export class WebGpuRuntime {
     this.queue.begin();
     this.queue.launch(this.pipelines.get(`${key}${layout}`, prepared.launch, aliases, layout), prepared.launch, buffers);
     for (const copy of prepared.copies) this.pool.free(copy);
+  }
+
+  /** Records a copy between buffers, in order with the launches; offsets and length in multiples of 4. @throws DeviceLostError */
+  copyBytes(source: WebGpuBuffer, sourceOffset: number, target: WebGpuBuffer, targetOffset: number, byteLength: number): void {
+    this.checkAlive();
+    this.deferred?.flush();
+    this.queue.copy(source, sourceOffset, target, targetOffset, byteLength);
   }
 
   /** Submits everything recorded; see `CommandQueue.submit`. */
