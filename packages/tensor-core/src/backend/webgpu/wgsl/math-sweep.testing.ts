@@ -56,7 +56,8 @@ export type Sweep = (name: string, ...operands: readonly ArrayLike<number>[]) =>
 const usage = { mapRead: 1, copySource: 4, copyDestination: 8, uniform: 64, storage: 128 };
 
 function bitsOf(values: ArrayLike<number>): Uint32Array {
-  if (values instanceof Float32Array || values instanceof Int32Array) return new Uint32Array(values.buffer, values.byteOffset, values.length);
+  const isTyped = values instanceof Float32Array || values instanceof Int32Array;
+  if (isTyped) return new Uint32Array(values.buffer, values.byteOffset, values.length);
   return Uint32Array.from(values, (value) => value >>> 0);
 }
 

@@ -1,10 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { DtypeError } from "../../../errors.ts";
-import { dtypes, type Dtype } from "../../../tensor/dtype.ts";
+import type { Dtype } from "../../../tensor/dtype.ts";
 import { conversionExpression, wgslTypeOf } from "./conversions.ts";
 import { binaryExpression, unaryExpression } from "./expressions.ts";
 import { mathFunctions, mathSource, type MathFunction } from "./math.ts";
 
+const dtypes: readonly Dtype[] = ["float32", "float16", "int32", "int8", "uint8", "bool"];
 const names = Object.keys(mathFunctions) as MathFunction[];
 
 /** Functions that WGSL text defines, in order. */
@@ -16,14 +17,9 @@ describe("mathFunctions", () => {
   it.each(names)("%s defines its name and declares what it calls", (name) => {
     const { code, needs } = mathFunctions[name];
     expect(definitions(code)).toEqual([name]);
-    const called = names.filter((other) => other !== name && new RegExp(`\\b${other}\\(`).test(code));
+    const program = code.replaceAll(/\/\/.*/g, "");
+    const called = names.filter((other) => other !== name && new RegExp(`\\b${other}\\(`).test(program));
     expect([...needs].sort()).toEqual(called.sort());
-  });
-
-  it("draws only on floats that float32 has", () => {
-    for (const { code } of Object.values(mathFunctions)) {
-      for (const [literal] of code.matchAll(/\d+\.\d+(e[+-]?\d+)?/g)) expect(Math.abs(Math.fround(Number(literal))), literal).toBeLessThan(Infinity);
-    }
   });
 });
 
@@ -52,6 +48,6 @@ describe("expressions", () => {
   it("converts nothing where nothing changes", () => {
     for (const dtype of dtypes) expect(conversionExpression(dtype, dtype, "x")).toEqual({ expression: "x", needs: [] });
     expect(conversionExpression("float16", "float32", "x").expression).toBe("x");
-    expect(wgslTypeOf("uint8" satisfies Dtype)).toBe("u32");
+    expect(wgslTypeOf("uint8")).toBe("u32");
   });
 });
