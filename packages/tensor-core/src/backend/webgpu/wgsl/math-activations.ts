@@ -36,6 +36,15 @@ fn sigmoidF32(x: f32) -> f32 {
   return select(1.0, e, bitcast<u32>(x) >= 0x80000000u) / (1.0 + e);
 }`,
   },
+  sigmoidPair: {
+    needs: ["absoluteF32", "expF32"],
+    code: `// sigmoid(x), and 1 - sigmoid(x) without the cancellation.
+fn sigmoidPair(x: f32) -> vec2<f32> {
+  let e = expF32(-absoluteF32(x));
+  let both = vec2<f32>(1.0, e) / (1.0 + e);
+  return select(both, both.yx, bitcast<u32>(x) >= 0x80000000u);
+}`,
+  },
   siluF32: {
     needs: ["sigmoidF32"],
     code: `// x sigmoid(x), 0 at -Infinity.
@@ -130,12 +139,12 @@ fn geluTanhAngle(x: f32) -> f32 {
   },
   // From 100 on the derivatives are 0 or 1; the clamps keep ∞ · 0 out.
   siluDerivative: {
-    needs: ["keepNan", "sigmoidF32"],
+    needs: ["keepNan", "sigmoidPair"],
     code: `// s (1 + x (1 - s)), s = sigmoid(x).
 fn siluDerivative(x: f32) -> f32 {
   let limited = clamp(x, -110.0, 110.0);
-  let s = sigmoidF32(limited);
-  return keepNan(s * (1.0 + limited * (1.0 - s)), x);
+  let s = sigmoidPair(limited);
+  return keepNan(s.x * (1.0 + limited * s.y), x);
 }`,
   },
   geluDerivative: {
@@ -148,13 +157,13 @@ fn geluDerivative(x: f32) -> f32 {
 }`,
   },
   geluTanhDerivative: {
-    needs: ["geluTanhAngle", "keepNan", "sigmoidF32"],
+    needs: ["geluTanhAngle", "keepNan", "sigmoidPair"],
     code: `// s + x s (1 - s) u', s = sigmoid(u), u = geluTanhAngle(x).
 fn geluTanhDerivative(x: f32) -> f32 {
   let limited = clamp(x, -50.0, 50.0);
-  let s = sigmoidF32(geluTanhAngle(limited));
+  let s = sigmoidPair(geluTanhAngle(limited));
   let slope = limited * limited * 0.2140644488178027 + 1.59576912160573;
-  return keepNan(s + limited * slope * (s * (1.0 - s)), x);
+  return keepNan(s.x + limited * slope * (s.x * s.y), x);
 }`,
   },
 };

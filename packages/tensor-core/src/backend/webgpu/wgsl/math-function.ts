@@ -57,6 +57,7 @@ export type ActivationFunction =
   | "tanhPolynomial"
   | "tanhF32"
   | "sigmoidF32"
+  | "sigmoidPair"
   | "siluF32"
   | "softplusF32"
   | "erfCentre"
