@@ -4,6 +4,7 @@ import { attentionKernels } from "./attention.ts";
 import { elementwiseKernels } from "./elementwise.ts";
 import { feedforwardKernels } from "./feedforward.ts";
 import { fftKernels } from "./fft.ts";
+import { lossKernels } from "./loss.ts";
 import { matmulKernels } from "./matmul.ts";
 import { movementKernels } from "./movement.ts";
 import { normalizationKernels } from "./normalization.ts";
@@ -23,6 +24,7 @@ export function createKernels(runtime: WebGpuRuntime): Kernels {
     ...sortKernels(runtime),
     ...matmulKernels(runtime),
     ...softmaxKernels(runtime),
+    ...lossKernels(runtime),
     ...normalizationKernels(runtime),
     ...feedforwardKernels(runtime),
     ...attentionKernels(runtime),

@@ -33,22 +33,25 @@ export interface RowLayout {
   readonly workgroups: KernelLaunch["workgroups"];
 }
 
+/** Fewest chunks for which a second launch, to combine them, is paid back. */
+export const fewestWorthwhileChunks = 8;
+
 /**
- * A layout for rows whose views, and vectors as long as a row, are all of `views`. `chunked` allows chunks; without it each row stays with
- * its lanes.
+ * A layout for rows whose views, and vectors as long as a row, are all of `views`. Rows are cut into chunks where at least `fewestChunks`
+ * come of it; by default each row stays with its lanes.
  */
 export function rowLayout(
   rows: number,
   columns: number,
   views: readonly (TensorView | undefined)[],
-  { chunked = false }: { readonly chunked?: boolean } = {},
+  { fewestChunks = Infinity }: { readonly fewestChunks?: number } = {},
 ): RowLayout {
   const width = columns % 4 === 0 && views.every((view) => view === undefined || isAligned(view, 4)) ? 4 : 1;
   const vectors = columns / width;
   // Lanes that walk far cost little when there are many rows, and latency when there are few.
   const lanes = vectors <= 16 ? 8 : vectors <= (rows >= 1024 ? 256 : 64) ? 32 : 256;
-  const wanted = chunked && lanes === 256 ? Math.min(Math.ceil(busyWorkgroups / rows), Math.floor(vectors / smallestChunk)) : 1;
-  const chunkSize = Math.ceil(vectors / Math.max(wanted, 1));
+  const wanted = lanes === 256 ? Math.min(Math.ceil(busyWorkgroups / rows), Math.floor(vectors / smallestChunk)) : 1;
+  const chunkSize = Math.ceil(vectors / (wanted >= fewestChunks ? wanted : 1));
   const chunks = Math.max(Math.ceil(vectors / Math.max(chunkSize, 1)), 1);
   return {
     rows,
@@ -62,7 +65,7 @@ export function rowLayout(
   };
 }
 
-/** A layout for one number (or a few) a row instead of the rows themselves: whole rows, same lanes. */
+/** The layout with whole rows for the same lanes. */
 export function withoutChunks(layout: RowLayout): RowLayout {
   const { rows, lanes, uniforms } = layout;
   return {
@@ -89,9 +92,10 @@ fn maximumOf(value: Value) -> f32 { return max(max(value.x, value.y), max(value.
 /**
  * Entry point with, beyond the names of `entryPoint`: `segment` (a row, or a chunk of one), `row`, `isRow` (false in padding, where the
  * rest speaks of the last row), `rowLane` (invocation within the row), `rowStart` (first value of the row) and the loop bounds `first` and
- * `end` (values of this invocation, `step` apart, counted within the row; none in padding). Barriers may stand outside such loops.
+ * `end` (values of this invocation, `step` apart, counted within the row; none in padding). Barriers may stand outside such loops. The
+ * runtime is needed where the body calls reductions.
  */
-export function rowEntryPoint(runtime: WebGpuRuntime, { lanes }: Pick<RowLayout, "lanes">, body: string): string {
+export function rowEntryPoint(runtime: WebGpuRuntime | undefined, { lanes }: Pick<RowLayout, "lanes">, body: string): string {
   const position = lanes === workgroupSize ? "workgroup" : `workgroup * ${workgroupSize / lanes}u + lane / ${lanes}u`;
   const prologue = `  const step = ${lanes}u;
   let segment = ${position};
@@ -103,7 +107,7 @@ export function rowEntryPoint(runtime: WebGpuRuntime, { lanes }: Pick<RowLayout,
   let first = chunkStart + rowLane;
   let end = select(0u, min(chunkStart + uniforms.chunkVectors, uniforms.rowVectors), isRow);
 `;
-  return entryPoint(workgroupSize, prologue + body, runtime.features.subgroups ? ", @builtin(subgroup_size) subgroupSize: u32" : "");
+  return entryPoint(workgroupSize, prologue + body, runtime?.features.subgroups ? ", @builtin(subgroup_size) subgroupSize: u32" : "");
 }
 
 /** The extensions that `rowReduction` uses. */
