@@ -74,18 +74,8 @@ export async function checkKernelAgainstReference(backend: Backend, name: Kernel
   const property = fc.asyncProperty(test.cases, async (generated) => {
     const spec = generated as KernelSpec<"fill">;
     fc.pre(!options.skip?.(name, spec));
-    const expected = await runKernel(reference, name as "fill", spec);
-    const actual = await runKernel(backend, name as "fill", spec);
-    const tolerance = test.tolerance(spec);
-    const factor = options.tolerance ?? 1;
-    for (const [path, { spec: tensor, values }] of expected) {
-      const isOutput = (test.outputs as readonly string[]).includes(path);
-      const problem = firstDifference(path, tensor, isOutput, values, actual.get(path)!.values, {
-        absolute: tolerance.absolute * factor,
-        relative: tolerance.relative * factor,
-      });
-      if (problem !== undefined) throw new Difference(problem);
-    }
+    const problem = await differenceOf(backend, reference, name as "fill", spec, options.tolerance ?? 1);
+    if (problem !== undefined) throw new Difference(problem);
   });
   const details = await fc.check(property, { numRuns: options.runs ?? 100, ...(options.seed === undefined ? {} : { seed: options.seed }) });
   if (!details.failed) return;
@@ -93,6 +83,39 @@ export async function checkKernelAgainstReference(backend: Backend, name: Kernel
   const reason = cause instanceof Error && !(cause instanceof Difference) ? cause.stack : (cause as Error | null)?.message;
   const found = details.counterexample ? describeSpec(details.counterexample[0]) : `no case: ${details.numSkips} skipped`;
   throw new KernelMismatch(name, `${name}: ${reason}\n${found}\n(seed ${details.seed}, shrunk ${details.numShrinks} times)`);
+}
+
+/** Runs one case beside the reference: for sizes that generated cases do not reach. @throws KernelMismatch */
+export async function checkCaseAgainstReference<Name extends KernelName>(
+  backend: Backend,
+  name: Name,
+  spec: KernelSpec<Name>,
+  { against = createReferenceBackend(), tolerance = 1 }: Pick<SuiteOptions, "against" | "tolerance"> = {},
+): Promise<void> {
+  const problem = await differenceOf(backend, against, name as "fill", spec as KernelSpec<"fill">, tolerance);
+  if (problem !== undefined) throw new KernelMismatch(name, `${name}: ${problem}\n${describeSpec(spec)}`);
+}
+
+async function differenceOf(
+  backend: Backend,
+  reference: Backend,
+  name: "fill",
+  spec: KernelSpec<"fill">,
+  factor: number,
+): Promise<string | undefined> {
+  const test = (kernelTests as KernelTests<"fill">)[name];
+  const expected = await runKernel(reference, name, spec);
+  const actual = await runKernel(backend, name, spec);
+  const { absolute, relative } = test.tolerance(spec);
+  for (const [path, { spec: tensor, values }] of expected) {
+    const isOutput = (test.outputs as readonly string[]).includes(path);
+    const problem = firstDifference(path, tensor, isOutput, values, actual.get(path)!.values, {
+      absolute: absolute * factor,
+      relative: relative * factor,
+    });
+    if (problem !== undefined) return problem;
+  }
+  return undefined;
 }
 
 /** Runs all kernels, or those named, and gives every mismatch. */
