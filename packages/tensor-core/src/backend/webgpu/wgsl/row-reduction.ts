@@ -95,10 +95,38 @@ fn maximumOf(value: Value) -> f32 { return max(max(value.x, value.y), max(value.
  * `end` (values of this invocation, `step` apart, counted within the row; none in padding). Barriers may stand outside such loops. The
  * runtime is needed where the body calls reductions.
  */
-export function rowEntryPoint(runtime: WebGpuRuntime | undefined, { lanes }: Pick<RowLayout, "lanes">, body: string): string {
-  const position = lanes === workgroupSize ? "workgroup" : `workgroup * ${workgroupSize / lanes}u + lane / ${lanes}u`;
-  const prologue = `  const step = ${lanes}u;
-  let segment = ${position};
+export function rowEntryPoint(runtime: WebGpuRuntime | undefined, layout: Pick<RowLayout, "lanes">, body: string): string {
+  return entryPoint(workgroupSize, rowNames(layout, "workgroup") + body, subgroupParameter(runtime));
+}
+
+/**
+ * As `rowEntryPoint`, for workgroups that take several blocks of rows (`rowsPerWorkgroup` each, whole rows) one after the other and keep
+ * something in between: `before` and `after` stand around the loop. The uniforms `blocks` and `workgroups` count both.
+ */
+export function rowLoopEntryPoint(
+  runtime: WebGpuRuntime,
+  layout: Pick<RowLayout, "lanes">,
+  { before, body, after }: { readonly before: string; readonly body: string; readonly after: string },
+): string {
+  const loop = `  for (var block = workgroup; block < uniforms.blocks; block += uniforms.workgroups) {
+${rowNames(layout, "block")}${body}
+  }
+`;
+  return entryPoint(workgroupSize, before + loop + after, subgroupParameter(runtime));
+}
+
+/** Rows that a workgroup takes at once. */
+export function rowsPerWorkgroup({ lanes }: Pick<RowLayout, "lanes">): number {
+  return workgroupSize / lanes;
+}
+
+function subgroupParameter(runtime: WebGpuRuntime | undefined): string {
+  return runtime?.features.subgroups ? ", @builtin(subgroup_size) subgroupSize: u32" : "";
+}
+
+function rowNames({ lanes }: Pick<RowLayout, "lanes">, block: string): string {
+  return `  const step = ${lanes}u;
+  let segment = ${lanes === workgroupSize ? block : `${block} * ${workgroupSize / lanes}u + lane / ${lanes}u`};
   let isRow = segment < uniforms.rows * uniforms.chunks;
   let row = min(segment / uniforms.chunks, uniforms.rows - 1u);
   let rowLane = lane % ${lanes}u;
@@ -107,7 +135,6 @@ export function rowEntryPoint(runtime: WebGpuRuntime | undefined, { lanes }: Pic
   let first = chunkStart + rowLane;
   let end = select(0u, min(chunkStart + uniforms.chunkVectors, uniforms.rowVectors), isRow);
 `;
-  return entryPoint(workgroupSize, prologue + body, runtime?.features.subgroups ? ", @builtin(subgroup_size) subgroupSize: u32" : "");
 }
 
 /** The extensions that `rowReduction` uses. */
