@@ -16,7 +16,7 @@ describe("reductions beside the reference", () => {
   });
   afterAll(() => backend.destroy());
 
-  it("reduce", () => checkKernelAgainstReference(backend, "reduce", { runs: 150 }));
+  it("reduce", () => checkKernelAgainstReference(backend, "reduce", { runs: 80 }));
   it("argReduce", () => checkKernelAgainstReference(backend, "argReduce", { runs: 60 }));
   it("cumulative", () => checkKernelAgainstReference(backend, "cumulative", { runs: 60 }));
 

@@ -1,0 +1,73 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createReferenceBackend } from "../../reference/index.ts";
+import type { KernelName } from "../../backend.ts";
+import { checkKernelAgainstReference } from "../../../testing/kernel-suite.ts";
+import { tiedValues } from "../../../testing/cases/reduce.ts";
+import { runKernel } from "../../../testing/run-kernel.ts";
+import { outputSpec, tensorSpec, type KernelSpec } from "../../../testing/tensor-spec.ts";
+import { normals, type Filler } from "../../../testing/values.ts";
+import { laneBackend } from "../../../testing/webgpu-backend.ts";
+import type { WebGpuBackend } from "../backend.ts";
+
+describe("sorting beside the reference", () => {
+  const reference = createReferenceBackend();
+  let backend: WebGpuBackend;
+  beforeAll(async () => {
+    backend = await laneBackend();
+  });
+  afterAll(() => backend.destroy());
+
+  it("sort", () => checkKernelAgainstReference(backend, "sort", { runs: 60 }));
+  it("topK", () => checkKernelAgainstReference(backend, "topK", { runs: 60 }));
+
+  async function compare<Name extends KernelName & ("sort" | "topK")>(name: Name, spec: KernelSpec<Name>): Promise<void> {
+    const [actual, expected] = await Promise.all([runKernel(backend, name, spec), runKernel(reference, name, spec)]);
+    for (const output of ["values", "indices"]) {
+      const same = actual.get(output)!.values.every((value, i) => Object.is(value, expected.get(output)!.values[i]));
+      expect(same, `${output} of ${name}`).toBe(true);
+    }
+  }
+
+  function sortSpec(rows: number, columns: number, descending: boolean, fill: Filler, dtype: "float32" | "int32" = "float32"): KernelSpec<"sort"> {
+    const shape = [rows, columns];
+    return { input: tensorSpec(dtype, shape, fill), values: outputSpec(dtype, shape), indices: outputSpec("int32", shape), rows, columns, descending };
+  }
+
+  function topSpec(rows: number, columns: number, k: number, largest: boolean, fill: Filler): KernelSpec<"topK"> {
+    const outputs = { values: outputSpec("float32", [rows, k], { offset: 3 }), indices: outputSpec("int32", [rows, k], { offset: 1 }) };
+    return { input: tensorSpec("float32", [rows, columns], fill, { offset: 1 }), ...outputs, rows, columns, k, largest };
+  }
+
+  it.each([
+    [3, 1],
+    [3, 2],
+    [3, 3],
+    [2, 1000],
+    [3000, 17],
+    [2, 2048],
+    [2, 2049],
+    [2, 5000],
+    [1, 20_000],
+  ])("sorts [%i, %i], with ties, zeros of both signs and NaN", async (rows, columns) => {
+    // Seeds whose values hold NaN and ties.
+    await compare("sort", sortSpec(rows, columns, false, tiedValues("float32", 1)));
+    await compare("sort", sortSpec(rows, columns, true, tiedValues("float32", 4)));
+    await compare("sort", sortSpec(rows, columns, true, tiedValues("int32", 1), "int32"));
+    await compare("sort", sortSpec(rows, columns, false, normals(2)));
+  });
+
+  it.each([
+    [1, 32_000, 1],
+    [2, 32_000, 40],
+    [1, 32_000, 1000],
+    [2, 6000, 1500],
+    [1, 9000, 9000],
+    [600, 100, 5],
+  ])("selects of [%i, %i] the first %i", async (rows, columns, k) => {
+    await compare("topK", topSpec(rows, columns, k, true, normals(3)));
+    await compare("topK", topSpec(rows, columns, k, false, tiedValues("float32", 1)));
+    await compare("topK", topSpec(rows, columns, k, true, tiedValues("float32", 4)));
+    // Few numbers among NaN: the selection has to take NaN too.
+    await compare("topK", topSpec(rows, columns, k, true, (i) => (i % 5000 === 77 ? i : NaN)));
+  });
+});
