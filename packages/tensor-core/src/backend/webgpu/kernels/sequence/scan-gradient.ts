@@ -1,0 +1,421 @@
+/**
+ * Backward of the selective scan, in tiles of eight times, all tiles at once:
+ *
+ * 1. every tile is walked from zero: its state at the end, and what its outputs' gradients give to the state before it (`tileSource`);
+ * 2. tiles are chained forwards and backwards (`scan-carry.ts`): each knows the state h it starts with, and the gradient λ it ends with;
+ * 3. each tile is walked forwards and back with its eight states in registers (`gradientSource`); sums over channels, for B and C, are
+ *    made in workgroup memory and leave one partial result for 32 channels; sums over time, for A and D, one for each tile;
+ * 4. partial results are added up.
+ *
+ * What lies between the launches is an eighth of all states; the work is cut by batch and channels so that it stays within a budget.
+ * The formulas are those of `reference/sequence.ts`.
+ */
+import type { KernelArguments, TensorView } from "../../../backend.ts";
+import { entryPoint, read, u32, workgroupGrid, write, type UniformValue } from "../../program.ts";
+import type { WebGpuRuntime } from "../../runtime.ts";
+import { mathSource } from "../../wgsl/math.ts";
+import { sumByChannel } from "./channel-sums.ts";
+import { carryStates, log2OfE } from "./scan-carry.ts";
+
+/** Channels of a workgroup, times of a tile, states that a thread holds at once. */
+const lanes = 64;
+const tileTimes = 8;
+const heldStates = 4;
+
+/** Channels that one partial sum of the gradients of B and C covers: half a workgroup. */
+const summedChannels = 32;
+
+/** Partial sums that a workgroup leaves for each 32 channels: B and C for `heldStates` states at the times of a tile. */
+const tileSums = 2 * heldStates * tileTimes;
+
+/** Elements of intermediate results: 64 MiB, half of what every adapter binds. */
+const scratchBudget = 2 ** 24;
+
+type Gradient = KernelArguments["selectiveScanGradient"];
+
+/** The batches and channels worked on together, and where their intermediate results lie in `scratch`. */
+interface Slice {
+  readonly batchStart: number;
+  readonly batches: number;
+  readonly channelStart: number;
+  readonly channels: number;
+  readonly tiles: number;
+  readonly groups: number;
+  /**
+   * Planes of [channels] by batch and tile, then by number: state at the start and later the gradient of A (stateSize planes); sum of step
+   * sizes, later the gradient of D (one plane); gradient of the state at the end (stateSize planes).
+   */
+  readonly planes: number;
+  /** A in base 2 transposed, and D: [stateSize + 1, channels]. */
+  readonly constantsBase: number;
+  /** Partial gradients of B and C: [channels / 32, batches, tiles, groups, tileSums]. */
+  readonly partialBase: number;
+  readonly elements: number;
+}
+
+function planSlice({ sequence, stateSize }: Gradient, part: Pick<Slice, "batchStart" | "batches" | "channelStart" | "channels">): Slice {
+  const tiles = Math.ceil(sequence / tileTimes);
+  const groups = Math.ceil(stateSize / heldStates);
+  const planes = 2 * stateSize + 1;
+  const constantsBase = part.batches * tiles * planes * part.channels;
+  const partialBase = constantsBase + (stateSize + 1) * part.channels;
+  const partials = (lanes / summedChannels) * Math.ceil(part.channels / lanes) * part.batches * tiles * groups * tileSums;
+  return { ...part, tiles, groups, planes, constantsBase, partialBase, elements: partialBase + partials };
+}
+
+/** @see KernelArguments.selectiveScanGradient */
+export function selectiveScanGradient(runtime: WebGpuRuntime, parameters: Gradient): void {
+  const { batch, channels } = parameters;
+  const elementsOf = (batches: number, width: number): number =>
+    planSlice(parameters, { batchStart: 0, batches, channelStart: 0, channels: width }).elements;
+  let [batches, width] = [batch, channels];
+  while (width > lanes && elementsOf(batches, width) > scratchBudget) width = Math.ceil(width / 2 / lanes) * lanes;
+  while (batches > 1 && elementsOf(batches, width) > scratchBudget) batches = Math.ceil(batches / 2);
+  const scratch = runtime.temporary("float32", [Math.max(1, elementsOf(batches, width))]);
+  // Nothing in the batch still has gradients to overwrite with zeros.
+  for (let batchStart = 0; batchStart < Math.max(1, batch); batchStart += Math.max(1, batches)) {
+    for (let channelStart = 0; channelStart < channels; channelStart += width) {
+      const part = {
+        batchStart,
+        batches: Math.min(batches, batch - batchStart),
+        channelStart,
+        channels: Math.min(width, channels - channelStart),
+      };
+      gradientOfSlice(runtime, parameters, planSlice(parameters, part), scratch);
+    }
+  }
+  runtime.release(scratch);
+}
+
+function gradientOfSlice(runtime: WebGpuRuntime, parameters: Gradient, slice: Slice, scratch: TensorView): void {
+  const { input, delta, stateMatrix, inputMatrix, outputMatrix, gradient, skip, sequence, stateSize } = parameters;
+  const uniforms: Record<string, UniformValue> = {
+    sequence: u32(sequence),
+    allChannels: u32(parameters.channels),
+    stateSize: u32(stateSize),
+    deltaSoftplus: u32(Number(parameters.deltaSoftplus)),
+    batchStart: u32(slice.batchStart),
+    batches: u32(slice.batches),
+    channelStart: u32(slice.channelStart),
+    channels: u32(slice.channels),
+    channelBlocks: u32(Math.ceil(slice.channels / lanes)),
+    tiles: u32(slice.tiles),
+    groups: u32(slice.groups),
+    planes: u32(slice.planes),
+    constantsBase: u32(slice.constantsBase),
+    partialBase: u32(slice.partialBase),
+  };
+  const workgroups = workgroupGrid(slice.batches * slice.tiles * Math.ceil(slice.channels / lanes));
+  runtime.launch({
+    name: "selectiveScanGradient tiles",
+    bindings: {
+      input: read(input),
+      delta: read(delta),
+      gradient: read(gradient),
+      inputMatrix: read(inputMatrix),
+      outputMatrix: read(outputMatrix),
+      stateMatrix: read(stateMatrix),
+      // Not read when absent.
+      skip: read(skip ?? input),
+      scratch: write(scratch),
+    },
+    uniforms: { ...uniforms, hasSkip: u32(Number(skip !== undefined)) },
+    workgroups,
+    code: tileSource,
+  });
+  carrySlice(runtime, parameters, slice, scratch);
+  runtime.launch({
+    name: "selectiveScanGradient",
+    bindings: {
+      input: read(input),
+      delta: read(delta),
+      gradient: read(gradient),
+      inputMatrix: read(inputMatrix),
+      outputMatrix: read(outputMatrix),
+      scratch: write(scratch),
+      inputGradient: write(parameters.inputGradient),
+      deltaGradient: write(parameters.deltaGradient),
+    },
+    uniforms,
+    workgroups,
+    code: gradientSource,
+  });
+  sumByChannel(runtime, {
+    partials: scratch,
+    rows: slice.batches * slice.tiles,
+    rowStride: slice.planes * slice.channels,
+    planes: stateSize,
+    channels: slice.channels,
+    matrix: parameters.stateMatrixGradient,
+    vector: parameters.skipGradient,
+    channelStart: slice.channelStart,
+    accumulate: slice.batchStart > 0,
+  });
+  sumOverChannels(runtime, parameters, slice, scratch);
+}
+
+function carrySlice(runtime: WebGpuRuntime, parameters: Gradient, slice: Slice, scratch: TensorView): void {
+  const { stateMatrix, initialState, finalStateGradient, initialStateGradient, stateSize } = parameters;
+  const common = {
+    chunkStates: scratch,
+    planes: slice.planes,
+    chunks: slice.tiles,
+    batches: slice.batches,
+    channels: slice.channels,
+    stateSize,
+    stateMatrix,
+    batchStart: slice.batchStart,
+    channelStart: slice.channelStart,
+    allChannels: parameters.channels,
+  };
+  carryStates(runtime, { ...common, firstPlane: 0, reverse: false, start: initialState, end: undefined });
+  carryStates(runtime, { ...common, firstPlane: stateSize + 1, reverse: true, start: finalStateGradient, end: initialStateGradient });
+}
+
+/** Adds the partial gradients of B and C of a slice; the first channels overwrite what is there. */
+function sumOverChannels(runtime: WebGpuRuntime, parameters: Gradient, slice: Slice, scratch: TensorView): void {
+  const { inputMatrixGradient, outputMatrixGradient, sequence, stateSize } = parameters;
+  const count = slice.batches * slice.tiles * slice.groups * tileSums;
+  runtime.launch({
+    name: "selectiveScanGradient matrices",
+    bindings: { scratch: read(scratch), inputMatrixGradient: write(inputMatrixGradient), outputMatrixGradient: write(outputMatrixGradient) },
+    uniforms: {
+      count: u32(count),
+      rows: u32(Math.ceil(slice.channels / lanes) * (lanes / summedChannels)),
+      partialBase: u32(slice.partialBase),
+      batchStart: u32(slice.batchStart),
+      tiles: u32(slice.tiles),
+      groups: u32(slice.groups),
+      sequence: u32(sequence),
+      stateSize: u32(stateSize),
+      accumulate: u32(Number(slice.channelStart > 0)),
+    },
+    workgroups: workgroupGrid(Math.ceil(count / lanes)),
+    code: () =>
+      entryPoint(
+        lanes,
+        `  if (index >= uniforms.count) { return; }
+  // As \`addUp\` of the gradient's shader lays them out.
+  let row = index % 32u;
+  let group = index / ${tileSums}u;
+  let tile = group / uniforms.groups;
+  let n = (group % uniforms.groups) * ${heldStates}u + row % 4u;
+  let time = (tile % uniforms.tiles) * ${tileTimes}u + select(4u, 0u, (index & 32u) != 0u) + (row / 4u) % 4u;
+  if (n >= uniforms.stateSize || time >= uniforms.sequence) { return; }
+  var sums = vec2<f32>();
+  var from0 = uniforms.scratchOffset + uniforms.partialBase + index;
+  for (var i = 0u; i < uniforms.rows; i += 2u) {
+    sums += vec2<f32>(scratch[from0], scratch[from0 + uniforms.count]);
+    from0 += 2u * uniforms.count;
+  }
+  var total = sums.x + sums.y;
+  let place = ((uniforms.batchStart + tile / uniforms.tiles) * uniforms.sequence + time) * uniforms.stateSize + n;
+  if (row < 16u) {
+    if (uniforms.accumulate != 0u) { total += outputMatrixGradient[uniforms.outputMatrixGradientOffset + place]; }
+    outputMatrixGradient[uniforms.outputMatrixGradientOffset + place] = total;
+  } else {
+    if (uniforms.accumulate != 0u) { total += inputMatrixGradient[uniforms.inputMatrixGradientOffset + place]; }
+    inputMatrixGradient[uniforms.inputMatrixGradientOffset + place] = total;
+  }`,
+      ),
+  });
+}
+
+const tileIndices = Array.from({ length: tileTimes }, (_, i) => i);
+const stateIndices = Array.from({ length: heldStates }, (_, i) => i);
+const lines = (indices: readonly number[], text: (i: number) => string): string => indices.map(text).join("\n");
+
+/** Declarations of both walks. */
+const tileFunctions = `
+// Rows of B, then of C, at the times of the tile.
+var<workgroup> matrices: array<vec4<f32>, ${2 * tileTimes}>;
+
+fn inputMatrixAt(row: u32, n: u32) -> f32 {
+  if (n >= uniforms.stateSize) { return 0.0; }
+  return inputMatrix[uniforms.inputMatrixOffset + row * uniforms.stateSize + n];
+}
+
+fn outputMatrixAt(row: u32, n: u32) -> f32 {
+  if (n >= uniforms.stateSize) { return 0.0; }
+  return outputMatrix[uniforms.outputMatrixOffset + row * uniforms.stateSize + n];
+}
+
+fn stepSize(value: f32) -> f32 {
+  if (uniforms.deltaSoftplus != 0u) { return softplusF32(value); }
+  return value;
+}
+`;
+
+/**
+ * Where a thread stands, and its tile of inputs x, step sizes d and gradients g. Past the end of the sequence or of the channels all are
+ * 0, which changes neither states nor sums; addresses are clamped, so that all loads go out at once.
+ */
+const tileLoads = `  let group = workgroup / uniforms.channelBlocks;
+  let column = (workgroup % uniforms.channelBlocks) * ${lanes}u + lane;
+  let batch = group / uniforms.tiles;
+  let tile = group % uniforms.tiles;
+  if (batch >= uniforms.batches) { return; }
+  let inside = column < uniforms.channels;
+  let channel = uniforms.channelStart + min(column, uniforms.channels - 1u);
+  let first = (uniforms.batchStart + batch) * uniforms.sequence + tile * ${tileTimes}u;
+  let times = min(${tileTimes}u, uniforms.sequence - tile * ${tileTimes}u);
+  let planesBase = uniforms.scratchOffset + group * uniforms.planes * uniforms.channels + column;
+${lines(
+  tileIndices,
+  (i) => `  let place${i} = (first + min(${i}u, times - 1u)) * uniforms.allChannels + channel;
+  let inside${i} = inside && ${i}u < times;
+  let x${i} = select(0.0, input[uniforms.inputOffset + place${i}], inside${i});
+  let g${i} = select(0.0, gradient[uniforms.gradientOffset + place${i}], inside${i});
+  let d${i} = select(0.0, stepSize(delta[uniforms.deltaOffset + place${i}]), inside${i});`,
+)}`;
+
+/** Fetches B and C for the states from n on. */
+const matrixLoads = `    workgroupBarrier();
+    if (lane < ${2 * tileTimes}u) {
+      let row = first + min(lane % ${tileTimes}u, times - 1u);
+      if (lane < ${tileTimes}u) {
+        matrices[lane] = vec4<f32>(${stateIndices.map((j) => `inputMatrixAt(row, n + ${j}u)`).join(", ")});
+      } else {
+        matrices[lane] = vec4<f32>(${stateIndices.map((j) => `outputMatrixAt(row, n + ${j}u)`).join(", ")});
+      }
+    }
+    workgroupBarrier();`;
+
+/** Every tile by itself. What g[t] gives to the state before the tile is g[t] C[t] decayed through all steps up to t. */
+function tileSource(): string {
+  return `${mathSource(["softplusF32"])}
+${tileFunctions}
+fn rateOf(channel: u32, n: u32) -> f32 {
+  if (n >= uniforms.stateSize) { return 0.0; }
+  return ${log2OfE} * stateMatrix[uniforms.stateMatrixOffset + channel * uniforms.stateSize + n];
+}
+${entryPoint(
+  lanes,
+  `${tileLoads}
+  let constants = uniforms.scratchOffset + uniforms.constantsBase + column;
+  let keepsConstants = inside && group == 0u;
+  for (var n = 0u; n < uniforms.stateSize; n += ${heldStates}u) {
+${matrixLoads}
+    let rate = vec4<f32>(${stateIndices.map((j) => `rateOf(channel, n + ${j}u)`).join(", ")});
+    var h = vec4<f32>();
+    var decayed = vec4<f32>(1.0);
+    var before = vec4<f32>();
+${lines(
+  tileIndices,
+  (i) => `    let decay${i} = exp2(d${i} * rate);
+    h = decay${i} * h + (d${i} * x${i}) * matrices[${i}];
+    decayed *= decay${i};
+    before += g${i} * decayed * matrices[${tileTimes + i}];`,
+)}
+    for (var j = 0u; j < ${heldStates}u; j++) {
+      if (inside && n + j < uniforms.stateSize) {
+        scratch[planesBase + (n + j) * uniforms.channels] = h[j];
+        scratch[planesBase + (uniforms.stateSize + 1u + n + j) * uniforms.channels] = before[j];
+        if (keepsConstants) { scratch[constants + (n + j) * uniforms.channels] = rate[j]; }
+      }
+    }
+  }
+  if (inside) {
+    scratch[planesBase + uniforms.stateSize * uniforms.channels] = ${tileIndices.map((i) => `d${i}`).join(" + ")};
+  }
+  if (keepsConstants) {
+    var skipWeight = 0.0;
+    if (uniforms.hasSkip != 0u) { skipWeight = skip[uniforms.skipOffset + channel]; }
+    scratch[constants + uniforms.stateSize * uniforms.channels] = skipWeight;
+  }`,
+)}`;
+}
+
+/** One step back in time: λ = C g + what reaches h from later; h is the state after step i, `before${i}` the one before it. */
+function stepBack(i: number): string {
+  const row = (i % 4) * heldStates;
+  return `    lambda = g${i} * matrices[${tileTimes + i}] + later;
+    outputTerm = g${i} * h;
+    inputTerm = (d${i} * x${i}) * lambda;
+    decaying = decay${i} * before${i};
+    inputSum${i} += dot(lambda, matrices[${i}]);
+    decaySum${i} += dot(lambda * rate, decaying);
+    rateGradient += d${i} * lambda * decaying;
+    later = decay${i} * lambda;
+    h = before${i};
+${lines(
+  stateIndices,
+  (j) => `    terms[${(row + j) * lanes}u + lane] = outputTerm[${j}];
+    terms[${(16 + row + j) * lanes}u + lane] = inputTerm[${j}];`,
+)}`;
+}
+
+const ln2 = "0.6931471805599453";
+
+function gradientSource(): string {
+  const addUp = (half: number): string => `    workgroupBarrier();
+    addUp(partials + ${half * 32}u, lane);
+    workgroupBarrier();`;
+  return `${mathSource(["softplusF32", "sigmoidF32"])}
+${tileFunctions}
+// What each lane adds to the gradients of C (rows 0 … 15: four times of four states) and of B (rows 16 … 31).
+var<workgroup> terms: array<f32, ${32 * lanes}>;
+
+// Each lane sums a row over half of the lanes, starting where no other lane of the same memory bank does.
+fn addUp(place: u32, lane: u32) {
+  let row = lane % 32u;
+  let half = lane / 32u;
+  var sums = vec2<f32>();
+  for (var i = 0u; i < 32u; i += 2u) {
+    let from0 = row * ${lanes}u + half * 32u;
+    sums += vec2<f32>(terms[from0 + (i + row) % 32u], terms[from0 + (i + 1u + row) % 32u]);
+  }
+  scratch[place + half * uniforms.batches * uniforms.tiles * uniforms.groups * ${tileSums}u + row] = sums.x + sums.y;
+}
+
+fn planeAt(base: u32, n: u32, inside: bool) -> f32 {
+  if (n >= uniforms.stateSize || !inside) { return 0.0; }
+  return scratch[base + n * uniforms.channels];
+}
+${entryPoint(
+  lanes,
+  `${tileLoads}
+  let constants = uniforms.scratchOffset + uniforms.constantsBase + column;
+  let laterBase = planesBase + (uniforms.stateSize + 1u) * uniforms.channels;
+  let blockPartials = ((workgroup % uniforms.channelBlocks) * 2u * uniforms.batches * uniforms.tiles + group) * uniforms.groups;
+${lines(tileIndices, (i) => `  var inputSum${i} = 0.0;\n  var decaySum${i} = 0.0;`)}
+  var lambda: vec4<f32>;
+  var outputTerm: vec4<f32>;
+  var inputTerm: vec4<f32>;
+  var decaying: vec4<f32>;
+  for (var n = 0u; n < uniforms.stateSize; n += ${heldStates}u) {
+${matrixLoads}
+    let partials = uniforms.scratchOffset + uniforms.partialBase + (blockPartials + n / ${heldStates}u) * ${tileSums}u;
+    let rate = vec4<f32>(${stateIndices.map((j) => `planeAt(constants, n + ${j}u, inside)`).join(", ")});
+    var h = vec4<f32>(${stateIndices.map((j) => `planeAt(planesBase, n + ${j}u, inside)`).join(", ")});
+    var later = vec4<f32>(${stateIndices.map((j) => `planeAt(laterBase, n + ${j}u, inside)`).join(", ")});
+    var rateGradient = vec4<f32>();
+${lines(
+  tileIndices,
+  (i) => `    let before${i} = h;
+    let decay${i} = exp2(d${i} * rate);
+    h = decay${i} * h + (d${i} * x${i}) * matrices[${i}];`,
+)}
+${lines([7, 6, 5, 4], stepBack)}
+${addUp(0)}
+${lines([3, 2, 1, 0], stepBack)}
+${addUp(1)}
+    for (var j = 0u; j < ${heldStates}u; j++) {
+      if (inside && n + j < uniforms.stateSize) { scratch[planesBase + (n + j) * uniforms.channels] = rateGradient[j]; }
+    }
+  }
+  if (inside) {
+    scratch[planesBase + uniforms.stateSize * uniforms.channels] = ${tileIndices.map((i) => `g${i} * x${i}`).join(" + ")};
+  }
+  let skipWeight = scratch[constants + uniforms.stateSize * uniforms.channels];
+${lines(
+  tileIndices,
+  (i) => `  if (inside${i}) {
+    inputGradient[uniforms.inputGradientOffset + place${i}] = skipWeight * g${i} + d${i} * inputSum${i};
+    var slope = 1.0;
+    if (uniforms.deltaSoftplus != 0u) { slope = sigmoidF32(delta[uniforms.deltaOffset + place${i}]); }
+    deltaGradient[uniforms.deltaGradientOffset + place${i}] = (x${i} * inputSum${i} + ${ln2} * decaySum${i}) * slope;
+  }`,
+)}`,
+)}`;
+}
