@@ -5,39 +5,14 @@
 import fc from "fast-check";
 import type { Backend, KernelName } from "../backend/backend.ts";
 import { createReferenceBackend } from "../backend/reference/index.ts";
-import { attentionTests } from "./cases/attention.ts";
-import { elementwiseTests } from "./cases/elementwise.ts";
-import { fftTests } from "./cases/fft.ts";
-import { matmulTests } from "./cases/matmul.ts";
-import { movementTests } from "./cases/movement.ts";
-import { optimizerTests } from "./cases/optim.ts";
-import { randomTests } from "./cases/random.ts";
-import { reduceTests } from "./cases/reduce.ts";
-import { rowTests } from "./cases/rows.ts";
-import { sequenceTests } from "./cases/sequence.ts";
-import { sortTests } from "./cases/sort.ts";
-import type { KernelTests, Tolerance } from "./kernel-test.ts";
-import { runKernel, storedValues } from "./run-kernel.ts";
-import { coverage, describeSpec } from "./tensor-spec.ts";
-import type { KernelSpec, TensorSpec } from "./tensor-spec.ts";
+import { compareContents, describeMismatch } from "./compare.ts";
+import { kernelNames, kernelTests } from "./kernel-tests.ts";
+import type { KernelTests } from "./kernel-test.ts";
+import { runKernel } from "./run-kernel.ts";
+import { describeSpec, type KernelSpec } from "./tensor-spec.ts";
+import { toFastCheck } from "./to-fast-check.ts";
 
-/** The test of each kernel. */
-export const kernelTests: KernelTests<KernelName> = {
-  ...movementTests,
-  ...elementwiseTests,
-  ...reduceTests,
-  ...sortTests,
-  ...matmulTests,
-  ...rowTests,
-  ...attentionTests,
-  ...sequenceTests,
-  ...fftTests,
-  ...randomTests,
-  ...optimizerTests,
-};
-
-/** All kernels, in the order of the contract. */
-export const kernelNames: readonly KernelName[] = Object.keys(kernelTests) as KernelName[];
+export { kernelNames };
 
 /** How hard to try. */
 export interface SuiteOptions {
@@ -71,7 +46,7 @@ class Difference extends Error {}
 export async function checkKernelAgainstReference(backend: Backend, name: KernelName, options: SuiteOptions = {}): Promise<void> {
   const test = kernelTests[name] as KernelTests<KernelName>["fill"];
   const reference = options.against ?? createReferenceBackend();
-  const property = fc.asyncProperty(test.cases, async (generated) => {
+  const property = fc.asyncProperty(toFastCheck(test.cases), async (generated) => {
     const spec = generated as KernelSpec<"fill">;
     fc.pre(!options.skip?.(name, spec));
     const problem = await differenceOf(backend, reference, name as "fill", spec, options.tolerance ?? 1);
@@ -107,15 +82,8 @@ async function differenceOf(
   const expected = await runKernel(reference, name, spec);
   const actual = await runKernel(backend, name, spec);
   const { absolute, relative } = test.tolerance(spec);
-  for (const [path, { spec: tensor, values }] of expected) {
-    const isOutput = (test.outputs as readonly string[]).includes(path);
-    const problem = firstDifference(path, tensor, isOutput, values, actual.get(path)!.values, {
-      absolute: absolute * factor,
-      relative: relative * factor,
-    });
-    if (problem !== undefined) return problem;
-  }
-  return undefined;
+  const { mismatch } = compareContents(test.outputs, expected, actual, { absolute: absolute * factor, relative: relative * factor });
+  return mismatch && describeMismatch(mismatch);
 }
 
 /** Runs all kernels, or those named, and gives every mismatch. */
@@ -133,39 +101,4 @@ export async function checkKernelsAgainstReference(
     }
   }
   return mismatches;
-}
-
-function firstDifference(
-  path: string,
-  spec: TensorSpec,
-  isOutput: boolean,
-  expected: readonly number[],
-  actual: readonly number[],
-  tolerance: Tolerance,
-): string | undefined {
-  const covered = coverage(spec);
-  const before = storedValues(spec);
-  const isFloat = spec.dtype === "float32" || spec.dtype === "float16";
-  for (let place = 0; place < expected.length; place++) {
-    const value = actual[place]!;
-    if (!isOutput || !covered[place]) {
-      if (!Object.is(value, before[place])) {
-        const what = isOutput ? "element outside the view" : "input";
-        return `${path}: ${what} at buffer element ${place} changed from ${before[place]} to ${value}`;
-      }
-    } else if (!(isFloat ? isClose(value, expected[place]!, tolerance) : value === expected[place])) {
-      return `${path}: buffer element ${place} is ${value}, reference says ${expected[place]}`;
-    }
-  }
-  return undefined;
-}
-
-/** Denormal results may be flushed to zero; both zeros are equal. */
-const smallestNormal = 1.1754943508222875e-38;
-
-function isClose(actual: number, expected: number, { absolute, relative }: Tolerance): boolean {
-  if (Number.isNaN(expected) || Number.isNaN(actual)) return Number.isNaN(expected) && Number.isNaN(actual);
-  if (actual === expected) return true;
-  const flush = absolute === 0 && relative === 0 ? 0 : smallestNormal;
-  return Math.abs(actual - expected) <= absolute + relative * Math.abs(expected) + flush && Number.isFinite(actual);
 }

@@ -1,5 +1,5 @@
-import type fc from "fast-check";
 import type { KernelArguments, KernelName } from "../backend/backend.ts";
+import type { Arbitrary } from "./arbitrary.ts";
 import type { KernelSpec } from "./tensor-spec.ts";
 
 /** How far a float result may be from the reference: `absolute + relative * |expected|`. Integers and bools must be equal. */
@@ -12,7 +12,7 @@ export interface Tolerance {
 export interface KernelTest<Name extends KernelName> {
   /** Fields that the kernel writes; all others must stay as they are. */
   readonly outputs: readonly (keyof KernelArguments[Name])[];
-  readonly cases: fc.Arbitrary<KernelSpec<Name>>;
+  readonly cases: Arbitrary<KernelSpec<Name>>;
   readonly tolerance: (spec: KernelSpec<Name>) => Tolerance;
 }
 

@@ -4,6 +4,7 @@ import { createReferenceBackend } from "../backend/reference/index.ts";
 import { float16BitsToFloat32, float32ToFloat16Bits, itemSize, makeTypedArray, viewTypedArray } from "../tensor/dtype.ts";
 import { isQuantizedSpec, isTensorSpec } from "./tensor-spec.ts";
 import type { KernelSpec, TensorSpec } from "./tensor-spec.ts";
+import type { Filler } from "./values.ts";
 
 /** Contents of every buffer after a kernel has run, by path: "output", or "b.scales" inside a quantized matrix. */
 export type BufferContents = ReadonlyMap<string, { readonly spec: TensorSpec; readonly values: readonly number[] }>;
@@ -39,6 +40,12 @@ export function referenceOutputs<Name extends KernelName>(name: Name, spec: Kern
     reference.free(buffer);
   }
   return results;
+}
+
+/** As `referenceOutputs`, computed when an element is first asked for. */
+export function referenceResults<Name extends KernelName>(name: Name, spec: KernelSpec<Name>): (path: string) => Filler {
+  let results: Record<string, number[]> | undefined;
+  return (path) => (position) => (results ??= referenceOutputs(name, spec))[path]![position]!;
 }
 
 /** Values of a buffer as they are after a round trip through the dtype. */

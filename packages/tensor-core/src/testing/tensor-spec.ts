@@ -66,9 +66,27 @@ export function tensorSpec(dtype: Dtype, shape: readonly number[], fill: Filler,
     first += (size - 1) * strides[axis]!;
     strides[axis] = -strides[axis]!;
   });
-  const storage = new Array<number>(offset + extent + guardElements).fill(guards[dtype]);
-  forEachIndex(shape, (index, position) => (storage[elementOffset(index, strides, first)] = fill(position)));
-  return { dtype, shape, strides, offset: first, storage };
+  const length = offset + extent + guardElements;
+  let storage: number[] | undefined;
+  return {
+    dtype,
+    shape,
+    strides,
+    offset: first,
+    // Made when it is used: most generated cases are looked at and left.
+    get storage() {
+      if (storage !== undefined) return storage;
+      const made = new Array<number>(length).fill(guards[dtype]);
+      forEachIndex(shape, (index, position) => (made[elementOffset(index, strides, first)] = fill(position)));
+      return (storage = made);
+    },
+  };
+}
+
+/** The same view in a buffer of `length` elements or more, filled up with guards. */
+export function paddedSpec(spec: TensorSpec, length: number): TensorSpec {
+  const missing = length - spec.storage.length;
+  return missing <= 0 ? spec : { ...spec, storage: [...spec.storage, ...new Array<number>(missing).fill(guards[spec.dtype])] };
 }
 
 /** A view for results, filled with what no kernel should leave: NaN, or the guard value. */

@@ -1,27 +1,27 @@
-import fc from "fast-check";
+import * as draw from "../arbitrary.ts";
 import { layouts, rowLayouts, seeds, small } from "../arbitraries.ts";
 import { within, type KernelTests } from "../kernel-test.ts";
-import { referenceOutputs } from "../run-kernel.ts";
+import { referenceResults } from "../run-kernel.ts";
 import { outputSpec, tensorSpec, type KernelSpec } from "../tensor-spec.ts";
 import { choices, normals } from "../values.ts";
 
-const forwards = fc
+const forwards = draw
   .record({
     batch: small(2),
     keyHeads: small(3),
     group: small(3),
-    queries: fc.oneof(small(9), small(70)),
-    keys: fc.oneof(small(9), small(90)),
-    headDim: fc.oneof(small(9), fc.constantFrom(16, 32, 64)),
-    causal: fc.boolean(),
+    queries: draw.oneof(small(9), small(70)),
+    keys: draw.oneof(small(9), small(90)),
+    headDim: draw.oneof(small(9), draw.constantFrom(16, 32, 64)),
+    causal: draw.boolean(),
     queryOffset: small(6, -3),
-    sharp: fc.boolean(),
+    sharp: draw.boolean(),
     seed: seeds,
     query: rowLayouts(4),
     key: rowLayouts(4),
     value: rowLayouts(4),
     output: rowLayouts(4),
-    mask: fc.option(layouts(), { nil: undefined }),
+    mask: draw.option(layouts()),
   })
   .map((drawn): KernelSpec<"attention"> => {
     const { batch, keyHeads, group, queries, keys, headDim, seed } = drawn;
@@ -48,17 +48,17 @@ export const attentionTests: KernelTests<"attention" | "attentionGradient"> = {
   attentionGradient: {
     outputs: ["queryGradient", "keyGradient", "valueGradient"],
     tolerance: within(8e-5, 5e-5),
-    cases: fc
+    cases: draw
       .record({ forward: forwards, gradient: rowLayouts(4), query: rowLayouts(4), key: rowLayouts(4), value: rowLayouts(4), seed: seeds })
       .map(({ forward, gradient, query, key, value, seed }) => {
         const { output: forwardOutput, logSumExp: forwardLogSumExp, ...inputs } = forward;
-        const results = referenceOutputs("attention", forward);
+        const results = referenceResults("attention", forward);
         const { shape } = forward.query;
         return {
           ...inputs,
           gradient: tensorSpec("float32", shape, normals(seed), gradient),
-          output: tensorSpec("float32", forwardOutput.shape, (i) => results["output"]![i]!, gradient),
-          logSumExp: tensorSpec("float32", forwardLogSumExp.shape, (i) => results["logSumExp"]![i]!),
+          output: tensorSpec("float32", forwardOutput.shape, results("output"), gradient),
+          logSumExp: tensorSpec("float32", forwardLogSumExp.shape, results("logSumExp")),
           queryGradient: outputSpec("float32", shape, query),
           keyGradient: outputSpec("float32", forward.key.shape, key),
           valueGradient: outputSpec("float32", forward.value.shape, value),

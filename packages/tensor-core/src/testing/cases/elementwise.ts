@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as draw from "../arbitrary.ts";
 import type { BinaryOperation, CompareOperation, UnaryOperation, UnaryPredicate } from "../../backend/backend.ts";
 import { unaryFunctions } from "../../backend/reference/functions.ts";
 import type { Dtype } from "../../tensor/dtype.ts";
@@ -94,7 +94,7 @@ function numbersOf(dtype: Dtype, seed: number): Filler {
   return choices(seed, [...specialFloats, 0, 1, 2]);
 }
 
-const numericDtypes = fc.constantFrom<Dtype>("float32", "float32", "int32");
+const numericDtypes = draw.constantFrom<Dtype>("float32", "float32", "int32");
 
 /** Tests of element-wise kernels. */
 export const elementwiseTests: KernelTests<
@@ -103,11 +103,11 @@ export const elementwiseTests: KernelTests<
   unary: {
     outputs: ["output"],
     tolerance: ({ operation }) => unaryTolerance(operation),
-    cases: fc
+    cases: draw
       .record({
         shape: shapes(),
-        operation: fc.constantFrom(...unaryOperations),
-        integer: fc.boolean(),
+        operation: draw.constantFrom(...unaryOperations),
+        integer: draw.boolean(),
         input: layouts(),
         output: denseLayouts,
         seed: seeds,
@@ -122,8 +122,8 @@ export const elementwiseTests: KernelTests<
   unaryGradient: {
     outputs: ["result"],
     tolerance: ({ operation }) => (operation === "tan" ? { absolute: 1e-4, relative: 1e-4 } : { absolute: 2e-5, relative: 2e-5 }),
-    cases: fc
-      .record({ shape: shapes(), operation: fc.constantFrom(...unaryOperations), layout: denseLayouts, seed: seeds })
+    cases: draw
+      .record({ shape: shapes(), operation: draw.constantFrom(...unaryOperations), layout: denseLayouts, seed: seeds })
       .map(({ shape, operation, layout, seed }) => {
         const rooted =
           operation === "log" || operation === "sqrt" || operation === "rsqrt" || operation === "log1p" || operation === "reciprocal";
@@ -142,10 +142,10 @@ export const elementwiseTests: KernelTests<
   predicate: {
     outputs: ["output"],
     tolerance: exact,
-    cases: fc
+    cases: draw
       .record({
         shape: shapes(),
-        operation: fc.constantFrom(...predicates),
+        operation: draw.constantFrom(...predicates),
         dtype: numericDtypes,
         input: layouts(),
         output: denseLayouts,
@@ -161,10 +161,10 @@ export const elementwiseTests: KernelTests<
   binary: {
     outputs: ["output"],
     tolerance: ({ operation }) => binaryTolerance(operation),
-    cases: fc
+    cases: draw
       .record({
         shape: shapes(),
-        operation: fc.constantFrom(...binaryOperations),
+        operation: draw.constantFrom(...binaryOperations),
         dtype: numericDtypes,
         a: layouts(),
         b: layouts(),
@@ -186,12 +186,12 @@ export const elementwiseTests: KernelTests<
   binaryScalar: {
     outputs: ["output"],
     tolerance: ({ operation }) => binaryTolerance(operation),
-    cases: fc
+    cases: draw
       .record({
         shape: shapes(),
-        operation: fc.constantFrom(...binaryOperations),
+        operation: draw.constantFrom(...binaryOperations),
         dtype: numericDtypes,
-        reversed: fc.boolean(),
+        reversed: draw.boolean(),
         a: layouts(),
         output: denseLayouts,
         seed: seeds,
@@ -213,11 +213,11 @@ export const elementwiseTests: KernelTests<
   compare: {
     outputs: ["output"],
     tolerance: exact,
-    cases: fc
+    cases: draw
       .record({
         shape: shapes(),
-        operation: fc.constantFrom(...comparisons),
-        dtype: fc.constantFrom<Dtype>("float32", "int32", "bool"),
+        operation: draw.constantFrom(...comparisons),
+        dtype: draw.constantFrom<Dtype>("float32", "int32", "bool"),
         a: layouts(),
         b: layouts(),
         output: denseLayouts,
@@ -234,7 +234,7 @@ export const elementwiseTests: KernelTests<
   where: {
     outputs: ["output"],
     tolerance: exact,
-    cases: fc
+    cases: draw
       .record({
         shape: shapes(),
         dtype: numericDtypes,
@@ -255,12 +255,12 @@ export const elementwiseTests: KernelTests<
   addScaled: {
     outputs: ["output"],
     tolerance: within(1e-6, 1e-6),
-    cases: fc
+    cases: draw
       .record({
         shape: shapes({ maxElements: 20000 }),
         output: denseLayouts,
         input: denseLayouts,
-        scale: fc.constantFrom(1, -0.5, 0, 3.25),
+        scale: draw.constantFrom(1, -0.5, 0, 3.25),
         seed: seeds,
       })
       .map(({ shape, output, input, scale, seed }) => ({

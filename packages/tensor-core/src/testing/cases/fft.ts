@@ -1,23 +1,23 @@
-import fc from "fast-check";
+import * as draw from "../arbitrary.ts";
 import { denseLayouts, seeds, small } from "../arbitraries.ts";
 import type { KernelTests, Tolerance } from "../kernel-test.ts";
 import { outputSpec, tensorSpec } from "../tensor-spec.ts";
 import { normals } from "../values.ts";
 
 /** Each radix, products of them, primes past every radix, and twice a prime. */
-const lengths = fc.oneof(
+const lengths = draw.oneof(
   { arbitrary: small(70), weight: 4 },
-  { arbitrary: fc.constantFrom(64, 81, 125, 128, 210, 240, 256, 343, 512, 896, 1000, 1024), weight: 2 },
-  { arbitrary: fc.constantFrom(67, 97, 101, 202, 251, 509, 521, 11 * 13, 17 * 4), weight: 1 },
+  { arbitrary: draw.constantFrom(64, 81, 125, 128, 210, 240, 256, 343, 512, 896, 1000, 1024), weight: 2 },
+  { arbitrary: draw.constantFrom(67, 97, 101, 202, 251, 509, 521, 11 * 13, 17 * 4), weight: 1 },
 );
 
-const transforms = fc
+const transforms = draw
   .record({
-    outer: fc.oneof(small(4), fc.constant(0)),
+    outer: draw.oneof(small(4), draw.constant(0)),
     length: lengths,
-    inner: fc.oneof(fc.constant(1), small(9), small(40)),
-    inverse: fc.boolean(),
-    normalized: fc.boolean(),
+    inner: draw.oneof(draw.constant(1), small(9), small(40)),
+    inverse: draw.boolean(),
+    normalized: draw.boolean(),
     layout: denseLayouts,
     seed: seeds,
   })

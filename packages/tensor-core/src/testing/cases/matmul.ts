@@ -1,31 +1,31 @@
-import fc from "fast-check";
+import * as draw from "../arbitrary.ts";
 import type { Activation } from "../../backend/backend.ts";
 import { denseLayouts, layouts, seeds, small } from "../arbitraries.ts";
 import type { KernelTests } from "../kernel-test.ts";
 import { outputSpec, tensorSpec, type Layout, type QuantizedSpec } from "../tensor-spec.ts";
 import { integers, normals, uniforms } from "../values.ts";
 
-const extents = fc.oneof(
+const extents = draw.oneof(
   { arbitrary: small(9), weight: 5 },
-  { arbitrary: fc.integer({ min: 10, max: 40 }), weight: 3 },
-  { arbitrary: fc.constantFrom(0, 63, 64, 65, 257, 300, 520, 1030), weight: 1 },
+  { arbitrary: draw.integer({ min: 10, max: 40 }), weight: 3 },
+  { arbitrary: draw.constantFrom(0, 63, 64, 65, 257, 300, 520, 1030), weight: 1 },
 );
 
-const activations = fc.option(fc.constantFrom<Activation>("relu", "silu", "gelu", "geluTanh"), { nil: undefined });
+const activations = draw.option(draw.constantFrom<Activation>("relu", "silu", "gelu", "geluTanh"));
 
-const plainCases = fc
+const plainCases = draw
   .record({
-    batch: fc.array(small(3), { maxLength: 2 }),
+    batch: draw.array(small(3), { maxLength: 2 }),
     m: extents,
     k: extents,
     n: extents,
     a: layouts(),
     b: layouts(),
     output: denseLayouts,
-    half: fc.boolean(),
-    bias: fc.boolean(),
+    half: draw.boolean(),
+    bias: draw.boolean(),
     activation: activations,
-    accumulate: fc.boolean(),
+    accumulate: draw.boolean(),
     seed: seeds,
   })
   .filter(({ m, k, n }) => m * k * n <= 2_000_000)
@@ -40,17 +40,17 @@ const plainCases = fc
     accumulate,
   }));
 
-const quantizedCases = fc
+const quantizedCases = draw
   .record({
     a: layouts(),
     m: extents,
     n: extents,
     groups: small(9),
-    groupSize: fc.constantFrom(8, 16, 24, 32, 64),
-    format: fc.constantFrom("int8" as const, "uint4" as const),
-    minimums: fc.boolean(),
+    groupSize: draw.constantFrom(8, 16, 24, 32, 64),
+    format: draw.constantFrom("int8" as const, "uint4" as const),
+    minimums: draw.boolean(),
     layout: denseLayouts,
-    bias: fc.boolean(),
+    bias: draw.boolean(),
     activation: activations,
     seed: seeds,
   })
@@ -68,7 +68,7 @@ export const matmulTests: KernelTests<"matmul"> = {
   matmul: {
     outputs: ["output"],
     tolerance: ({ a }) => ({ absolute: 3e-7 * (10 + a.shape.at(-1)!), relative: 1e-5 }),
-    cases: fc.oneof({ arbitrary: plainCases, weight: 3 }, { arbitrary: quantizedCases, weight: 1 }),
+    cases: draw.oneof({ arbitrary: plainCases, weight: 3 }, { arbitrary: quantizedCases, weight: 1 }),
   },
 };
 

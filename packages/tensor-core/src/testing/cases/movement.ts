@@ -1,11 +1,11 @@
-import fc from "fast-check";
+import * as draw from "../arbitrary.ts";
 import type { Dtype } from "../../tensor/dtype.ts";
 import { denseLayouts, layouts, seeds, shapes, sizesOrZero, small } from "../arbitraries.ts";
 import { exact, within, type KernelTests } from "../kernel-test.ts";
 import { outputSpec, tensorSpec } from "../tensor-spec.ts";
 import { choices, integers, normals, specialFloats, specialIntegers, sprinkled, type Filler } from "../values.ts";
 
-const dtypes = fc.constantFrom<Dtype>("float32", "float16", "int32", "uint8", "int8", "bool");
+const dtypes = draw.constantFrom<Dtype>("float32", "float16", "int32", "uint8", "int8", "bool");
 
 /** Values that a dtype holds, edges included. */
 function valuesOf(dtype: Dtype, seed: number): Filler {
@@ -24,8 +24,8 @@ function valuesOf(dtype: Dtype, seed: number): Filler {
   }
 }
 
-const blocks = fc
-  .record({ outer: small(6, 0), size: small(40), count: small(40, 0), inner: fc.oneof(small(6), small(70)) })
+const blocks = draw
+  .record({ outer: small(6, 0), size: small(40), count: small(40, 0), inner: draw.oneof(small(6), small(70)) })
   .filter(({ outer, size, count, inner }) => outer * Math.max(size, count) * inner <= 20000);
 
 /** Tests of filling, copying and indexing. */
@@ -33,7 +33,7 @@ export const movementTests: KernelTests<"fill" | "arange" | "copy" | "gather" | 
   fill: {
     outputs: ["output"],
     tolerance: exact,
-    cases: fc
+    cases: draw
       .record({ dtype: dtypes, shape: shapes(), layout: denseLayouts, seed: seeds })
       .map(({ dtype, shape, layout, seed }) => ({ output: outputSpec(dtype, shape, layout), value: valuesOf(dtype, seed)(0) })),
   },
@@ -41,8 +41,8 @@ export const movementTests: KernelTests<"fill" | "arange" | "copy" | "gather" | 
   arange: {
     outputs: ["output"],
     tolerance: ({ start, step, output }) => ({ absolute: 3e-7 * (Math.abs(start) + Math.abs(step) * (output.shape[0] ?? 0)), relative: 0 }),
-    cases: fc
-      .record({ integer: fc.boolean(), length: sizesOrZero, start: small(40, -40), step: small(20, -20), layout: denseLayouts })
+    cases: draw
+      .record({ integer: draw.boolean(), length: sizesOrZero, start: small(40, -40), step: small(20, -20), layout: denseLayouts })
       .map(({ integer, length, start, step, layout }) => ({
         output: outputSpec(integer ? "int32" : "float32", [length], layout),
         start: integer ? start : start / 3,
@@ -53,7 +53,7 @@ export const movementTests: KernelTests<"fill" | "arange" | "copy" | "gather" | 
   copy: {
     outputs: ["output"],
     tolerance: exact,
-    cases: fc
+    cases: draw
       .record({ shape: shapes(), from: dtypes, to: dtypes, input: layouts(), output: layouts({ broadcast: false }), seed: seeds })
       .map(({ shape, from, to, input, output, seed }) => ({
         input: tensorSpec(from, shape, valuesOf(from, seed), input),
@@ -64,7 +64,7 @@ export const movementTests: KernelTests<"fill" | "arange" | "copy" | "gather" | 
   gather: {
     outputs: ["output"],
     tolerance: exact,
-    cases: fc
+    cases: draw
       .record({ dtype: dtypes, blocks, layout: denseLayouts, seed: seeds })
       .map(({ dtype, blocks: { outer, size, count, inner }, layout, seed }) => ({
         input: tensorSpec(dtype, [outer, size, inner], valuesOf(dtype, seed), layout),
@@ -79,8 +79,8 @@ export const movementTests: KernelTests<"fill" | "arange" | "copy" | "gather" | 
   scatterAdd: {
     outputs: ["output"],
     tolerance: within(1e-5, 1e-6),
-    cases: fc
-      .record({ dtype: fc.constantFrom<Dtype>("float32", "int32"), blocks, layout: denseLayouts, seed: seeds })
+    cases: draw
+      .record({ dtype: draw.constantFrom<Dtype>("float32", "int32"), blocks, layout: denseLayouts, seed: seeds })
       .map(({ dtype, blocks: { outer, size, count, inner }, layout, seed }) => ({
         output: tensorSpec(dtype, [outer, size, inner], addends(dtype, seed), layout),
         indices: tensorSpec("int32", [count], indicesInto(size, seed), layout),
@@ -94,8 +94,8 @@ export const movementTests: KernelTests<"fill" | "arange" | "copy" | "gather" | 
   gatherElements: {
     outputs: ["output"],
     tolerance: exact,
-    cases: fc
-      .record({ dtype: fc.constantFrom<Dtype>("float32", "int32"), blocks, layout: denseLayouts, seed: seeds })
+    cases: draw
+      .record({ dtype: draw.constantFrom<Dtype>("float32", "int32"), blocks, layout: denseLayouts, seed: seeds })
       .map(({ dtype, blocks: { outer, size, count, inner }, layout, seed }) => ({
         input: tensorSpec(dtype, [outer, size, inner], valuesOf(dtype, seed), layout),
         indices: tensorSpec("int32", [outer, count, inner], indicesInto(size, seed), layout),
@@ -109,7 +109,7 @@ export const movementTests: KernelTests<"fill" | "arange" | "copy" | "gather" | 
   scatterElementsAdd: {
     outputs: ["output"],
     tolerance: within(1e-5, 1e-6),
-    cases: fc.record({ blocks, layout: denseLayouts, seed: seeds }).map(({ blocks: { outer, size, count, inner }, layout, seed }) => ({
+    cases: draw.record({ blocks, layout: denseLayouts, seed: seeds }).map(({ blocks: { outer, size, count, inner }, layout, seed }) => ({
       output: tensorSpec("float32", [outer, size, inner], normals(seed), layout),
       indices: tensorSpec("int32", [outer, count, inner], indicesInto(size, seed), layout),
       updates: tensorSpec("float32", [outer, count, inner], normals(seed + 5), layout),

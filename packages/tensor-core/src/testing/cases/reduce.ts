@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as draw from "../arbitrary.ts";
 import type { ReduceOperation } from "../../backend/backend.ts";
 import type { Dtype } from "../../tensor/dtype.ts";
 import { denseLayouts, layouts, seeds, shapes, sizes, small } from "../arbitraries.ts";
@@ -16,8 +16,8 @@ function valuesFor(operation: ReduceOperation, dtype: Dtype, seed: number): Fill
   return sprinkled(seed, normals(seed), seed % 4 === 0 ? [...rare, NaN] : rare);
 }
 
-const blocks = fc
-  .record({ outer: small(6, 0), size: sizes, inner: fc.oneof(fc.constant(1), small(9), small(70)) })
+const blocks = draw
+  .record({ outer: small(6, 0), size: sizes, inner: draw.oneof(draw.constant(1), small(9), small(70)) })
   .filter(({ outer, size, inner }) => outer * size * inner <= 20000);
 
 /** Tests of reductions. */
@@ -28,21 +28,21 @@ export const reduceTests: KernelTests<"reduce" | "argReduce" | "cumulative"> = {
       absolute: 2e-7 * (10 + axes.reduce((count, axis) => count * input.shape[axis]!, 1)),
       relative: 1e-5,
     }),
-    cases: fc
+    cases: draw
       .record({
-        kind: fc.oneof(
-          fc.record({
-            operation: fc.constantFrom<ReduceOperation>("sum", "mean", "product", "maximum", "minimum"),
-            dtype: fc.constant<Dtype>("float32"),
+        kind: draw.oneof(
+          draw.record({
+            operation: draw.constantFrom<ReduceOperation>("sum", "mean", "product", "maximum", "minimum"),
+            dtype: draw.constant<Dtype>("float32"),
           }),
-          fc.record({
-            operation: fc.constantFrom<ReduceOperation>("sum", "product", "maximum", "minimum"),
-            dtype: fc.constant<Dtype>("int32"),
+          draw.record({
+            operation: draw.constantFrom<ReduceOperation>("sum", "product", "maximum", "minimum"),
+            dtype: draw.constant<Dtype>("int32"),
           }),
-          fc.record({ operation: fc.constantFrom<ReduceOperation>("any", "all"), dtype: fc.constant<Dtype>("bool") }),
+          draw.record({ operation: draw.constantFrom<ReduceOperation>("any", "all"), dtype: draw.constant<Dtype>("bool") }),
         ),
         shape: shapes({ minRank: 1, maxElements: 20000 }),
-        reduced: fc.nat(15),
+        reduced: draw.nat(15),
         input: layouts(),
         output: denseLayouts,
         seed: seeds,
@@ -65,10 +65,10 @@ export const reduceTests: KernelTests<"reduce" | "argReduce" | "cumulative"> = {
   argReduce: {
     outputs: ["output"],
     tolerance: exact,
-    cases: fc
+    cases: draw
       .record({
-        operation: fc.constantFrom("argmax" as const, "argmin" as const),
-        dtype: fc.constantFrom<Dtype>("float32", "int32"),
+        operation: draw.constantFrom("argmax" as const, "argmin" as const),
+        dtype: draw.constantFrom<Dtype>("float32", "int32"),
         blocks,
         layout: denseLayouts,
         seed: seeds,
@@ -86,12 +86,12 @@ export const reduceTests: KernelTests<"reduce" | "argReduce" | "cumulative"> = {
   cumulative: {
     outputs: ["output"],
     tolerance: ({ size }) => ({ absolute: 3e-7 * (10 + size), relative: 2e-7 * (10 + size) }),
-    cases: fc
+    cases: draw
       .record({
-        operation: fc.constantFrom("sum" as const, "product" as const),
-        dtype: fc.constantFrom<Dtype>("float32", "float32", "int32"),
+        operation: draw.constantFrom("sum" as const, "product" as const),
+        dtype: draw.constantFrom<Dtype>("float32", "float32", "int32"),
         blocks,
-        reverse: fc.boolean(),
+        reverse: draw.boolean(),
         layout: denseLayouts,
         seed: seeds,
       })

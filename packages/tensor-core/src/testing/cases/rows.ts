@@ -1,17 +1,16 @@
-import fc from "fast-check";
+import * as draw from "../arbitrary.ts";
 import { denseLayouts, layouts, seeds, shapes, sizes, small } from "../arbitraries.ts";
 import { within, type KernelTests } from "../kernel-test.ts";
-import { referenceOutputs } from "../run-kernel.ts";
+import { referenceResults } from "../run-kernel.ts";
 import { outputSpec, tensorSpec, type KernelSpec, type Layout, type TensorSpec } from "../tensor-spec.ts";
 import { choices, integers, normals, sprinkled, uniforms } from "../values.ts";
 
-const rowCounts = fc.oneof({ arbitrary: small(20), weight: 12 }, { arbitrary: fc.constant(0), weight: 1 });
-const extents = fc.oneof(
-  { withCrossShrink: true },
-  { arbitrary: fc.record({ rows: rowCounts, columns: sizes }), weight: 29 },
-  { arbitrary: fc.constantFrom({ rows: 301, columns: 255 }, { rows: 7, columns: 10001 }), weight: 1 },
+const rowCounts = draw.oneof({ arbitrary: small(20), weight: 12 }, { arbitrary: draw.constant(0), weight: 1 });
+const extents = draw.oneof(
+  { arbitrary: draw.record({ rows: rowCounts, columns: sizes }), weight: 29 },
+  { arbitrary: draw.constantFrom({ rows: 301, columns: 255 }, { rows: 7, columns: 10001 }), weight: 1 },
 );
-const matrices = fc
+const matrices = draw
   .record({ extent: extents, layout: denseLayouts, seed: seeds })
   .map(({ extent: { rows, columns }, layout, seed }) => ({ rows, columns, layout, seed }));
 
@@ -23,12 +22,8 @@ function vector(length: number, seed: number, layout: Layout): TensorSpec {
   return tensorSpec("float32", [length], normals(seed), layout);
 }
 
-function given(shape: readonly number[], values: readonly number[], layout: Layout): TensorSpec {
-  return tensorSpec("float32", shape, (i) => values[i]!, layout);
-}
-
-const layerNorms = fc
-  .record({ matrix: matrices, weight: fc.boolean(), bias: fc.boolean(), mean: fc.constantFrom(0, 10) })
+const layerNorms = draw
+  .record({ matrix: matrices, weight: draw.boolean(), bias: draw.boolean(), mean: draw.constantFrom(0, 10) })
   .map(({ matrix: { rows, columns, layout, seed }, weight, bias, mean }): KernelSpec<"layerNorm"> => ({
     input: tensorSpec("float32", [rows, columns], normals(seed, mean, 1), layout),
     weight: weight ? vector(columns, seed + 1, layout) : undefined,
@@ -41,8 +36,8 @@ const layerNorms = fc
     columns,
   }));
 
-const rmsNorms = fc
-  .record({ matrix: matrices, weight: fc.boolean() })
+const rmsNorms = draw
+  .record({ matrix: matrices, weight: draw.boolean() })
   .map(({ matrix: { rows, columns, layout, seed }, weight }): KernelSpec<"rmsNorm"> => ({
     input: matrix(rows, columns, seed, layout, seed % 2 ? 1 : 30),
     weight: weight ? vector(columns, seed + 1, layout) : undefined,
@@ -53,8 +48,8 @@ const rmsNorms = fc
     columns,
   }));
 
-const crossEntropies = fc
-  .record({ matrix: matrices, ignoreIndex: fc.constantFrom(-100, 0), labelSmoothing: fc.constantFrom(0, 0.1), large: fc.boolean() })
+const crossEntropies = draw
+  .record({ matrix: matrices, ignoreIndex: draw.constantFrom(-100, 0), labelSmoothing: draw.constantFrom(0, 0.1), large: draw.boolean() })
   .map(({ matrix: { rows, columns, layout, seed }, ignoreIndex, labelSmoothing, large }): KernelSpec<"crossEntropy"> => ({
     logits: matrix(rows, columns, seed, layout, large ? 30 : 2),
     targets: tensorSpec("int32", [rows], sprinkled(seed, integers(seed, 0, columns - 1), [ignoreIndex]), layout),
@@ -83,13 +78,13 @@ export const rowTests: KernelTests<
   softmax: {
     outputs: ["output"],
     tolerance: ({ logarithm }) => (logarithm ? { absolute: 3e-5, relative: 3e-6 } : { absolute: 1e-6, relative: 3e-5 }),
-    cases: fc
+    cases: draw
       .record({
         shape: shapes({ minRank: 1, maxRank: 3 }).filter((shape) => shape.at(-1)! > 0),
-        mask: fc.option(layouts(), { nil: undefined }),
-        scale: fc.constantFrom(1, 0.125, -2),
-        logarithm: fc.boolean(),
-        large: fc.boolean(),
+        mask: draw.option(layouts()),
+        scale: draw.constantFrom(1, 0.125, -2),
+        logarithm: draw.boolean(),
+        large: draw.boolean(),
         layout: denseLayouts,
         seed: seeds,
       })
@@ -111,14 +106,14 @@ export const rowTests: KernelTests<
   softmaxGradient: {
     outputs: ["result"],
     tolerance: ({ columns }) => ({ absolute: 2e-7 * (30 + columns), relative: 3e-5 }),
-    cases: fc
-      .record({ matrix: matrices, scale: fc.constantFrom(1, 0.125, -2), logarithm: fc.boolean() })
+    cases: draw
+      .record({ matrix: matrices, scale: draw.constantFrom(1, 0.125, -2), logarithm: draw.boolean() })
       .map(({ matrix: { rows, columns, layout, seed }, scale, logarithm }) => {
         const input = matrix(rows, columns, seed, layout, 2);
         const forward = { input, output: outputSpec("float32", [rows, columns]), rows, columns, scale, mask: undefined, logarithm };
         return {
           gradient: matrix(rows, columns, seed + 1, layout),
-          output: given([rows, columns], referenceOutputs("softmax", forward)["output"]!, layout),
+          output: tensorSpec("float32", [rows, columns], referenceResults("softmax", forward)("output"), layout),
           result: outputSpec("float32", [rows, columns], layout),
           rows,
           columns,
@@ -133,17 +128,17 @@ export const rowTests: KernelTests<
   layerNormGradient: {
     outputs: ["inputGradient", "weightGradient", "biasGradient"],
     tolerance: within(6e-5, 6e-5),
-    cases: fc
-      .record({ forward: layerNorms, parameters: fc.boolean(), layout: denseLayouts, seed: seeds })
+    cases: draw
+      .record({ forward: layerNorms, parameters: draw.boolean(), layout: denseLayouts, seed: seeds })
       .map(({ forward, parameters, layout, seed }) => {
         const { input, weight, rows, columns } = forward;
-        const results = referenceOutputs("layerNorm", forward);
+        const results = referenceResults("layerNorm", forward);
         return {
           gradient: matrix(rows, columns, seed, layout),
           input,
           weight,
-          mean: given([rows], results["mean"]!, layout),
-          rstd: given([rows], results["rstd"]!, layout),
+          mean: tensorSpec("float32", [rows], results("mean"), layout),
+          rstd: tensorSpec("float32", [rows], results("rstd"), layout),
           rows,
           columns,
           inputGradient: outputSpec("float32", [rows, columns], layout),
@@ -158,15 +153,15 @@ export const rowTests: KernelTests<
   rmsNormGradient: {
     outputs: ["inputGradient", "weightGradient"],
     tolerance: within(2e-5, 1e-5),
-    cases: fc
-      .record({ forward: rmsNorms, parameters: fc.boolean(), layout: denseLayouts, seed: seeds })
+    cases: draw
+      .record({ forward: rmsNorms, parameters: draw.boolean(), layout: denseLayouts, seed: seeds })
       .map(({ forward, parameters, layout, seed }) => {
         const { input, weight, rows, columns } = forward;
         return {
           gradient: matrix(rows, columns, seed, layout),
           input,
           weight,
-          rstd: given([rows], referenceOutputs("rmsNorm", forward)["rstd"]!, layout),
+          rstd: tensorSpec("float32", [rows], referenceResults("rmsNorm", forward)("rstd"), layout),
           rows,
           columns,
           inputGradient: outputSpec("float32", [rows, columns], layout),
@@ -180,13 +175,13 @@ export const rowTests: KernelTests<
   crossEntropyGradient: {
     outputs: ["result"],
     tolerance: within(3e-6, 1e-5),
-    cases: fc.record({ forward: crossEntropies, layout: denseLayouts, seed: seeds }).map(({ forward, layout, seed }) => {
+    cases: draw.record({ forward: crossEntropies, layout: denseLayouts, seed: seeds }).map(({ forward, layout, seed }) => {
       const { logits, targets, rows, columns, ignoreIndex, labelSmoothing } = forward;
       return {
         gradient: vector(rows, seed, layout),
         logits,
         targets,
-        logSumExp: given([rows], referenceOutputs("crossEntropy", forward)["logSumExp"]!, layout),
+        logSumExp: tensorSpec("float32", [rows], referenceResults("crossEntropy", forward)("logSumExp"), layout),
         result: outputSpec("float32", [rows, columns], layout),
         rows,
         columns,
@@ -199,7 +194,7 @@ export const rowTests: KernelTests<
   swiglu: {
     outputs: ["output"],
     tolerance: within(1e-6, 3e-6),
-    cases: fc.record({ shape: shapes({ maxElements: 20000 }), layout: denseLayouts, seed: seeds }).map(({ shape, layout, seed }) => ({
+    cases: draw.record({ shape: shapes({ maxElements: 20000 }), layout: denseLayouts, seed: seeds }).map(({ shape, layout, seed }) => ({
       gate: tensorSpec("float32", shape, sprinkled(seed, normals(seed, 0, 3), [0, 50, -50, -100, 100]), layout),
       up: tensorSpec("float32", shape, normals(seed + 1), layout),
       output: outputSpec("float32", shape, layout),
@@ -209,7 +204,7 @@ export const rowTests: KernelTests<
   swigluGradient: {
     outputs: ["gateGradient", "upGradient"],
     tolerance: within(2e-6, 1e-5),
-    cases: fc.record({ shape: shapes({ maxElements: 20000 }), layout: denseLayouts, seed: seeds }).map(({ shape, layout, seed }) => ({
+    cases: draw.record({ shape: shapes({ maxElements: 20000 }), layout: denseLayouts, seed: seeds }).map(({ shape, layout, seed }) => ({
       gradient: tensorSpec("float32", shape, normals(seed), layout),
       gate: tensorSpec("float32", shape, sprinkled(seed, normals(seed + 1, 0, 3), [0, 50, -50, -100, 100]), layout),
       up: tensorSpec("float32", shape, normals(seed + 2), layout),
@@ -221,17 +216,17 @@ export const rowTests: KernelTests<
   rotaryEmbedding: {
     outputs: ["output"],
     tolerance: within(1e-6, 1e-6),
-    cases: fc
+    cases: draw
       .record({
         batch: small(3),
         sequence: small(9),
         heads: small(4),
         pairs: small(20),
-        rest: fc.constantFrom(0, 0, 2, 5),
+        rest: draw.constantFrom(0, 0, 2, 5),
         offset: small(4, 0),
-        listed: fc.boolean(),
-        layout: fc.constantFrom("half" as const, "interleaved" as const),
-        inverse: fc.boolean(),
+        listed: draw.boolean(),
+        layout: draw.constantFrom("half" as const, "interleaved" as const),
+        inverse: draw.boolean(),
         place: denseLayouts,
         seed: seeds,
       })

@@ -1,29 +1,29 @@
-import fc from "fast-check";
+import * as draw from "../arbitrary.ts";
 import { denseLayouts, seeds, small } from "../arbitraries.ts";
 import { within, type KernelTests } from "../kernel-test.ts";
 import { outputSpec, tensorSpec, type Layout, type TensorSpec } from "../tensor-spec.ts";
 import { normals, uniforms } from "../values.ts";
 
-const convolutions = fc.record({
+const convolutions = draw.record({
   batch: small(3),
-  sequence: fc.oneof(small(9), small(60)),
-  channels: fc.oneof(small(9), small(50)),
+  sequence: draw.oneof(small(9), small(60)),
+  channels: draw.oneof(small(9), small(50)),
   width: small(5),
-  bias: fc.boolean(),
-  state: fc.boolean(),
-  silu: fc.boolean(),
+  bias: draw.boolean(),
+  state: draw.boolean(),
+  silu: draw.boolean(),
   layout: denseLayouts,
   seed: seeds,
 });
 
-const scans = fc.record({
+const scans = draw.record({
   batch: small(2),
-  sequence: fc.oneof(small(6), small(40)),
-  channels: fc.oneof(small(6), small(20)),
-  stateSize: fc.oneof(small(6), fc.constantFrom(8, 16, 17)),
-  skip: fc.boolean(),
-  state: fc.boolean(),
-  deltaSoftplus: fc.boolean(),
+  sequence: draw.oneof(small(6), small(40)),
+  channels: draw.oneof(small(6), small(20)),
+  stateSize: draw.oneof(small(6), draw.constantFrom(8, 16, 17)),
+  skip: draw.boolean(),
+  state: draw.boolean(),
+  deltaSoftplus: draw.boolean(),
   layout: denseLayouts,
   seed: seeds,
 });
@@ -112,7 +112,7 @@ export const sequenceTests: KernelTests<"causalConv1d" | "causalConv1dGradient" 
   },
 };
 
-type Scan = typeof scans extends fc.Arbitrary<infer Drawn> ? Drawn : never;
+type Scan = typeof scans extends draw.Arbitrary<infer Drawn> ? Drawn : never;
 
 function scanInputs({ batch, sequence, channels, stateSize, skip, state, deltaSoftplus, layout, seed }: Scan): {
   input: TensorSpec;
