@@ -4,7 +4,10 @@ import { contiguousStrides, sizeOf } from "../../tensor/shape.ts";
 import type { TensorView } from "../backend.ts";
 import { BufferPool, type WebGpuBuffer } from "./buffers.ts";
 import { CommandQueue } from "./command-queue.ts";
+import { ConstantTables } from "./constants.ts";
+import { ErrorScopes } from "./error-scopes.ts";
 import type { DeviceLostError } from "./errors.ts";
+import { LaunchPlans, type LaunchPlan } from "./launch-plans.ts";
 import type { Aliases, KernelLaunch } from "./program.ts";
 import { PipelineCache } from "./pipelines.ts";
 
@@ -31,7 +34,7 @@ const maximumBindings = 8;
 const maximumIdleBytes = 2 ** 30;
 
 /** Allocations from here on are isolated in a batch of their own, so that running out of memory costs nobody else's results. */
-const isolatedAllocation = 2 ** 24;
+export const isolatedAllocation: number = 2 ** 24;
 
 /** Work that a kernel family holds back to merge it with what follows (element-wise chains). */
 export interface DeferredWork {
@@ -49,9 +52,13 @@ export class WebGpuRuntime {
   readonly pool: BufferPool;
   readonly pipelines: PipelineCache;
   readonly queue: CommandQueue;
+  readonly #plans = new LaunchPlans();
+  readonly constants: ConstantTables;
   deferred: DeferredWork | undefined;
   /** Set when the device is gone. */
   lost: DeviceLostError | undefined;
+  /** An error outside all recorded commands, of which nobody was told yet. */
+  uncaptured: Error | undefined;
 
   constructor(device: GPUDevice) {
     this.device = device;
@@ -65,9 +72,11 @@ export class WebGpuRuntime {
       workgroupInvocations: device.limits.maxComputeInvocationsPerWorkgroup,
       workgroupMemory: device.limits.maxComputeWorkgroupStorageSize,
     };
-    this.pool = new BufferPool(device, maximumIdleBytes);
-    this.pipelines = new PipelineCache(device);
-    this.queue = new CommandQueue(device, this.pool);
+    const scopes = new ErrorScopes(device);
+    this.pool = new BufferPool(device, scopes, maximumIdleBytes, (error) => this.#noMemory(error));
+    this.pipelines = new PipelineCache(device, scopes);
+    this.queue = new CommandQueue(device, this.pool, scopes);
+    this.constants = new ConstantTables(device, this.queue);
   }
 
   /** @throws DeviceLostError */
@@ -75,14 +84,18 @@ export class WebGpuRuntime {
     if (this.lost !== undefined) throw this.lost;
   }
 
-  /** @throws OutOfMemoryError @throws DeviceLostError */
+  /** The error outside all commands, once. */
+  takeUncaptured(): Error | undefined {
+    const error = this.uncaptured;
+    this.uncaptured = undefined;
+    return error;
+  }
+
+  /** @throws OutOfMemoryError for more than one buffer holds; that the driver has no memory left, reads of the tensor say @throws DeviceLostError */
   allocate(byteLength: number): WebGpuBuffer {
     this.checkAlive();
     if (byteLength >= isolatedAllocation && this.pool.needsNew(byteLength)) void this.submit();
-    this.queue.begin();
-    const buffer = this.pool.allocate(byteLength);
-    this.queue.noteWrite(buffer);
-    return buffer;
+    return this.pool.allocate(byteLength);
   }
 
   free(buffer: WebGpuBuffer): void {
@@ -100,6 +113,12 @@ export class WebGpuRuntime {
     for (const view of temporaries) if (view !== undefined) this.free(view.buffer as WebGpuBuffer);
   }
 
+  /** A read-only table that `make` computes at its first use; kept outside the tensors' memory, within bounds. */
+  constant(key: string, make: () => Float32Array): WebGpuBuffer {
+    this.checkAlive();
+    return this.constants.get(key, make);
+  }
+
   /**
    * Records a launch of a kernel, after everything recorded or held back before it.
    * @throws DeviceLostError
@@ -112,28 +131,21 @@ export class WebGpuRuntime {
   /** As `launch`, ahead of what is held back: for the family that holds it. */
   launchNow(launch: KernelLaunch): void {
     this.checkAlive();
-    const [x, y = 1, z = 1] = launch.workgroups;
-    if (x === 0 || y === 0 || z === 0) return;
-    const prepared = this.#separate(launch);
-    let key = `${launch.name}|${launch.variant ?? ""}|`;
-    let layout = "";
+    const { workgroups, bindings } = launch;
+    if (workgroups[0] === 0 || workgroups[1] === 0 || workgroups[2] === 0) return;
     const buffers: WebGpuBuffer[] = [];
-    const aliases = aliasesOf(prepared.launch);
-    for (const name in prepared.launch.bindings) {
-      const { buffer, access, type } = prepared.launch.bindings[name]!;
-      const target = aliases.get(name);
-      key += target === undefined ? `${name}:${type}:${access},` : `${name}=${target},`;
-      if (access === "write") this.queue.noteWrite(buffer);
-      this.queue.noteRead(buffer);
-      if (target !== undefined) continue;
-      layout += isWritten(prepared.launch, buffer) ? "w" : "r";
+    let isShared = false;
+    for (const name in bindings) {
+      const { buffer, access } = bindings[name]!;
+      isShared ||= buffers.includes(buffer) && (access === "write" || isWritten(launch, buffer));
       buffers.push(buffer);
     }
-    if (buffers.length > maximumBindings) throw new DeviceError(`internal: ${launch.name} binds ${buffers.length} arrays, ${maximumBindings} is the limit`);
-    for (const name in launch.uniforms) key += `${name}:${launch.uniforms[name]!.type},`;
-    this.queue.begin();
-    this.queue.launch(this.pipelines.get(`${key}${layout}`, prepared.launch, aliases, layout), prepared.launch, buffers);
-    for (const copy of prepared.copies) this.pool.free(copy);
+    if (isShared) {
+      this.#launchShared(launch);
+      return;
+    }
+    const plan = this.#plans.find(launch, "") ?? this.#plan(launch, "", noAliases, accessOf(launch, noAliases));
+    this.queue.launch(plan.pipeline, launch, buffers, plan.access);
   }
 
   /** Records a copy between buffers, in order with the launches; offsets and length in multiples of 4. @throws DeviceLostError */
@@ -147,6 +159,34 @@ export class WebGpuRuntime {
   submit(): Promise<void> {
     this.deferred?.flush();
     return this.queue.submit();
+  }
+
+  /** A launch that binds a buffer several times and writes it. */
+  #launchShared(original: KernelLaunch): void {
+    const { launch, copies } = this.#separate(original);
+    const aliases = aliasesOf(launch);
+    const sharing = [...aliases].map(([name, target]) => `${name}=${target}`).join();
+    const names = Object.keys(launch.bindings).filter((name) => !aliases.has(name));
+    const plan = this.#plans.find(launch, sharing) ?? this.#plan(launch, sharing, aliases, accessOf(launch, aliases));
+    this.queue.launch(
+      plan.pipeline,
+      launch,
+      names.map((name) => launch.bindings[name]!.buffer),
+      plan.access,
+    );
+    for (const copy of copies) this.pool.free(copy);
+  }
+
+  #plan(launch: KernelLaunch, sharing: string, aliases: Aliases, access: string): LaunchPlan {
+    if (access.length > maximumBindings) throw new DeviceError(`internal: ${launch.name} binds ${access.length} arrays, ${maximumBindings} is the limit`);
+    return this.#plans.add(launch, sharing, access, this.pipelines.get(launch, aliases, access));
+  }
+
+  /** Memory kept for reuse goes back to the driver, so that trying again may succeed. */
+  #noMemory(error: Error): void {
+    this.queue.failures.note(error);
+    void this.queue.submit();
+    this.pool.trim();
   }
 
   /**
@@ -182,6 +222,12 @@ function isWritten(launch: KernelLaunch, buffer: WebGpuBuffer): boolean {
 }
 
 const noAliases: Aliases = new Map();
+
+/** One letter an array of its own, r or w. */
+function accessOf(launch: KernelLaunch, aliases: Aliases): string {
+  const names = Object.keys(launch.bindings).filter((name) => !aliases.has(name));
+  return names.map((name) => (isWritten(launch, launch.bindings[name]!.buffer) ? "w" : "r")).join("");
+}
 
 function aliasesOf(launch: KernelLaunch): Aliases {
   let aliases: Map<string, string> | undefined;

@@ -1,11 +1,65 @@
-import type { Kernels } from "../../backend.ts";
+import type { Kernels, TensorView } from "../../backend.ts";
+import { read, write } from "../program.ts";
 import type { WebGpuRuntime } from "../runtime.ts";
+import type { Source, Target } from "./fft/access.ts";
+import { halfRootTable } from "./fft/tables.ts";
+import { launchTransform } from "./fft/transform.ts";
 
-/** To be written. */
-export function fftKernels(runtime: WebGpuRuntime): Pick<Kernels, "fft" | "realFft" | "inverseRealFft"> {
-  void runtime;
-  const missing = (): never => {
-    throw new Error("not written yet");
+/**
+ * Fourier transforms. A workgroup holds whole lines and exchanges points between Stockham passes in its memory, one launch for one reading
+ * and one writing of the tensors; longer lines take two or three launches; lengths with large primes are Bluestein's convolutions. Real
+ * signals of even length are complex ones of half the length, packed while reading and taken apart while writing.
+ *
+ * `prefersTiles`: compile shaders for common lengths (default: not on software adapters, which take seconds for one).
+ */
+export function fftKernels(
+  runtime: WebGpuRuntime,
+  { prefersTiles = !runtime.device.adapterInfo.isFallbackAdapter }: { readonly prefersTiles?: boolean } = {},
+): Pick<Kernels, "fft" | "realFft" | "inverseRealFft"> {
+  return {
+    fft({ inputReal, inputImaginary, outputReal, outputImaginary, outer, length, inner, inverse, scale }) {
+      if (outer * length * inner === 0) return;
+      const outerStride = length * inner;
+      // The inverse exchanges real and imaginary parts before and after.
+      const [real, imaginary] = inverse ? [inputImaginary, inputReal] : [inputReal, inputImaginary];
+      const source: Source = { kind: "complex", bindings: { inputReal: read(real), inputImaginary: read(imaginary) }, outerStride };
+      const target: Target = {
+        kind: "complex",
+        bindings: frequencies(inverse ? outputImaginary : outputReal, inverse ? outputReal : outputImaginary),
+        outerStride,
+      };
+      launchTransform(runtime, { prefersTiles, outer, source, target, numbers: { inner, points: length, bins: length, scale } });
+    },
+
+    realFft({ input, outputReal, outputImaginary, outer, length, inner, scale }) {
+      if (outer * length * inner === 0) return;
+      const bins = Math.floor(length / 2) + 1;
+      const isEven = length % 2 === 0;
+      const source: Source = { kind: isEven ? "real" : "plain", bindings: { input: read(input) }, outerStride: length * inner };
+      const target: Target = {
+        kind: isEven ? "half" : "bins",
+        bindings: { ...frequencies(outputReal, outputImaginary), ...(isEven && { halfRoots: halfRootTable(runtime, length) }) },
+        outerStride: bins * inner,
+      };
+      launchTransform(runtime, { prefersTiles, outer, source, target, numbers: { inner, points: isEven ? length / 2 : length, bins, scale } });
+    },
+
+    inverseRealFft({ inputReal, inputImaginary, output, outer, length, inner, scale }) {
+      if (outer * length * inner === 0) return;
+      const bins = Math.floor(length / 2) + 1;
+      const isEven = length % 2 === 0;
+      const parts = { inputReal: read(inputReal), inputImaginary: read(inputImaginary) };
+      const source: Source = {
+        kind: isEven ? "half" : "hermitian",
+        bindings: { ...parts, ...(isEven && { halfRoots: halfRootTable(runtime, length) }) },
+        outerStride: bins * inner,
+      };
+      const target: Target = { kind: isEven ? "real" : "realPart", bindings: { output: write(output) }, outerStride: length * inner };
+      launchTransform(runtime, { prefersTiles, outer, source, target, numbers: { inner, points: isEven ? length / 2 : length, bins, scale } });
+    },
   };
-  return { fft: missing, realFft: missing, inverseRealFft: missing, };
+}
+
+function frequencies(outputReal: TensorView, outputImaginary: TensorView): Target["bindings"] {
+  return { outputReal: write(outputReal), outputImaginary: write(outputImaginary) };
 }
