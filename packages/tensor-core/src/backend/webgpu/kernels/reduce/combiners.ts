@@ -129,18 +129,34 @@ function logicalCombiner(operation: "any" | "all"): Combiner {
   };
 }
 
+const combiners = new Map<string, Combiner>();
+
+/** Texts are made once: a launch of a known pipeline needs none. */
+function remembered(key: string, make: () => Combiner): Combiner {
+  let combiner = combiners.get(key);
+  if (combiner === undefined) combiners.set(key, (combiner = make()));
+  return combiner;
+}
+
 /** The combiner of `reduce`. */
 export function reduceCombiner(operation: ReduceOperation, dtype: "float32" | "int32"): Combiner {
-  if (operation === "any" || operation === "all") return logicalCombiner(operation);
-  if (dtype === "int32") return numberCombiner("i32", operation);
-  return operation === "maximum" || operation === "minimum" ? orderedCombiner(operation) : numberCombiner("f32", operation);
+  return remembered(`${operation} ${dtype}`, () => {
+    if (operation === "any" || operation === "all") return logicalCombiner(operation);
+    if (dtype === "int32") return numberCombiner("i32", operation);
+    return operation === "maximum" || operation === "minimum" ? orderedCombiner(operation) : numberCombiner("f32", operation);
+  });
+}
+
+/** The combiner of `argReduce`. */
+export function extremeCombiner(operation: "argmax" | "argmin", dtype: "float32" | "int32"): Combiner {
+  return remembered(`${operation} ${dtype}`, () => pairCombiner(operation, dtype));
 }
 
 /**
- * The combiner of `argReduce`: pairs of a key and an index; the larger key wins, then the lower index. Keys are integers in the order of the
+ * Pairs of a key and an index: the larger key wins, then the lower index. Keys are integers in the order of the
  * values with both zeros 0 and NaN on top; for the smallest, the order is turned round.
  */
-export function extremeCombiner(operation: "argmax" | "argmin", dtype: "float32" | "int32"): Combiner {
+function pairCombiner(operation: "argmax" | "argmin", dtype: "float32" | "int32"): Combiner {
   const turn = operation === "argmin" ? "~" : "";
   const convert =
     dtype === "int32"

@@ -106,9 +106,9 @@ function rowCode(totalsOnly: boolean, hasCarry: boolean): string {
     ? "  if (piece < uniforms.pieces && part > 0u) { running = combine(carry[uniforms.carryOffset + piece - 1u], running); }"
     : "";
   const store = totalsOnly
-    ? "  if (piece < uniforms.pieces && place + 1u == lanes) { totals[uniforms.totalsOffset + piece] = sums[lane]; }"
+    ? "  if (piece < uniforms.pieces && place + 1u == lanes) { totals[uniforms.totalsOffset + piece] = sum; }"
     : `  var running = identity;
-  if (place > 0u) { running = sums[lane - 1u]; }
+  if (place > 0u) { running = sums[half + lane - 1u]; }
 ${carry}
   for (var i = 0u; i < ${laneElements}u; i++) {
     running = combine(running, tile[padded(lane * ${laneElements}u + i)]);
@@ -120,7 +120,7 @@ ${carry}
     if (element != nowhere) { output[uniforms.outputOffset + element] = tile[padded(slot)]; }
   }`;
   return `var<workgroup> tile: array<Value, ${rowChunk + workgroupSize}>;
-var<workgroup> sums: array<Value, ${workgroupSize}>;
+var<workgroup> sums: array<Value, ${2 * workgroupSize}>;
 const nowhere = 0xffffffffu;
 fn padded(slot: u32) -> u32 { return slot + slot / ${laneElements}u; }
 // The element that a slot of a workgroup's tile stands for.
@@ -149,10 +149,12 @@ ${entryPoint(
   for (var i = 0u; i < ${laneElements}u; i++) { sum = combine(sum, tile[padded(lane * ${laneElements}u + i)]); }
   sums[lane] = sum;
   workgroupBarrier();
+  // Steps write to the half that the step before has left, so that one barrier each is enough.
+  var half = 0u;
   for (var distance = 1u; distance < lanes; distance *= 2u) {
-    if (place >= distance) { sum = combine(sums[lane - distance], sum); }
-    workgroupBarrier();
-    sums[lane] = sum;
+    if (place >= distance) { sum = combine(sums[half + lane - distance], sum); }
+    half = ${workgroupSize}u - half;
+    sums[half + lane] = sum;
     workgroupBarrier();
   }
 ${store}`,

@@ -13,6 +13,9 @@ const loadsWorthSplitting = 16;
 /** Neighbours read together make up a cache line or more: so many invocations lie along a contiguous kept axis. */
 const lineLanes = 32;
 
+/** Likewise along a reduced axis, at the least. */
+const sectorLanes = 8;
+
 /** A run of positions at equal distances. */
 export interface Run {
   readonly size: number;
@@ -87,8 +90,12 @@ export function planReduction(runs: ReductionRuns, packable: boolean, splittable
   const keptUnits = countOf(kept);
   const reducedUnits = countOf(reduced);
   let reducedLanes: number;
-  if (alongReduced) reducedLanes = Math.min(powerOfTwo(reducedUnits / 2), reductionWorkgroup);
-  else {
+  if (alongReduced) {
+    // With outputs in plenty, an invocation has more loads to itself and the tree of lanes is lower.
+    const few = Math.max(powerOfTwo(reducedUnits / 8), Math.min(powerOfTwo(reducedUnits), sectorLanes));
+    const fills = keptUnits * few >= busyWorkgroups * reductionWorkgroup;
+    reducedLanes = Math.min(fills ? few : powerOfTwo(reducedUnits / 2), reductionWorkgroup);
+  } else {
     const mostLanes = reductionWorkgroup / Math.min(powerOfTwo(keptUnits), lineLanes);
     reducedLanes = Math.min(powerOfTwo(reducedUnits / 4), mostLanes);
   }

@@ -2,7 +2,7 @@ import type { TensorView } from "../../../backend.ts";
 import { entryPoint, read, u32, workgroupGrid, write } from "../../program.ts";
 import type { WebGpuRuntime } from "../../runtime.ts";
 import { powerOfTwo } from "../reduce/reduction-plan.ts";
-import { keySource, pairOrder, storeResult } from "./order.ts";
+import { keySource, keyUniforms, pairOrder, storeResult } from "./order.ts";
 
 const workgroupSize = 256;
 
@@ -10,7 +10,7 @@ const workgroupSize = 256;
 export const tileColumns = 2048;
 
 /** Workgroups that keep a large GPU busy; short rows share one beyond that. */
-const busyWorkgroups = 512;
+const busyWorkgroups = 128;
 
 /** Rows to sort. */
 export interface SortTask {
@@ -39,19 +39,19 @@ export function sortTiles(
   kept: number,
 ): void {
   const { input, values, indices, rows, descending } = task;
-  const dtype = input.dtype === "int32" ? "int32" : "float32";
   const span = Math.min(powerOfTwo(columns), tileColumns);
   const tiles = rows * Math.ceil(columns / span);
   const tilesTogether = Math.max(Math.min(Math.floor(tiles / busyWorkgroups), tileColumns / span), 1);
   runtime.launch({
     name: "sortTiles",
-    variant: `${source ? "pairs" : `${dtype} ${descending ? "descending" : "ascending"}`} ${target ? "pairs" : "results"}`,
+    variant: `${source ? "pairs" : "input"} ${target ? "pairs" : "results"}`,
     bindings: {
       ...((!source || !target) && { input: read(input, "u32") }),
       ...(source && { source: read(source, "vec2<u32>") }),
       ...(target ? { sorted: write(target, "vec2<u32>") } : { values: write(values, "u32"), indices: write(indices, "i32") }),
     },
     uniforms: {
+      ...keyUniforms(input.dtype, descending),
       rows: u32(rows),
       columns: u32(task.columns),
       sourceColumns: u32(columns),
@@ -63,7 +63,7 @@ export function sortTiles(
     },
     workgroups: workgroupGrid(Math.ceil(tiles / tilesTogether)),
     code: () => `${pairOrder}
-${source ? "" : keySource(dtype, descending)}
+${source ? "" : keySource}
 ${target ? "" : storeResult}
 var<workgroup> tile: array<vec2<u32>, ${tileColumns}>;
 ${entryPoint(workgroupSize, tileBody(source !== undefined, target !== undefined))}`,
