@@ -1,9 +1,10 @@
-import type { Backend, DeviceBuffer, MemoryUsage } from "../backend.ts";
+import type { Backend, MemoryUsage } from "../backend.ts";
 import type { WebGpuBuffer } from "./buffers.ts";
-import { DeviceLostError } from "./errors.ts";
+import { uncapturedError } from "./error-scopes.ts";
+import { deviceLost, DeviceLostError, GpuCommandError } from "./errors.ts";
 import type { BatchOutput } from "./failures.ts";
 import { createKernels } from "./kernels/index.ts";
-import { WebGpuRuntime } from "./runtime.ts";
+import { isolatedAllocation, WebGpuRuntime } from "./runtime.ts";
 import { StagingPool } from "./staging.ts";
 import { writeBytes } from "./unaligned-write.ts";
 
@@ -11,8 +12,15 @@ import { writeBytes } from "./unaligned-write.ts";
 export interface WebGpuBackend extends Backend {
   readonly name: "webgpu";
   readonly runtime: WebGpuRuntime;
+  readonly staging: StagingPool;
   /** Resolves when the device is lost, for whatever reason. */
   readonly lost: Promise<DeviceLostError>;
+  /**
+   * Resolves when all queued work is done.
+   * @throws the first error of the GPU that nobody was told of: of a command whose results were not read, or outside all commands
+   * @throws DeviceLostError
+   */
+  synchronize(): Promise<void>;
   /** Gives the device back; its tensors are lost. */
   destroy(): void;
 }
@@ -21,15 +29,19 @@ export interface WebGpuBackend extends Backend {
 export function createWebGpuBackend(device: GPUDevice): WebGpuBackend {
   const runtime = new WebGpuRuntime(device);
   const staging = new StagingPool(device);
+  const onUncaptured = ({ error }: GPUUncapturedErrorEvent): void => {
+    runtime.uncaptured ??= uncapturedError(error);
+  };
+  device.addEventListener("uncapturederror", onUncaptured);
   const lost = device.lost.then(({ reason, message }) => {
-    runtime.lost ??= new DeviceLostError(
-      `the GPU device was lost (${reason}): ${message || "no reason given"}; its tensors are gone, call webgpu() again for a new device`,
-    );
+    device.removeEventListener("uncapturederror", onUncaptured);
+    runtime.lost ??= deviceLost(reason, message);
     return runtime.lost;
   });
   return {
     name: "webgpu",
     runtime,
+    staging,
     lost,
     kernels: createKernels(runtime),
     allocate: (byteLength) => runtime.allocate(byteLength),
@@ -45,10 +57,14 @@ export function createWebGpuBackend(device: GPUDevice): WebGpuBackend {
       runtime.deferred?.flush();
       await runtime.queue.drain();
       runtime.checkAlive();
+      const failure = runtime.takeUncaptured() ?? runtime.queue.failures.takeUnreported();
+      if (failure !== undefined) throw failure;
     },
     memory: (): MemoryUsage => runtime.pool.usage(),
     destroy() {
       runtime.lost ??= new DeviceLostError("the WebGPU device was destroyed; call webgpu() for a new one");
+      // Where events are held by native code, the listener would keep all of this alive.
+      device.removeEventListener("uncapturederror", onUncaptured);
       staging.destroy();
       device.destroy();
     },
@@ -59,33 +75,46 @@ export function createWebGpuBackend(device: GPUDevice): WebGpuBackend {
 async function readBytes(
   runtime: WebGpuRuntime,
   staging: StagingPool,
-  buffer: WebGpuBuffer & DeviceBuffer,
+  buffer: WebGpuBuffer,
   byteOffset: number,
   byteLength: number,
 ): Promise<Uint8Array> {
   runtime.checkAlive();
   if (byteLength === 0) return new Uint8Array(0);
+  const { queue } = runtime;
   runtime.deferred?.flush();
   const start = Math.floor(byteOffset / 4) * 4;
   const length = Math.ceil((byteOffset + byteLength - start) / 4) * 4;
   const output: BatchOutput = { failure: undefined };
-  runtime.queue.begin();
+  // A large staging buffer that the driver refuses must not cost the results recorded so far.
+  if (length >= isolatedAllocation && staging.needsNew(length)) void queue.submit();
+  queue.begin();
   const target = staging.take(length);
-  runtime.queue.copyOut(buffer, start, target, length, output);
-  const { batch } = runtime.queue;
+  queue.copyOut(buffer, start, target, length, output);
+  const { batch } = queue;
+  await Promise.resolve();
+  if (queue.batch === batch) void runtime.submit();
+  const [mapping] = await Promise.allSettled([staging.map(target, length), queue.settled()]);
   try {
-    await Promise.resolve();
-    if (runtime.queue.batch === batch) void runtime.submit();
-    await Promise.all([staging.map(target, length), runtime.queue.settled()]);
+    if (output.failure !== undefined) {
+      queue.failures.forget(output.failure);
+      throw output.failure;
+    }
+    if (mapping.status === "rejected") throw await mappingError(runtime, mapping.reason);
+    const uncaptured = runtime.takeUncaptured();
+    if (uncaptured !== undefined) throw uncaptured;
   } catch (error) {
-    // The copy may be one of the commands that were refused, which says more than the failed mapping; so does the loss of the device.
-    await runtime.queue.settled();
-    if (output.failure !== undefined) throw output.failure;
-    await Promise.race([runtime.device.lost, new Promise((resolve) => setTimeout(resolve, 100))]);
-    runtime.checkAlive();
+    staging.discard(target);
     throw error;
   }
-  const bytes = staging.copyAndReturn(target, length, byteOffset - start, byteLength);
-  if (output.failure !== undefined) throw output.failure;
-  return bytes;
+  return staging.copyAndReturn(target, length, byteOffset - start, byteLength);
+}
+
+/** A mapping fails before the loss of the device is reported, which says more. */
+async function mappingError(runtime: WebGpuRuntime, cause: unknown): Promise<Error> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const patience = new Promise((resolve) => (timer = setTimeout(resolve, 500)));
+  await Promise.race([runtime.device.lost, patience]);
+  clearTimeout(timer);
+  return runtime.lost ?? new GpuCommandError(`reading from the GPU failed: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
 }

@@ -1,5 +1,6 @@
 import type { DeviceBuffer, MemoryUsage } from "../backend.ts";
 import { OutOfMemoryError } from "../../errors.ts";
+import type { ErrorScopes } from "./error-scopes.ts";
 import { bufferUsage } from "./gpu-constants.ts";
 
 /** A `GPUBuffer` with an identity, for the keys of bind groups. */
@@ -9,21 +10,28 @@ export interface PooledBuffer {
   readonly capacity: number;
   /** Number of the last batch with a recorded command on it. */
   lastUse: number;
+  /** Set when the driver turns out not to have given it. */
+  failure?: Error | undefined;
 }
 
 /** One allocation. Handles are never reused, buffers are: an error marks the handle. */
 export class WebGpuBuffer implements DeviceBuffer {
   readonly byteLength: number;
   readonly pooled: PooledBuffer;
-  /** Number of the last batch that reads it, and that writes it. */
-  lastRead = -1;
-  lastWrite = -1;
-  /** Why the contents do not exist, once that is known. */
-  failure: Error | undefined;
+  #failure: Error | undefined;
 
   constructor(byteLength: number, pooled: PooledBuffer) {
     this.byteLength = byteLength;
     this.pooled = pooled;
+  }
+
+  /** Why the contents do not exist, once that is known. */
+  get failure(): Error | undefined {
+    return this.pooled.failure ?? this.#failure;
+  }
+
+  set failure(failure: Error | undefined) {
+    this.#failure = failure;
   }
 }
 
@@ -33,7 +41,7 @@ const smallestCapacity = 256;
 export function capacityFor(byteLength: number): number {
   if (byteLength <= smallestCapacity) return smallestCapacity;
   const steps = byteLength >= 2 ** 20 ? 8 : 4;
-  const step = 2 ** (31 - Math.clz32((byteLength - 1) >>> 8) + 8) / steps;
+  const step = 2 ** (31 - Math.clz32(Math.floor((byteLength - 1) / 256)) + 8) / steps;
   const rounded = Math.ceil(byteLength / step) * step;
   return Math.ceil(rounded / 16) * 16;
 }
@@ -50,7 +58,10 @@ export interface BufferSource {
  */
 export class BufferPool {
   readonly #source: BufferSource;
+  readonly #scopes: ErrorScopes;
+  readonly #limit: number;
   readonly #maximumIdleBytes: number;
+  readonly #refused: (error: Error) => void;
   readonly #idle = new Map<number, PooledBuffer[]>();
   readonly #surplus: GPUBuffer[] = [];
   #nextId = 0;
@@ -60,29 +71,29 @@ export class BufferPool {
   #reservedBytes = 0;
   #peakBytes = 0;
 
-  constructor(source: BufferSource, maximumIdleBytes: number) {
+  /** `refused` is told, later, of each buffer that the driver did not give. */
+  constructor(source: BufferSource, scopes: ErrorScopes, maximumIdleBytes: number, refused: (error: Error) => void) {
     this.#source = source;
+    this.#limit = Math.floor(Math.min(source.limits.maxBufferSize, source.limits.maxStorageBufferBindingSize) / 4) * 4;
+    this.#scopes = scopes;
     this.#maximumIdleBytes = maximumIdleBytes;
+    this.#refused = refused;
   }
 
   /** Whether an allocation of this size would ask the driver for a buffer. */
   needsNew(byteLength: number): boolean {
-    return (this.#idle.get(capacityFor(byteLength))?.length ?? 0) === 0;
+    return (this.#idle.get(this.#capacityOf(byteLength))?.length ?? 0) === 0;
   }
 
   /** @throws OutOfMemoryError for more than the adapter binds at once */
   allocate(byteLength: number): WebGpuBuffer {
-    const { maxBufferSize, maxStorageBufferBindingSize } = this.#source.limits;
-    const limit = Math.min(maxBufferSize, maxStorageBufferBindingSize);
-    if (byteLength > limit) {
+    if (byteLength > this.#limit) {
       throw new OutOfMemoryError(
-        `${byteLength} bytes are more than one buffer of this WebGPU adapter holds (${limit}); split the tensor, or use another adapter or device "cpu"`,
+        `${byteLength} bytes are more than one buffer of this WebGPU adapter holds (${this.#limit}); split the tensor, or use another adapter or device "cpu"`,
       );
     }
-    const capacity = Math.min(capacityFor(byteLength), Math.floor(limit / 16) * 16 || limit);
-    const pooled = this.#idle.get(capacity)?.pop();
-    if (pooled !== undefined) this.#idleBytes -= capacity;
-    const buffer = new WebGpuBuffer(byteLength, pooled ?? this.#create(capacity));
+    const capacity = this.#capacityOf(byteLength);
+    const buffer = new WebGpuBuffer(byteLength, this.#takeIdle(capacity) ?? this.#create(capacity));
     this.#allocatedBytes += byteLength;
     this.#allocations++;
     this.#peakBytes = Math.max(this.#peakBytes, this.#allocatedBytes);
@@ -103,8 +114,7 @@ export class BufferPool {
   /** The second half of `free`: the memory may be handed out again. */
   recycle(buffer: WebGpuBuffer): void {
     const { pooled } = buffer;
-    // A failed buffer may be one that the driver never gave.
-    if (buffer.failure !== undefined || this.#idleBytes + pooled.capacity > this.#maximumIdleBytes) {
+    if (pooled.failure !== undefined || this.#idleBytes + pooled.capacity > this.#maximumIdleBytes) {
       this.#reservedBytes -= pooled.capacity;
       this.#surplus.push(pooled.resource);
       return;
@@ -139,10 +149,35 @@ export class BufferPool {
     };
   }
 
+  #capacityOf(byteLength: number): number {
+    return Math.min(capacityFor(byteLength), this.#limit);
+  }
+
+  #takeIdle(capacity: number): PooledBuffer | undefined {
+    const list = this.#idle.get(capacity);
+    while (list !== undefined) {
+      const pooled = list.pop();
+      if (pooled === undefined) break;
+      this.#idleBytes -= capacity;
+      if (pooled.failure === undefined) return pooled;
+      // Freed before the driver's refusal was known.
+      this.#reservedBytes -= capacity;
+      this.#surplus.push(pooled.resource);
+    }
+    return undefined;
+  }
+
   #create(capacity: number): PooledBuffer {
     const usage = bufferUsage.storage | bufferUsage.copySource | bufferUsage.copyDestination;
-    const resource = this.#source.createBuffer({ size: capacity, usage });
+    const resource = this.#scopes.watch(
+      () => this.#source.createBuffer({ size: capacity, usage }),
+      (error) => {
+        pooled.failure = error;
+        this.#refused(error);
+      },
+    );
+    const pooled: PooledBuffer = { resource, id: this.#nextId++, capacity, lastUse: -1, failure: undefined };
     this.#reservedBytes += capacity;
-    return { resource, id: this.#nextId++, capacity, lastUse: -1 };
+    return pooled;
   }
 }

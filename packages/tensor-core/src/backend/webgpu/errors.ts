@@ -12,3 +12,10 @@ export class DeviceLostError extends DeviceError {
 export class GpuCommandError extends TensorError {
   override name = "GpuCommandError";
 }
+
+/** Loss of the device, in our type. */
+export function deviceLost(reason: string, message: string): DeviceLostError {
+  return new DeviceLostError(
+    `the GPU device was lost (${reason}): ${message || "no reason given"}; its tensors are gone, call webgpu() again for a new device`,
+  );
+}

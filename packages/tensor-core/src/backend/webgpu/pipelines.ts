@@ -1,5 +1,6 @@
-import type { KernelLaunch } from "./program.ts";
-import { assembleShader, type Aliases } from "./program.ts";
+import type { ErrorScopes } from "./error-scopes.ts";
+import { GpuCommandError } from "./errors.ts";
+import { assembleShader, type Aliases, type KernelLaunch } from "./program.ts";
 import { shaderStageCompute } from "./gpu-constants.ts";
 
 /** A shader and the access of its bindings: all that a pipeline is compiled from. */
@@ -17,7 +18,17 @@ export interface Pipeline {
   readonly resource: GPUComputePipeline;
   readonly bindGroupLayout: GPUBindGroupLayout;
   /** Same for all pipelines that can use each other's bind groups. */
-  readonly layoutId: string;
+  readonly layoutId: number;
+  /** Not launched yet, and not known to be good. */
+  isNew: boolean;
+  /** Set when it turns out not to compile. */
+  failure: Error | undefined;
+}
+
+interface Layout {
+  readonly id: number;
+  readonly group: GPUBindGroupLayout;
+  readonly pipeline: GPUPipelineLayout;
 }
 
 /** What was compiled, and how long the calls took on the CPU (compilation may go on in the driver). */
@@ -27,30 +38,28 @@ export interface PipelineStatistics {
 }
 
 /**
- * Pipelines by key (kernel, variant, types) and by their text. A pipeline is always looked up by the text that the kernel would compile
+ * Pipelines by their text. A pipeline is always looked up by the text that the kernel would compile
  * now, so that a stale or foreign record of `warmUp` can cost time but never change a result.
  */
 export class PipelineCache {
   readonly #device: GPUDevice;
-  readonly #byKey = new Map<string, Pipeline>();
+  readonly #scopes: ErrorScopes;
   readonly #byText = new Map<string, Pipeline>();
-  readonly #layouts = new Map<string, { readonly group: GPUBindGroupLayout; readonly pipeline: GPUPipelineLayout }>();
+  readonly #layouts = new Map<string, Layout>();
   readonly #records = new Map<string, PipelineRecord>();
   readonly statistics: PipelineStatistics = { compiled: 0, compileMilliseconds: 0 };
   #nextId = 0;
 
-  constructor(device: GPUDevice) {
+  constructor(device: GPUDevice, scopes: ErrorScopes) {
     this.#device = device;
+    this.#scopes = scopes;
   }
 
-  /** The pipeline of a launch, compiled at its first use. `key` must tell apart all texts that the launch can have. */
-  get(key: string, launch: KernelLaunch, aliases: Aliases, layout: string): Pipeline {
-    let pipeline = this.#byKey.get(key);
-    if (pipeline !== undefined) return pipeline;
+  /** The pipeline of a launch, compiled unless one of the same text is there. Calls the kernel's `code`: remember the answer. */
+  get(launch: KernelLaunch, aliases: Aliases, layout: string): Pipeline {
     const record = { label: launch.variant ? `${launch.name} ${launch.variant}` : launch.name, shader: assembleShader(launch, aliases), layout };
     const text = textKey(record);
-    pipeline = this.#byText.get(text) ?? this.#compile(record);
-    this.#byKey.set(key, pipeline);
+    const pipeline = this.#byText.get(text) ?? this.#compile(record);
     this.#records.set(text, record);
     return pipeline;
   }
@@ -63,40 +72,57 @@ export class PipelineCache {
   /** Compiles in parallel, without blocking. Records that do not compile here (another adapter, an older release) are left out. */
   async warmUp(records: readonly PipelineRecord[]): Promise<{ readonly compiled: number; readonly failed: number }> {
     let failed = 0;
-    const wanted = records.filter((record) => !this.#byText.has(textKey(record)));
+    const wanted = new Map<string, PipelineRecord>();
+    for (const record of records) if (!this.#byText.has(textKey(record))) wanted.set(textKey(record), record);
     await Promise.all(
-      wanted.map(async (record) => {
+      [...wanted].map(async ([text, record]) => {
         try {
-          const resource = await this.#device.createComputePipelineAsync(this.#descriptor(record));
-          this.#add(record, resource);
+          if (!/^[rw]{0,8}$/.test(record.layout)) throw new GpuCommandError(`"${record.layout}" is not the access of up to 8 arrays`);
+          // Its own scopes: what is wrong with a record must not count as an error of the commands being recorded.
+          const { layout, module } = this.#scopes.watch(
+            () => ({ layout: this.#layout(record.layout), module: this.#module(record) }),
+            () => undefined,
+          );
+          const resource = await this.#device.createComputePipelineAsync(descriptor(record, layout, module));
+          if (!this.#byText.has(text)) this.#add(record, layout, resource, false);
         } catch {
           failed++;
         }
       }),
     );
-    return { compiled: wanted.length - failed, failed };
+    return { compiled: wanted.size - failed, failed };
   }
 
   #compile(record: PipelineRecord): Pipeline {
     const start = performance.now();
-    const pipeline = this.#add(record, this.#device.createComputePipeline(this.#descriptor(record)));
+    let module: GPUShaderModule | undefined;
+    const pipeline: Pipeline = this.#scopes.watch(
+      () => {
+        const layout = this.#layout(record.layout);
+        module = this.#module(record);
+        return this.#add(record, layout, this.#device.createComputePipeline(descriptor(record, layout, module)), true);
+      },
+      async (error) => {
+        pipeline.failure = new GpuCommandError(`kernel "${record.label}" does not compile: ${error.message}${await compilerMessages(error, module)}`);
+      },
+    );
     this.statistics.compileMilliseconds += performance.now() - start;
     return pipeline;
   }
 
-  #add(record: PipelineRecord, resource: GPUComputePipeline): Pipeline {
-    const pipeline = { id: this.#nextId++, label: record.label, resource, bindGroupLayout: this.#layout(record.layout).group, layoutId: record.layout };
+  #add(record: PipelineRecord, layout: Layout, resource: GPUComputePipeline, isNew: boolean): Pipeline {
+    const { label } = record;
+    const pipeline = { id: this.#nextId++, label, resource, bindGroupLayout: layout.group, layoutId: layout.id, isNew, failure: undefined };
     this.#byText.set(textKey(record), pipeline);
     this.statistics.compiled++;
     return pipeline;
   }
 
-  #descriptor({ label, shader, layout }: PipelineRecord): GPUComputePipelineDescriptor {
-    const module = this.#device.createShaderModule({ label, code: shader });
-    return { label, layout: this.#layout(layout).pipeline, compute: { module, entryPoint: "main" } };
+  #module({ label, shader }: PipelineRecord): GPUShaderModule {
+    return this.#device.createShaderModule({ label, code: shader });
   }
 
-  #layout(access: string): { readonly group: GPUBindGroupLayout; readonly pipeline: GPUPipelineLayout } {
+  #layout(access: string): Layout {
     let layout = this.#layouts.get(access);
     if (layout === undefined) {
       const uniform: GPUBindGroupLayoutEntry = {
@@ -112,7 +138,7 @@ export class PipelineCache {
         }),
       );
       const group = this.#device.createBindGroupLayout({ entries: [uniform, ...storage] });
-      layout = { group, pipeline: this.#device.createPipelineLayout({ bindGroupLayouts: [group] }) };
+      layout = { id: this.#layouts.size, group, pipeline: this.#device.createPipelineLayout({ bindGroupLayouts: [group] }) };
       this.#layouts.set(access, layout);
     }
     return layout;
@@ -120,3 +146,19 @@ export class PipelineCache {
 }
 
 const textKey = ({ shader, layout }: PipelineRecord): string => `${layout}\n${shader}`;
+
+function descriptor({ label }: PipelineRecord, layout: Layout, module: GPUShaderModule): GPUComputePipelineDescriptor {
+  return { label, layout: layout.pipeline, compute: { module, entryPoint: "main" } };
+}
+
+/** What the compiler says, where the error does not repeat it. */
+async function compilerMessages(error: Error, module: GPUShaderModule | undefined): Promise<string> {
+  try {
+    const { messages } = (await module?.getCompilationInfo()) ?? { messages: [] };
+    const missing = messages.filter(({ type, message }) => type === "error" && !error.message.includes(message));
+    return missing.map(({ message, lineNum, linePos }) => `\n${lineNum}:${linePos} ${message}`).join("");
+  } catch {
+    // The device is lost.
+    return "";
+  }
+}
