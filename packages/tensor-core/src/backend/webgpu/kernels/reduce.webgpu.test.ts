@@ -34,7 +34,8 @@ describe("reductions beside the reference", () => {
     offset = 0,
   ): Promise<{ actual: readonly number[]; expected: readonly number[] }> {
     const kept = shape.filter((_, axis) => !axes.includes(axis));
-    const spec: KernelSpec<"reduce"> = { operation, axes, input: tensorSpec(dtype, shape, fill, { offset }), output: outputSpec(dtype, kept) };
+    const input = tensorSpec(dtype, shape, fill, { offset });
+    const spec: KernelSpec<"reduce"> = { operation, axes, input, output: outputSpec(dtype, kept) };
     const [actual, expected] = await Promise.all([runKernel(backend, "reduce", spec), runKernel(reference, "reduce", spec)]);
     return { actual: valuesOf(actual), expected: valuesOf(expected) };
   }
@@ -73,7 +74,8 @@ describe("reductions beside the reference", () => {
       for (const length of [90_000, 90_001]) {
         for (const found of [true, false]) {
           const usual = 1 - rare;
-          const { actual } = await compareReduce(operation, [2, length], [1], (i) => (found && i === length + 77_777 ? rare : usual), "bool");
+          const fill: Filler = (i) => (found && i === length + 77_777 ? rare : usual);
+          const { actual } = await compareReduce(operation, [2, length], [1], fill, "bool");
           expect(actual).toEqual([usual, found ? rare : usual]);
         }
       }
@@ -127,7 +129,8 @@ describe("reductions beside the reference", () => {
     const shape = [outer, size, inner];
     for (const reverse of [false, true]) {
       const blocks = { outer, size, inner, reverse, operation: "sum" as const };
-      const integral = { ...blocks, input: tensorSpec("int32", shape, integers(3, -(2 ** 30), 2 ** 30)), output: outputSpec("int32", shape) };
+      const input = tensorSpec("int32", shape, integers(3, -(2 ** 30), 2 ** 30));
+      const integral = { ...blocks, input, output: outputSpec("int32", shape) };
       const exact = await Promise.all([runKernel(backend, "cumulative", integral), runKernel(reference, "cumulative", integral)]);
       expect(valuesOf(exact[0])).toEqual(valuesOf(exact[1]));
       const floats = { ...blocks, input: tensorSpec("float32", shape, uniforms(4, 0, 1)), output: outputSpec("float32", shape) };

@@ -28,9 +28,16 @@ describe("sorting beside the reference", () => {
     });
   }
 
-  function sortSpec(rows: number, columns: number, descending: boolean, fill: Filler, dtype: "float32" | "int32" = "float32"): KernelSpec<"sort"> {
+  function sortSpec(
+    rows: number,
+    columns: number,
+    descending: boolean,
+    fill: Filler,
+    dtype: "float32" | "int32" = "float32",
+  ): KernelSpec<"sort"> {
     const shape = [rows, columns];
-    return { input: tensorSpec(dtype, shape, fill), values: outputSpec(dtype, shape), indices: outputSpec("int32", shape), rows, columns, descending };
+    const outputs = { values: outputSpec(dtype, shape), indices: outputSpec("int32", shape) };
+    return { input: tensorSpec(dtype, shape, fill), ...outputs, rows, columns, descending };
   }
 
   function topSpec(rows: number, columns: number, k: number, largest: boolean, fill: Filler): KernelSpec<"topK"> {

@@ -74,8 +74,8 @@ function numberCombiner(type: "f32" | "i32", operation: "sum" | "mean" | "produc
 }
 
 /**
- * Extremes of floats, as integers in the order of the floats: comparisons of floats may ignore NaN. NaN becomes the extreme that wins; -0 is
- * less than 0.
+ * Extremes of floats, as integers in the order of the floats: comparisons of floats may ignore NaN. NaN becomes the extreme that wins; -0
+ * is less than 0.
  */
 function orderedCombiner(operation: "maximum" | "minimum"): Combiner {
   const largest = operation === "maximum";
@@ -193,8 +193,9 @@ fn fetch(place: u32, step: u32) -> Value {
 ${fetch}
 }`;
     },
-    storePartial:
-      "fn storePartial(place: u32, key: i32, index: u32) { partial[uniforms.partialOffset + place] = vec2<u32>(bitcast<u32>(key), index); }",
+    storePartial: `fn storePartial(place: u32, key: i32, index: u32) {
+  partial[uniforms.partialOffset + place] = vec2<u32>(bitcast<u32>(key), index);
+}`,
     storeResult: `fn storeResult(place: u32, key: i32, index: u32) { result[uniforms.resultOffset + place] = i32(index); }`,
     storeArguments: (component) => `total.key${component}, total.index${component}`,
   };

@@ -27,7 +27,7 @@ interface Scan {
   readonly reverse: boolean;
 }
 
-/** What a launch stores: the total of each piece, or running totals, which start from the totals before the piece where there are pieces. */
+/** What a launch stores: the total of each piece, or running totals, starting from `carry`, the running totals of whole pieces. */
 type Stage = { readonly totals: TensorView } | { readonly output: TensorView; readonly carry: TensorView | undefined };
 
 /**
@@ -98,8 +98,8 @@ fn along(step: u32) -> u32 { return select(step, uniforms.size - 1u - step, unif
 }
 
 /**
- * Each invocation adds up `laneElements` neighbours; the totals of the lanes of a piece are scanned. Elements pass through workgroup memory,
- * so that device memory is read and written in order; one word in nine is left out there, so that lanes hit different banks.
+ * Each invocation adds up `laneElements` neighbours; the totals of the lanes of a piece are scanned. Elements pass through workgroup
+ * memory, so that device memory is read and written in order; one word in nine is left out there, so that lanes hit different banks.
  */
 function rowCode(totalsOnly: boolean, hasCarry: boolean): string {
   const carry = hasCarry

@@ -10,7 +10,13 @@ import { countOf, planReduction, reductionRuns, reductionWorkgroup, type Reducti
  * Combines the elements of `input` along `axes` into `output` (contiguous). One launch where that keeps the device busy; else parts of
  * what is reduced give partial results [parts, outputs], which a second launch combines.
  */
-export function reduceAxes(runtime: WebGpuRuntime, combiner: Combiner, input: TensorView, axes: readonly number[], output: TensorView): void {
+export function reduceAxes(
+  runtime: WebGpuRuntime,
+  combiner: Combiner,
+  input: TensorView,
+  axes: readonly number[],
+  output: TensorView,
+): void {
   const runs = reductionRuns(input, axes);
   const outputs = sizeOf(output.shape);
   if (outputs === 0) return;
@@ -78,11 +84,17 @@ function launchReduction(
   });
 }
 
-function reductionCode(combiner: Combiner, source: ReductionSource, { packing, kept, reduced }: ReductionPlan, role: "partial" | "result"): string {
+function reductionCode(
+  combiner: Combiner,
+  source: ReductionSource,
+  { packing, kept, reduced }: ReductionPlan,
+  role: "partial" | "result",
+): string {
   const components = componentsOf(packing);
   const base = role === "partial" ? `split * uniforms.keptUnits * ${components.length}u + ` : "";
+  const store = role === "partial" ? "storePartial" : "storeResult";
   const stores = components.map(
-    (component, i) => `    ${role === "partial" ? "storePartial" : "storeResult"}(${base}kept * ${components.length}u + ${i}u, ${combiner.storeArguments(component)});`,
+    (component, i) => `    ${store}(${base}kept * ${components.length}u + ${i}u, ${combiner.storeArguments(component)});`,
   );
   // Four accumulators hide the time of a load behind others; blocks of 32 loads are added up apart, so that rounding errors stay small.
   return `${combiner.functions(source, packing)}

@@ -11,9 +11,9 @@ const laneOutputs = 4;
 const mergeOutputs = workgroupSize * laneOutputs;
 
 /**
- * Merges neighbouring sorted runs of `run` pairs (a multiple of `mergeOutputs`) in each row of `sorted`, [rows, columns], into `target`, or,
- * without it, the first `kept` into the results. Each workgroup makes a stretch of the output; where its two inputs begin and end is found by
- * binary search along the merge path (Green, McColl & Bader 2012), then again by each invocation in workgroup memory.
+ * Merges neighbouring sorted runs of `run` pairs (a multiple of `mergeOutputs`) in each row of `sorted`, [rows, columns], into `target`,
+ * or, without it, the first `kept` into the results. Each workgroup makes a stretch of the output; where its two inputs begin and end is
+ * found by binary search along the merge path (Green, McColl & Bader 2012), then again by each invocation in workgroup memory.
  */
 export function mergeRuns(runtime: WebGpuRuntime, task: SortTask, sorted: TensorView, run: number, target: TensorView | undefined): void {
   const { input, values, indices, rows, columns } = task;
