@@ -1,11 +1,19 @@
 import type { Kernels } from "../../backend.ts";
 import type { WebGpuRuntime } from "../runtime.ts";
+import { decodeAttention, isDecode } from "./attention/decode.ts";
+import { tiledAttention } from "./attention/forward.ts";
+import { attentionGradient } from "./attention/gradient.ts";
+import { sizesOf } from "./attention/problem.ts";
 
-/** To be written. */
+/** Attention without the matrix of scores, for a few queries and for many, and its gradient. */
 export function attentionKernels(runtime: WebGpuRuntime): Pick<Kernels, "attention" | "attentionGradient"> {
-  void runtime;
-  const missing = (): never => {
-    throw new Error("not written yet");
+  return {
+    attention(parameters) {
+      const sizes = sizesOf(parameters);
+      if (isDecode(sizes)) decodeAttention(runtime, parameters, sizes);
+      else tiledAttention(runtime, parameters, sizes);
+    },
+
+    attentionGradient: (parameters) => attentionGradient(runtime, parameters),
   };
-  return { attention: missing, attentionGradient: missing, };
 }
