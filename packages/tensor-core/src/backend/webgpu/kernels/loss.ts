@@ -1,15 +1,13 @@
 import type { Kernels, TensorView } from "../../backend.ts";
 import { f32, i32, read, u32, write } from "../program.ts";
 import type { WebGpuRuntime } from "../runtime.ts";
-import { exponentialSumFunctions, exponentialSumReduction, lowestFloat } from "../wgsl/exponential-sum.ts";
+import { exponentialSumDeclarations, exponentialSumFunctions, lowestFloat, reduceExponentialSum } from "../wgsl/exponential-sum.ts";
 import {
-  callReduction,
   fewestWorthwhileChunks,
   rowDeclarations,
   rowEntryPoint,
   rowExtensions,
   rowLayout,
-  rowReduction,
   withoutChunks,
 } from "../wgsl/row-reduction.ts";
 
@@ -20,16 +18,13 @@ export function lossKernels(runtime: WebGpuRuntime): Pick<Kernels, "crossEntropy
       if (rows === 0) return;
       const layout = rowLayout(rows, columns, [logits], { fewestChunks: fewestWorthwhileChunks });
       const declarations = (): string => `${rowDeclarations(layout)}
-${exponentialSumFunctions}
-${rowReduction(runtime, layout, exponentialSumReduction)}
-`;
+${exponentialSumDeclarations(runtime, layout)}`;
       const start = `  var state = ExponentialSum(${lowestFloat}, 0.0, 0.0);
 `;
       const sumLogits = `  for (var c = first; c < end; c += step) {
     state = extend(state, withoutNan(logits[uniforms.logitsOffset + rowStart + c]));
   }
-  state = ${callReduction(runtime, "reduceSums", "state")};
-`;
+${reduceExponentialSum(runtime)}`;
       let partials: TensorView | undefined;
       if (layout.chunks > 1) {
         partials = runtime.temporary("float32", [rows, layout.chunks, 4]);
@@ -54,8 +49,7 @@ ${rowReduction(runtime, layout, exponentialSumReduction)}
       const sumPartials = `  for (var i = rowLane; i < uniforms.partialCount; i += step) {
     state = merged(state, partials[uniforms.partialsOffset + row * uniforms.partialCount + i].xyz);
   }
-  state = ${callReduction(runtime, "reduceSums", "state")};
-`;
+${reduceExponentialSum(runtime)}`;
       const whole = withoutChunks(layout);
       const component = layout.width === 1 ? "" : "[column % 4u]";
       runtime.launch({
@@ -68,7 +62,12 @@ ${rowReduction(runtime, layout, exponentialSumReduction)}
           losses: write(losses),
           logSumExp: write(logSumExp),
         },
-        uniforms: { ...whole.uniforms, partialCount: u32(layout.chunks), ignoreIndex: i32(ignoreIndex), labelSmoothing: f32(labelSmoothing) },
+        uniforms: {
+          ...whole.uniforms,
+          partialCount: u32(layout.chunks),
+          ignoreIndex: i32(ignoreIndex),
+          labelSmoothing: f32(labelSmoothing),
+        },
         workgroups: whole.workgroups,
         ...rowExtensions(runtime),
         code: () =>

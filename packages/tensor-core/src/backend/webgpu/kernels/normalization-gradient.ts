@@ -38,6 +38,7 @@ const mostWorkgroups = 512;
 /** Name and summand of each parameter gradient; g, the gradient, and `normalized` are values of one place. */
 const summands = { weight: "g * normalized", bias: "g" } as const;
 type ParameterName = keyof typeof summands;
+type ParameterViews = Partial<Record<ParameterName, TensorView>>;
 
 /** The value x̂ of a place: `normalizedAt(place, row)`. */
 function normalizedFunction(isCentred: boolean): string {
@@ -48,14 +49,14 @@ function normalizedFunction(isCentred: boolean): string {
 }
 
 /**
- * Gradients of LayerNorm and RMSNorm. With x̂ the normalised row and h = g w: ∂L/∂x = rstd (h - mean(h) - x̂ mean(h x̂)), where RMSNorm has
- * no mean(h); ∂L/∂w = Σ_rows g x̂; ∂L/∂b = Σ_rows g. The sums over rows are taken in the same pass: workgroups walk over rows and keep
- * sums of the columns of each invocation; a second launch adds those of the workgroups, in a fixed order. Rows too long for the registers
- * need a second pass over gradient and input.
+ * Gradients of LayerNorm and RMSNorm. With x̂ the normalised row and h = g w: ∂L/∂x = rstd (h - mean(h) - x̂ mean(h x̂)), where RMSNorm
+ * has no mean(h); ∂L/∂w = Σ_rows g x̂; ∂L/∂b = Σ_rows g. The sums over rows are taken in the same pass: workgroups walk over rows and
+ * keep sums of the columns of each invocation; a second launch adds those of the workgroups, in a fixed order. Rows too long for the
+ * registers need a second pass over gradient and input.
  */
 export function normalizationGradient(runtime: WebGpuRuntime, settings: NormalizationGradient): void {
-  const { gradient, input, weight, mean, rstd, rows, columns, inputGradient, weightGradient, biasGradient } = settings;
-  const parameters: Partial<Record<ParameterName, TensorView>> = {
+  const { gradient, input, weight, rows, columns, inputGradient, weightGradient, biasGradient } = settings;
+  const parameters: ParameterViews = {
     ...(weightGradient && { weight: weightGradient }),
     ...(biasGradient && { bias: biasGradient }),
   };
@@ -63,29 +64,21 @@ export function normalizationGradient(runtime: WebGpuRuntime, settings: Normaliz
   const layout = rowLayout(rows, columns, [gradient, input, weight, inputGradient, weightGradient, biasGradient]);
   const vectors = columns / layout.width;
   const kept = 2 ** Math.ceil(Math.log2(Math.max(vectors / layout.lanes, 1)));
-  const isFused = rows > 0 && names.length > 0 && kept * names.length <= mostAccumulators;
-
-  const workgroups = isFused ? fusedWorkgroups(rows, layout) : 0;
-  const hasPartials = workgroups > 1;
-  const sums: Partial<Record<ParameterName, TensorView>> = {};
-  if (isFused) for (const name of names) sums[name] = hasPartials ? runtime.temporary("float32", [workgroups, columns]) : parameters[name]!;
-
-  inputGradients(runtime, settings, layout, sums, isFused ? { kept, workgroups } : undefined);
-  if (isFused && !hasPartials) return;
-  if (names.length === 0) return;
-  const bindings: Record<string, KernelBinding> = {};
-  if (hasPartials) for (const name of names) bindings[`${name}Partials`] = read(sums[name]!, layout.type);
-  else {
-    bindings["gradient"] = read(gradient, layout.type);
-    if (weightGradient !== undefined) {
-      bindings["input"] = read(input, layout.type);
-      if (mean !== undefined) bindings["mean"] = read(mean);
-      bindings["rstd"] = read(rstd);
-    }
+  if (names.length === 0 || rows === 0 || kept * names.length > mostAccumulators) {
+    inputGradients(runtime, settings, layout, {}, undefined);
+    if (names.length > 0) parameterGradients(runtime, settings, layout, parameters, undefined);
+    return;
   }
-  for (const name of names) bindings[`${name}Gradient`] = write(parameters[name]!, layout.type);
-  columnSums(runtime, layout, bindings, hasPartials ? workgroups : rows, vectors, names, hasPartials, mean !== undefined);
-  if (hasPartials) runtime.release(...Object.values(sums));
+  const workgroups = fusedWorkgroups(rows, layout);
+  if (workgroups === 1) {
+    inputGradients(runtime, settings, layout, parameters, { kept, workgroups });
+    return;
+  }
+  const partials: ParameterViews = {};
+  for (const name of names) partials[name] = runtime.temporary("float32", [workgroups, columns]);
+  inputGradients(runtime, settings, layout, partials, { kept, workgroups });
+  parameterGradients(runtime, settings, layout, parameters, { views: partials, workgroups });
+  runtime.release(...Object.values(partials));
 }
 
 function fusedWorkgroups(rows: number, layout: RowLayout): number {
@@ -98,7 +91,7 @@ function inputGradients(
   runtime: WebGpuRuntime,
   { gradient, input, weight, mean, rstd, rows, inputGradient }: NormalizationGradient,
   layout: RowLayout,
-  sums: Partial<Record<ParameterName, TensorView>>,
+  sums: ParameterViews,
   fused: { readonly kept: number; readonly workgroups: number } | undefined,
 ): void {
   if (rows === 0) return;
@@ -188,21 +181,35 @@ function storeSums(name: ParameterName, k: number, layout: RowLayout): string {
 `;
 }
 
-/** Values side by side that a workgroup of `columnSums` takes: 128 bytes of vectors. */
+/** Values side by side that a workgroup of `parameterGradients` takes: 128 bytes of vectors. */
 const columnTile = 8;
 const workgroupSize = 256;
 
-/** Sums over rows: each workgroup takes a few columns, its invocations share the rows. */
-function columnSums(
+/** Sums over rows, of the workgroups' `partials` or from the rows: each workgroup takes a few columns, its invocations share the rows. */
+function parameterGradients(
   runtime: WebGpuRuntime,
+  { gradient, input, mean, rstd, rows, columns }: NormalizationGradient,
   layout: RowLayout,
-  bindings: Readonly<Record<string, KernelBinding>>,
-  rows: number,
-  vectors: number,
-  names: readonly ParameterName[],
-  hasPartials: boolean,
-  isCentred: boolean,
+  parameters: ParameterViews,
+  partials: { readonly views: ParameterViews; readonly workgroups: number } | undefined,
 ): void {
+  const { type, width } = layout;
+  const names = Object.keys(parameters) as ParameterName[];
+  const hasPartials = partials !== undefined;
+  const isCentred = mean !== undefined;
+  const vectors = columns / width;
+  const bindings: Record<string, KernelBinding> = {};
+  if (hasPartials) {
+    for (const name of names) bindings[`${name}Partials`] = read(partials.views[name]!, type);
+  } else {
+    bindings["gradient"] = read(gradient, type);
+    if (names.includes("weight")) {
+      bindings["input"] = read(input, type);
+      if (isCentred) bindings["mean"] = read(mean);
+      bindings["rstd"] = read(rstd);
+    }
+  }
+  for (const name of names) bindings[`${name}Gradient`] = write(parameters[name]!, type);
   const needsInput = !hasPartials && names.includes("weight");
   const load = hasPartials
     ? ""
@@ -232,9 +239,9 @@ ${needsInput ? "      let normalized = normalizedAt(place, row);\n" : ""}`;
   );
   runtime.launch({
     name: "normalizationParameterGradients",
-    variant: `${layout.width} ${hasPartials ? "partials" : ""}`,
+    variant: `${width} ${hasPartials ? "partials" : ""}`,
     bindings,
-    uniforms: { rows: u32(rows), rowVectors: u32(vectors) },
+    uniforms: { rows: u32(partials?.workgroups ?? rows), rowVectors: u32(vectors) },
     workgroups: workgroupGrid(Math.ceil(vectors / columnTile)),
     code: () =>
       `${rowDeclarations(layout)}

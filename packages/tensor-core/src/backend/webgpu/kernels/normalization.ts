@@ -38,7 +38,7 @@ fn merged(a: Moments, b: Moments) -> Moments {
   let distance = b.y - a.y;
   return Moments(count, a.y + distance * share, a.z + b.z + distance * distance * a.x * share);
 }
-${rowReduction(runtime, layout, { name: "reduceMoments", type: "vec3<f32>", combine: "merged(a, b)" })}
+${rowReduction(runtime, layout, { name: "reduceSum", type: "f32", combine: "a + b" })}
 ${rowEntryPoint(
   runtime,
   layout,
@@ -49,9 +49,10 @@ ${rowEntryPoint(
     let deviation = x - Value(centre);
     moments = merged(moments, Moments(${width}.0, centre, sumOf(deviation * deviation)));
   }
-  moments = ${callReduction(runtime, "reduceMoments", "moments")};
-  let centre = moments.y;
-  let inverse = 1.0 / sqrt(moments.z / f32(uniforms.columns) + uniforms.epsilon);
+  let centre = ${callReduction(runtime, "reduceSum", "moments.x * moments.y")} / f32(uniforms.columns);
+  let distance = moments.y - centre;
+  let deviations = ${callReduction(runtime, "reduceSum", "moments.x * distance * distance + moments.z")};
+  let inverse = 1.0 / sqrt(deviations / f32(uniforms.columns) + uniforms.epsilon);
   if (isRow && rowLane == 0u) {
     mean[uniforms.meanOffset + row] = centre;
     rstd[uniforms.rstdOffset + row] = inverse;

@@ -1,7 +1,7 @@
 import type { Kernels, TensorView } from "../../backend.ts";
 import { f32, read, write } from "../program.ts";
 import type { WebGpuRuntime } from "../runtime.ts";
-import { exponentialSumFunctions, exponentialSumReduction, lowestFloat } from "../wgsl/exponential-sum.ts";
+import { exponentialSumDeclarations, exponentialSumFunctions, lowestFloat, reduceExponentialSum } from "../wgsl/exponential-sum.ts";
 import { rowMask, type RowMask } from "../wgsl/row-mask.ts";
 import {
   callReduction,
@@ -37,9 +37,9 @@ export function softmaxKernels(runtime: WebGpuRuntime): Pick<Kernels, "softmax" 
       const bindings = { input: read(input, layout.type), ...(mask && { mask: read(mask) }) };
       const uniforms = { ...layout.uniforms, scale: f32(scale), ...addressing?.uniforms };
       const declarations = (): string => `${rowDeclarations(layout)}
-${exponentialSumFunctions}
+${exponentialSumDeclarations(runtime, layout)}
 ${scoreFunction(layout, addressing)}
-${rowReduction(runtime, layout, exponentialSumReduction)}`;
+`;
       const maskPlace = mask === undefined ? "  let maskPlace = 0;" : "  let maskPlace = maskStart(row);";
       const sumScores = `  var state = ExponentialSum(${lowestFloat}, 0.0, 0.0);
   for (var c = first; c < end; c += step) {
@@ -62,8 +62,7 @@ ${rowReduction(runtime, layout, exponentialSumReduction)}`;
               runtime,
               layout,
               `${maskPlace}
-${sumScores}  state = ${callReduction(runtime, "reduceSums", "state")};
-  if (isRow && rowLane == 0u) {
+${sumScores}${reduceExponentialSum(runtime)}  if (isRow && rowLane == 0u) {
     partials[uniforms.partialsOffset + segment] = state.xy;
   }`,
             ),
@@ -103,8 +102,7 @@ ${sumScores}  state = ${callReduction(runtime, "reduceSums", "state")};
             runtime,
             layout,
             `${maskPlace}
-${partials === undefined ? sumScores : sumPartials}  state = ${callReduction(runtime, "reduceSums", "state")};
-${results}`,
+${partials === undefined ? sumScores : sumPartials}${reduceExponentialSum(runtime)}${results}`,
           ),
       });
       runtime.release(partials);

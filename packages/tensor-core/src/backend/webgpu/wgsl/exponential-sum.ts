@@ -2,7 +2,8 @@
  * The largest score of a row and the sum of exponentials below it, in one pass over memory. Infinities and NaN are told by bits and carried
  * as an infinite maximum, because WGSL compilers may assume that floats are finite.
  */
-import type { RowReduction } from "./row-reduction.ts";
+import type { WebGpuRuntime } from "../runtime.ts";
+import { callReduction, rowReduction, type RowLayout } from "./row-reduction.ts";
 
 /** Lowest finite float: where the maximum starts, so that differences from it never are NaN. */
 export const lowestFloat = "-0x1.fffffep+127f";
@@ -45,5 +46,20 @@ fn merged(a: ExponentialSum, b: ExponentialSum) -> ExponentialSum {
 var<private> notANumberBits: u32 = 0x7fc00000u;
 var<private> infinityBits: u32 = 0x7f800000u;`;
 
-/** Merges the sums of a row's lanes. */
-export const exponentialSumReduction: RowReduction = { name: "reduceSums", type: "vec3<f32>", combine: "merged(a, b)" };
+/**
+ * The functions, and reductions for `reduceExponentialSum`. Lanes agree on the maximum first and add then: two plain reductions take fewer
+ * instructions than one whose every step has exponentials.
+ */
+export function exponentialSumDeclarations(runtime: WebGpuRuntime, layout: Pick<RowLayout, "lanes">): string {
+  return `${exponentialSumFunctions}
+${rowReduction(runtime, layout, { name: "reduceMaximum", type: "f32", combine: "max(a, b)" })}
+${rowReduction(runtime, layout, { name: "reduceSums", type: "vec2<f32>", combine: "a + b" })}
+`;
+}
+
+/** Statements that turn the variable `state`, an `ExponentialSum` of each lane, into that of the row. */
+export function reduceExponentialSum(runtime: WebGpuRuntime): string {
+  return `  let maximum = ${callReduction(runtime, "reduceMaximum", "state.x")};
+  state = ExponentialSum(maximum, ${callReduction(runtime, "reduceSums", "vec2(state.y * scaledDown(state.x, maximum), state.z)")});
+`;
+}

@@ -147,7 +147,7 @@ export interface RowReduction {
   /** Name of the function; call it by `callReduction`, outside of branches. */
   readonly name: string;
   /** Type of the values: a scalar or vector of f32. */
-  readonly type: "f32" | "vec2<f32>" | "vec3<f32>" | "vec4<f32>";
+  readonly type: "f32" | "vec2<f32>" | "vec4<f32>";
   /** Expression that combines `a` and `b`, associative and commutative up to rounding. */
   readonly combine: string;
 }
