@@ -2,6 +2,7 @@ import type { Kernels, TensorView } from "../../backend.ts";
 import { read, write } from "../program.ts";
 import type { WebGpuRuntime } from "../runtime.ts";
 import type { Source, Target } from "./fft/access.ts";
+import type { FftConfiguration } from "./fft/schedule.ts";
 import { halfRootTable } from "./fft/tables.ts";
 import { launchTransform } from "./fft/transform.ts";
 
@@ -9,13 +10,17 @@ import { launchTransform } from "./fft/transform.ts";
  * Fourier transforms. A workgroup holds whole lines and exchanges points between Stockham passes in its memory, one launch for one reading
  * and one writing of the tensors; longer lines take two or three launches; lengths with large primes are Bluestein's convolutions. Real
  * signals of even length are complex ones of half the length, packed while reading and taken apart while writing.
- *
- * `prefersTiles`: compile shaders for common lengths (default: not on software adapters, which take seconds for one).
+ * @param options defaults to what suits the adapter
  */
 export function fftKernels(
   runtime: WebGpuRuntime,
-  { prefersTiles = !runtime.device.adapterInfo.isFallbackAdapter }: { readonly prefersTiles?: boolean } = {},
+  options: Partial<FftConfiguration> = {},
 ): Pick<Kernels, "fft" | "realFft" | "inverseRealFft"> {
+  const configuration: FftConfiguration = {
+    tiles: runtime.device.adapterInfo.isFallbackAdapter ? "none" : "common",
+    limits: runtime.limits,
+    ...options,
+  };
   return {
     fft({ inputReal, inputImaginary, outputReal, outputImaginary, outer, length, inner, inverse, scale }) {
       if (outer * length * inner === 0) return;
@@ -28,7 +33,7 @@ export function fftKernels(
         bindings: frequencies(inverse ? outputImaginary : outputReal, inverse ? outputReal : outputImaginary),
         outerStride,
       };
-      launchTransform(runtime, { prefersTiles, outer, source, target, numbers: { inner, points: length, bins: length, scale } });
+      launchTransform(runtime, { configuration, outer, source, target, numbers: { inner, points: length, bins: length, scale } });
     },
 
     realFft({ input, outputReal, outputImaginary, outer, length, inner, scale }) {
@@ -41,7 +46,8 @@ export function fftKernels(
         bindings: { ...frequencies(outputReal, outputImaginary), ...(isEven && { halfRoots: halfRootTable(runtime, length) }) },
         outerStride: bins * inner,
       };
-      launchTransform(runtime, { prefersTiles, outer, source, target, numbers: { inner, points: isEven ? length / 2 : length, bins, scale } });
+      const numbers = { inner, points: isEven ? length / 2 : length, bins, scale };
+      launchTransform(runtime, { configuration, outer, source, target, numbers });
     },
 
     inverseRealFft({ inputReal, inputImaginary, output, outer, length, inner, scale }) {
@@ -55,7 +61,8 @@ export function fftKernels(
         outerStride: bins * inner,
       };
       const target: Target = { kind: isEven ? "real" : "realPart", bindings: { output: write(output) }, outerStride: length * inner };
-      launchTransform(runtime, { prefersTiles, outer, source, target, numbers: { inner, points: isEven ? length / 2 : length, bins, scale } });
+      const numbers = { inner, points: isEven ? length / 2 : length, bins, scale };
+      launchTransform(runtime, { configuration, outer, source, target, numbers });
     },
   };
 }

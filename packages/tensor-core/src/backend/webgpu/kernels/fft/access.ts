@@ -129,8 +129,8 @@ export const splitRealSource: string = `fn splitReal(base: u32, k: u32, a: vec2<
 `;
 
 /**
- * `multiply`, `loadPoint(base, j)` of the source, and of the target `finishPoint(k, value)` and `storePoint(base, k, value)`, or `splitReal` for
- * "half", whose points meet in workgroup memory first.
+ * `multiply`, `loadPoint(base, j)` of the source, and of the target `finishPoint(k, value)` and `storePoint(base, k, value)`, or
+ * `splitReal` for "half", whose points meet in workgroup memory first.
  */
 export function accessSource(source: Source, target: Target): string {
   const load = `fn loadPoint(base: u32, j: u32) -> vec2<f32> {

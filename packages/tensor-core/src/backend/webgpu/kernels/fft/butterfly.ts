@@ -43,7 +43,8 @@ function oddTransform(statements: Statements, inputs: readonly string[]): string
   const outputs = [statements.let([inputs[0]!, ...sums].join(" + "))];
   for (let k = 1; k <= half; k++) {
     const even = statements.let([inputs[0]!, ...sums.map((sum, j) => `${literal(unitRoot((j + 1) * k, radix)[0])} * ${sum}`)].join(" + "));
-    const odd = statements.let(differences.map((difference, j) => `${literal(-unitRoot((j + 1) * k, radix)[1])} * ${difference}`).join(" + "));
+    const sines = differences.map((difference, j) => `${literal(-unitRoot((j + 1) * k, radix)[1])} * ${difference}`);
+    const odd = statements.let(sines.join(" + "));
     const turned = statements.let(`vec2<f32>(${odd}.y, -${odd}.x)`);
     outputs[k] = statements.let(`${even} + ${turned}`);
     outputs[radix - k] = statements.let(`${even} - ${turned}`);

@@ -154,7 +154,9 @@ ${butterflies.map((radix) => `        case ${radix}u: { pass${radix}(lane, half,
 ${
   convolves
     ? `    if (round == 0u) {
-      for (var e = lane; e < total; e += ${lanes}u) { memory[half + e] = multiply(memory[half + e], spectrum[e % uniforms.length]).yx; }
+      for (var e = lane; e < total; e += ${lanes}u) {
+        memory[half + e] = multiply(memory[half + e], spectrum[e % uniforms.length]).yx;
+      }
       workgroupBarrier();
     }`
     : ""

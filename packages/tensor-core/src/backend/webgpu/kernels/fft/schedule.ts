@@ -74,25 +74,35 @@ function fewPaddedLengths(minimum: number): number {
   return power > 1024 && (power / 4) * 3 >= minimum ? (power / 4) * 3 : power;
 }
 
+/** Which kernels transforms may use. */
+export interface FftConfiguration {
+  /**
+   * "common": shaders for common lengths, one for the others. "none": few shaders, which do more work; for software adapters, which take
+   * seconds to compile one. "all": a shader for every length.
+   */
+  readonly tiles: "none" | "common" | "all";
+  readonly limits: RuntimeLimits;
+}
+
 /**
- * How a device transforms lines of this many complex points. With `prefersTiles` common lengths get shaders of their own; without, a few
- * shaders do everything.
+ * How a device transforms lines of this many complex points.
  * @throws TensorError for lengths above `maximumFftLength`
  */
-export function scheduleTransform(length: number, limits: RuntimeLimits, prefersTiles: boolean): Schedule {
+export function scheduleTransform(length: number, { tiles, limits }: FftConfiguration): Schedule {
   if (length > maximumFftLength) throw new TensorError(`fft: length ${length} is more than ${maximumFftLength}`);
   const isLoop = loopRadices(length) !== undefined;
-  if (isLoop && !(prefersTiles && isCommon(length))) return { kind: "loop" };
-  const longest = prefersTiles ? longestTile(limits) : longestLoop;
-  const longestFactor = prefersTiles ? longestStep(limits) : longestLoop;
+  const hasTile = tiles === "all" ? length > 1 : tiles === "common" && isCommon(length);
+  if (isLoop && !hasTile) return { kind: "loop" };
+  const longest = tiles === "none" ? longestLoop : longestTile(limits);
+  const longestFactor = tiles === "none" ? longestLoop : longestStep(limits);
   if (hasButterflies(length)) {
     if (length <= longest) return { kind: "tile" };
     const factors = splitLength(length, longestFactor);
     if (factors !== undefined) return { kind: "steps", factors };
   }
   // 64 times a prime that has no butterfly.
-  if (isLoop) return { kind: "loop" };
-  const padded = prefersTiles ? fewPaddedLengths(2 * length - 1) : paddedLengthFor(2 * length - 1);
-  if (padded <= longest) return { kind: "bluestein", paddedLength: padded, padded: { kind: prefersTiles ? "tile" : "loop" } };
+  if (isLoop && tiles !== "all") return { kind: "loop" };
+  const padded = tiles === "none" ? paddedLengthFor(2 * length - 1) : fewPaddedLengths(2 * length - 1);
+  if (padded <= longest) return { kind: "bluestein", paddedLength: padded, padded: { kind: tiles === "none" ? "loop" : "tile" } };
   return { kind: "bluestein", paddedLength: padded, padded: { kind: "steps", factors: splitLength(padded, longestFactor)! } };
 }

@@ -1,13 +1,13 @@
 import { workgroupGrid } from "../../program.ts";
-import type { WebGpuRuntime } from "../../runtime.ts";
+import type { RuntimeLimits, WebGpuRuntime } from "../../runtime.ts";
 import { jobArguments, textOf, textVariant, type TransformJob } from "./job.ts";
 import { tileShape } from "./tile-shape.ts";
 import { tileSource } from "./tile-source.ts";
 
 /** Records transforms by the kernel that is compiled for their length. */
-export function launchTile(runtime: WebGpuRuntime, job: TransformJob): void {
+export function launchTile(runtime: WebGpuRuntime, job: TransformJob, limits: RuntimeLimits): void {
   const { length, lines, loadAcross, storeAcross } = job;
-  const shape = tileShape(length, lines.count, loadAcross || storeAcross, runtime.limits);
+  const shape = tileShape(length, lines.count, loadAcross || storeAcross, limits);
   const text = textOf(job);
   runtime.launch({
     name: "fftTile",

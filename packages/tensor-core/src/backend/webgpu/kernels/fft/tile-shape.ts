@@ -29,13 +29,13 @@ export function longestTile({ workgroupMemory }: RuntimeLimits): number {
 }
 
 /** Longest transform of which one workgroup holds enough neighbouring lines to read columns well. */
-export function longestStep({ workgroupMemory }: RuntimeLimits): number {
-  return workgroupMemory >= 32_768 ? 1024 : 512;
+export function longestStep(limits: RuntimeLimits): number {
+  return Math.min(longestTile(limits) / 4, 1024);
 }
 
 /**
- * Radices of fewest passes, then of the smallest sum. Odd ones come first: their strided stores meet no bank of memory twice. The length has
- * no prime factor above 13.
+ * Radices of fewest passes, then of the smallest sum. Odd ones come first: their strided stores meet no bank of memory twice. The length
+ * has no prime factor above 13.
  */
 export function tileRadices(length: number): readonly number[] {
   let best: readonly number[] | undefined;

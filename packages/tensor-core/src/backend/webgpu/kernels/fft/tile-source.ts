@@ -63,7 +63,8 @@ class TilePasses {
         return from === "tensors" ? `loadLine(${this.line}, ${index})` : this.place(index);
       });
       const type = `array<vec2<f32>, ${radix}>`;
-      reads.push(`  var ${register}${unit}: ${type};\n${open}\n${item}    ${register}${unit} = dft${radix}(${type}(${points.join(", ")}));\n  }\n`);
+      const transform = `    ${register}${unit} = dft${radix}(${type}(${points.join(", ")}));\n  }\n`;
+      reads.push(`  var ${register}${unit}: ${type};\n${open}\n${item}${transform}`);
       const results = Array.from({ length: radix }, (_, k) => {
         const value = `${register}${unit}[${k}]`;
         if (isLast) return this.#store(to, `b + ${k * before}u`, value);
@@ -113,11 +114,12 @@ export function tileSource(shape: TileShape, { source, target, steps, twiddle, c
   let onlyLine = findLine(workgroup);\n`
       : `  if (lane < ${tileLines}u) { lines[lane] = findLine(workgroup * ${tileLines}u + lane); }
   workgroupBarrier();\n`;
+  const split = isHalf ? splitLoop(`${lanes}u`, `${tileLines}u`, passes.line, (k) => passes.place(k)) : "";
   const needsMemory = radices.length > 1 || convolves || isHalf;
   return `${needsMemory ? `var<workgroup> memory: array<vec2<f32>, ${tileLines * stride}>;\n` : ""}${declareLines}
 ${padded ? "fn padded(index: u32) -> u32 { return index + (index >> 4u); }\n" : ""}${accessSource(source, target)}
 ${lineSource(steps, twiddle, !isHalf)}
 ${[...new Set(radices)].map((radix) => butterflySource(radix)).join("")}
-${entryPoint(lanes, `${findLines}${transforms}${isHalf ? splitLoop(`${lanes}u`, `${tileLines}u`, passes.line, (k) => passes.place(k)) : ""}`)}
+${entryPoint(lanes, `${findLines}${transforms}${split}`)}
 `;
 }

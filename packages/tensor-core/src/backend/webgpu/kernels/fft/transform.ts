@@ -3,7 +3,7 @@ import { read, write, type KernelBinding } from "../../program.ts";
 import type { WebGpuRuntime } from "../../runtime.ts";
 import type { AccessNumbers, Source, Target } from "./access.ts";
 import type { TransformJob } from "./job.ts";
-import { scheduleTransform, type BluesteinSchedule, type StepsSchedule } from "./schedule.ts";
+import { scheduleTransform, type BluesteinSchedule, type FftConfiguration, type StepsSchedule } from "./schedule.ts";
 import { launchLoop } from "./loop-kernel.ts";
 import { launchSplit } from "./split-kernel.ts";
 import { chirpTable, spectrumTable, splitRootTable } from "./tables.ts";
@@ -15,8 +15,7 @@ export interface Transform {
   readonly source: Source;
   readonly target: Target;
   readonly numbers: AccessNumbers;
-  /** Compile shaders for common lengths, or do with few shaders. */
-  readonly prefersTiles: boolean;
+  readonly configuration: FftConfiguration;
 }
 
 /** Lines side by side that make it worth reading across them. */
@@ -24,16 +23,16 @@ const fewestLinesAcross = 2;
 
 /** Records the launches of a transform. */
 export function launchTransform(runtime: WebGpuRuntime, transform: Transform): void {
-  const { outer, source, target, numbers, prefersTiles } = transform;
+  const { outer, source, target, numbers, configuration } = transform;
   const { points, inner } = numbers;
-  const schedule = scheduleTransform(points, runtime.limits, prefersTiles);
+  const schedule = scheduleTransform(points, configuration);
   const across = inner >= fewestLinesAcross;
   const direct = { source, target, lines: { count: outer * inner }, numbers, loadAcross: across, storeAcross: across };
   switch (schedule.kind) {
     case "loop":
-      return launchLoop(runtime, { ...direct, length: points }, prefersTiles);
+      return launchLoop(runtime, { ...direct, length: points }, configuration.tiles !== "none");
     case "tile":
-      return launchTile(runtime, { ...direct, length: points });
+      return launchTile(runtime, { ...direct, length: points }, configuration.limits);
     case "steps":
       return launchSteps(runtime, transform, schedule);
     case "bluestein":
@@ -51,7 +50,7 @@ function launchConvolution(runtime: WebGpuRuntime, transform: Transform, { padde
     const across = inner >= fewestLinesAcross;
     const lines = { count: outer * inner };
     const job = { ...chirped, length: paddedLength, lines, numbers, loadAcross: across, storeAcross: across, spectrum };
-    return padded.kind === "tile" ? launchTile(runtime, job) : launchLoop(runtime, job, transform.prefersTiles);
+    return padded.kind === "tile" ? launchTile(runtime, job, transform.configuration.limits) : launchLoop(runtime, job, false);
   }
   const whole = pairs(runtime, outer, paddedLength, inner);
   const spread = { ...transform, source: chirped.source, target: whole.target, numbers: { ...numbers, scale: 1 } };
@@ -81,13 +80,19 @@ function pairs(runtime: WebGpuRuntime, outer: number, length: number, inner: num
 }
 
 /**
- * A length as a product: with j = j1 * rest + j2 and k = k1 + n1 * k2, transforms over j1 times the roots of j2 * k1, then over j2, and so on
- * for the rest. Intermediate results lie as [outer, k1, j2, inner]; the last step puts the digits of k in their order.
+ * A length as a product: with j = j1 * rest + j2 and k = k1 + n1 * k2, transforms over j1 times the roots of j2 * k1, then over j2, and
+ * so on for the rest. Intermediate results lie as [outer, k1, j2, inner]; the last step puts the digits of k in their order.
  */
-function launchSteps(runtime: WebGpuRuntime, transform: Transform, { factors }: StepsSchedule, length: number = transform.numbers.points): void {
-  const { outer, source, numbers, prefersTiles } = transform;
+function launchSteps(
+  runtime: WebGpuRuntime,
+  transform: Transform,
+  { factors }: StepsSchedule,
+  length: number = transform.numbers.points,
+): void {
+  const { outer, source, numbers, configuration } = transform;
   const { inner, points } = numbers;
-  const launch = (job: TransformJob): void => (prefersTiles ? launchTile(runtime, job) : launchLoop(runtime, job, false));
+  const launch = (job: TransformJob): void =>
+    configuration.tiles === "none" ? launchLoop(runtime, job, false) : launchTile(runtime, job, configuration.limits);
   const split = transform.target.kind === "half" ? pairs(runtime, outer, points, inner) : undefined;
   const { chirp } = transform.target;
   const target: Target = split === undefined ? transform.target : { ...split.target, ...(chirp && { chirp }) };
