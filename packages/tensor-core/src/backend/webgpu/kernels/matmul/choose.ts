@@ -125,9 +125,6 @@ function splitsFor(wanted: number, possible: number): number {
 
 const powerOfTwo = (count: number): number => 2 ** Math.ceil(Math.log2(Math.max(1, count)));
 
-/** Tiles to choose from without measurements, largest first. */
-const usualTiles: readonly TileName[] = ["128x128x16", "64x64x16", "32x32x32"];
-
 /** Least share of a tile's work that is worth it, where a smaller one wastes less. */
 const leastUse = 0.7;
 
@@ -135,15 +132,14 @@ function chooseTile(shape: MatmulShape, layout: MatmulLayout, limits: RuntimeLim
   const measured = tuned?.[layout.b.format]?.[shapeClassOf(shape)];
   const possible = (name: TileName): boolean => fitsLimits(tiles[name], limits);
   if (measured !== undefined && possible(measured)) return measured;
-  const smallest = usualTiles.at(-1)!;
-  return (
-    usualTiles.find((name) => {
-      const { splits } = planTiles(name, shape);
-      const count = tileCount(name, shape);
-      const used = (shape.batches * shape.m * shape.n) / (count * tiles[name].m * tiles[name].n);
-      return possible(name) && used >= leastUse && count * splits >= wantedWorkgroups;
-    }) ?? smallest
-  );
+  const suits = (name: TileName, mostSplits: number): boolean => {
+    const count = tileCount(name, shape);
+    const used = (shape.batches * shape.m * shape.n) / (count * tiles[name].m * tiles[name].n);
+    return possible(name) && used >= leastUse && count * Math.min(planTiles(name, shape).splits, mostSplits) >= wantedWorkgroups;
+  };
+  if (suits("128x128x16", 1)) return "128x128x16";
+  // With k split if need be: smaller tiles read workgroup memory twice as often for every product.
+  return suits("64x64x16", maximumSplits) ? "64x64x16" : "32x32x32";
 }
 
 function tileCount(name: TileName, { batches, m, n }: MatmulShape): number {

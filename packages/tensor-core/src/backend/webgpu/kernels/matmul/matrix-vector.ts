@@ -88,11 +88,10 @@ export function launchMatrixVector(
   const blocks = Math.ceil(matrix.tileSize / (4 * columnsOfWorkgroup));
   const workgroups = blocks * batches * plan.splits;
   const activated = isActivated(destination);
-  const hasMinimums = plan.wide && matrix.quantized?.minimums !== undefined;
   const wideUnit = matrix.format === "int8" ? 16 : 32;
   runtime.launch({
     name: `matmul by ${plan.orientation}`,
-    variant: [layoutName(matrixLayout), layoutName(vectorLayout), plan.vectors, plan.wide ? "wide" : "", hasMinimums ? "minimums" : "", activated ? "activation" : ""].join(" "),
+    variant: [layoutName(matrixLayout), layoutName(vectorLayout), plan.vectors, plan.wide ? "wide" : "", activated ? "activation" : ""].join(" "),
     bindings: {
       ...(plan.wide
         ? { matrix: bindOperand(matrix, "vec4<u32>", wideUnit), ...quantizedBindings(matrix.quantized) }
@@ -119,7 +118,7 @@ export function launchMatrixVector(
     },
     workgroups: workgroupGrid(workgroups),
     enables: operandEnables(matrixLayout, vectorLayout),
-    code: () => matrixVectorSource(matrixLayout, vectorLayout, plan, hasMinimums, activated),
+    code: () => matrixVectorSource(matrixLayout, vectorLayout, plan, activated),
   });
 }
 
@@ -127,8 +126,8 @@ const range = (count: number): number[] => Array.from({ length: count }, (_, i) 
 const zero = "vec4<f32>()";
 
 /** Sums of a lane in the orientation "rows": component r of `sum<v>` is row r times vector v. */
-function rowsLoop(matrix: OperandLayout, { vectors, wide }: MatrixVectorPlan, hasMinimums: boolean): string {
-  if (wide) return wideRowsLoop(matrix, vectors, hasMinimums);
+function rowsLoop(matrix: OperandLayout, { vectors, wide }: MatrixVectorPlan): string {
+  if (wide) return wideRowsLoop(matrix, vectors);
   const chunk = chunkLength(matrix.format, "rows", false);
   const quads = range(chunk / 4);
   return `  for (var k = kStart + part * ${chunk}u; k < kEnd; k += uniforms.lanes * ${chunk}u) {
@@ -156,7 +155,7 @@ ${range(vectors)
  * Quantised rows, 16 bytes of each at a time. Small integers become floats by their bits: 2^23 + q has q as its lowest bits, and the
  * difference to 2^23 is exact. That is two cheap instructions where conversions run at a fraction of the speed on many GPUs.
  */
-function wideRowsLoop({ format }: OperandLayout, vectors: number, hasMinimums: boolean): string {
+function wideRowsLoop({ format, minimums }: OperandLayout, vectors: number): string {
   const chunk = format === "int8" ? 16 : 32;
   const quads = range(chunk / 4);
   // Signed bytes are shifted to 0 … 255 by flipping the sign bit.
@@ -170,16 +169,16 @@ function wideRowsLoop({ format }: OperandLayout, vectors: number, hasMinimums: b
 ${range(4)
   .map(
     (r) => `    let row${r} = min(first + ${r}u, uniforms.matrixTiles - 1u);
-    let words${r} = matrix[matrixStart + row${r} * uniforms.matrixTileStride + k / ${chunk}u];
-    let group${r} = groupOf(row${r}, k);`,
+    let words${r} = matrix[matrixStart + row${r} * uniforms.matrixTileStride + k / ${chunk}u];`,
   )
   .join("\n")}
+    let column = groupColumn(k);
     let scale = vec4<f32>(${range(4)
-      .map((r) => `scales[uniforms.scalesOffset + group${r}]`)
+      .map((r) => `scaleOf(row${r}, column)`)
       .join(", ")});
-${hasMinimums ? `    let minimum = vec4<f32>(${range(4).map((r) => `minimumOf(group${r})`).join(", ")});` : ""}
+${minimums ? `    let minimum = vec4<f32>(${range(4).map((r) => `minimumOf(row${r}, column)`).join(", ")});` : ""}
 ${range(vectors)
-  .map((v) => `    var part${v} = ${zero};${hasMinimums ? ` var total${v} = 0.0;` : ""}`)
+  .map((v) => `    var part${v} = ${zero};${minimums ? ` var total${v} = 0.0;` : ""}`)
   .join("\n")}
 ${quads
   .map(
@@ -192,13 +191,13 @@ ${range(vectors)
     part${v} += vec4<f32>(${range(4)
       .map((r) => `dot(quants${q}_${r}, vector${q}_${v})`)
       .join(", ")});
-    ${hasMinimums ? `total${v} += dot(vector${q}_${v}, vec4<f32>(1.0));` : ""}`,
+    ${minimums ? `total${v} += dot(vector${q}_${v}, vec4<f32>(1.0));` : ""}`,
   )
   .join("\n")}`,
   )
   .join("\n")}
 ${range(vectors)
-  .map((v) => `    sum${v} += scale * part${v}${hasMinimums ? ` + minimum * total${v}` : ""};`)
+  .map((v) => `    sum${v} += scale * part${v}${minimums ? ` + minimum * total${v}` : ""};`)
   .join("\n")}
   }`;
 }
@@ -220,7 +219,7 @@ ${range(vectors)
 }
 
 /** The shader of one plan and one pair of layouts. */
-export function matrixVectorSource(matrix: OperandLayout, vector: OperandLayout, plan: MatrixVectorPlan, hasMinimums: boolean, activated: boolean): string {
+export function matrixVectorSource(matrix: OperandLayout, vector: OperandLayout, plan: MatrixVectorPlan, activated: boolean): string {
   const { vectors, orientation, wide } = plan;
   const isRows = orientation === "rows";
   const lanes = matrixVectorInvocations;
@@ -229,7 +228,7 @@ export function matrixVectorSource(matrix: OperandLayout, vector: OperandLayout,
     `var<workgroup> partial: array<vec4<f32>, ${vectors * lanes}>;
 `,
     batchSource,
-    wide ? groupSource : operandSource("matrix", matrix),
+    wide ? groupSource(matrix.minimums) : operandSource("matrix", matrix),
     // Only b can be anything but float32, so the two declare no function twice.
     operandSource("vectors", vector),
     epilogueSource,
@@ -250,7 +249,7 @@ export function matrixVectorSource(matrix: OperandLayout, vector: OperandLayout,
   let kStart = split * uniforms.splitLength;
   let kEnd = min(kStart + uniforms.splitLength, uniforms.k);
 ${sums.map((v) => `  var sum${v} = ${zero};`).join("\n")}
-${isRows ? rowsLoop(matrix, plan, hasMinimums) : columnsLoop(plan)}
+${isRows ? rowsLoop(matrix, plan) : columnsLoop(plan)}
 ${sums.map((v) => `  partial[${v * lanes}u + lane] = sum${v};`).join("\n")}
   workgroupBarrier();
   for (var distance = ${isRows ? "uniforms.lanes" : `${lanes}u`} / 2u; distance >= ${isRows ? "1u" : "uniforms.lanes"}; distance /= 2u) {

@@ -17,6 +17,8 @@ export interface OperandLayout {
   readonly access: OperandAccess;
   /** float16: loads as f16 rather than as words. */
   readonly native: boolean;
+  /** Quantised groups have a minimum. */
+  readonly minimums: boolean;
 }
 
 /** Elements of one vector load. For the quantised formats those of the u32 that holds them. */
@@ -36,7 +38,7 @@ export function operandLayout(operand: Operand, features: { readonly f16: boolea
   let access: OperandAccess = "scattered";
   if (isOperandAligned(operand, "k", elements)) access = "alongK";
   else if (operand.quantized === undefined && isOperandAligned(asColumn, "tile", elements)) access = "alongTile";
-  return { format, access, native: format === "float16" && features.f16 };
+  return { format, access, native: format === "float16" && features.f16, minimums: operand.quantized?.minimums !== undefined };
 }
 
 /** The layout of an operand that a kernel reads along k only, or element by element. */
@@ -45,8 +47,8 @@ export function rowsOrScattered(layout: OperandLayout): OperandLayout {
 }
 
 /** A short name for pipeline variants. */
-export function layoutName({ format, access, native }: OperandLayout): string {
-  return `${format}${native ? "-native" : ""}-${access}`;
+export function layoutName({ format, access, native, minimums }: OperandLayout): string {
+  return `${format}${native ? "-native" : ""}${minimums ? "-minimums" : ""}-${access}`;
 }
 
 function elementType({ format, access, native }: OperandLayout): ElementType {
@@ -74,7 +76,7 @@ export function operandBindings(name: string, operand: Operand, layout: OperandL
 export function quantizedBindings(quantized: QuantizedView | undefined): Record<string, KernelBinding> {
   if (quantized === undefined) return {};
   const { scales, minimums } = quantized;
-  return { scales: read(scales), minimums: read(minimums ?? scales) };
+  return { scales: read(scales), ...(minimums && { minimums: read(minimums) }) };
 }
 
 /** Uniforms of an operand: strides in units of its array. */
@@ -95,13 +97,12 @@ export function operandUniforms(name: string, operand: Operand, layout: OperandL
 
 function quantizedUniforms(quantized: QuantizedView | undefined): Record<string, UniformValue> {
   if (quantized === undefined) return {};
-  const { groupSize, shape, minimums } = quantized;
+  const { groupSize, shape } = quantized;
   return {
     groupSize: u32(groupSize),
     // Shifting is cheaper than division; 32 = no power of two.
     groupShift: u32((groupSize & (groupSize - 1)) === 0 ? Math.log2(groupSize) : 32),
     groups: u32(shape[1] / groupSize),
-    hasMinimums: u32(minimums === undefined ? 0 : 1),
   };
 }
 
@@ -125,17 +126,21 @@ export function batchUniforms([, middle, inner]: readonly [number, number, numbe
   return { batch1: u32(middle), batch2: u32(inner) };
 }
 
-/** WGSL for the scale and the minimum of the group that holds element k of a row. */
-export const groupSource = `fn groupOf(row: u32, k: u32) -> u32 {
-  var group = 0u;
-  if (uniforms.groupShift < 32u) { group = k >> uniforms.groupShift; } else { group = k / uniforms.groupSize; }
-  return row * uniforms.groups + group;
+/** `groupColumn(k)`: the group along k that element k belongs to; `scaleOf` and `minimumOf` by row and that. */
+export function groupSource(minimums: boolean): string {
+  const minimum = minimums ? "minimums[uniforms.minimumsOffset + row * uniforms.groups + column]" : "0.0";
+  return `fn groupColumn(k: u32) -> u32 {
+  if (uniforms.groupShift < 32u) { return k >> uniforms.groupShift; }
+  return k / uniforms.groupSize;
 }
-fn minimumOf(group: u32) -> f32 {
-  if (uniforms.hasMinimums == 0u) { return 0.0; }
-  return minimums[uniforms.minimumsOffset + group];
+fn scaleOf(row: u32, column: u32) -> f32 {
+  return scales[uniforms.scalesOffset + row * uniforms.groups + column];
+}
+fn minimumOf(row: u32, column: u32) -> f32 {
+  return ${minimum};
 }
 `;
+}
 
 /**
  * Loaders of an operand.
@@ -164,7 +169,7 @@ export function operandSource(name: string, layout: OperandLayout): string {
     }
   }
   const isQuantized = format === "int8" || format === "uint4";
-  if (isQuantized) parts.push(groupSource);
+  if (isQuantized) parts.push(groupSource(layout.minimums));
   if (access === "alongTile") {
     parts.push(`fn ${name}AlongTile(start: u32, tile: u32, k: u32) -> vec4<f32> {
   return ${vector(`start + ${clamped("tile")} / 4u + k * uniforms.${name}KStride`)};
@@ -181,10 +186,12 @@ export function operandSource(name: string, layout: OperandLayout): string {
       format === "int8"
         ? `vec4<f32>((vec4<i32>(bitcast<i32>(${name}[${index}])) << vec4<u32>(24u, 16u, 8u, 0u)) >> vec4<u32>(24u))`
         : `vec4<f32>((vec4<u32>(${name}[${index}] >> ((k & 4u) * 4u)) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u))`;
-    parts.push(`fn ${name}AlongK(start: u32, tile: u32, k: u32) -> vec4<f32> {
+    parts.push(`fn ${name}OfGroup(start: u32, tile: u32, k: u32, column: u32) -> vec4<f32> {
   let row = ${clamped("tile")};
-  let group = groupOf(row, k);
-  return scales[uniforms.scalesOffset + group] * ${quants} + minimumOf(group);
+  return scaleOf(row, column) * ${quants} + minimumOf(row, column);
+}
+fn ${name}AlongK(start: u32, tile: u32, k: u32) -> vec4<f32> {
+  return ${name}OfGroup(start, tile, k, groupColumn(k));
 }
 `);
   } else {
@@ -197,10 +204,10 @@ function scatteredSource(name: string, { format, native }: OperandLayout): strin
   const element = {
     float32: `${name}[place]`,
     float16: native ? `f32(${name}[place])` : `float16BitsToFloat32(${name}[place / 2u] >> ((place & 1u) * 16u))`,
-    int8: `scales[uniforms.scalesOffset + group] * f32(bitcast<i32>(${name}[place / 4u] << (24u - (place & 3u) * 8u)) >> 24u) + minimumOf(group)`,
-    uint4: `scales[uniforms.scalesOffset + group] * f32((${name}[place / 8u] >> ((place & 7u) * 4u)) & 15u) + minimumOf(group)`,
+    int8: `scaleOf(row, column) * f32(bitcast<i32>(${name}[place / 4u] << (24u - (place & 3u) * 8u)) >> 24u) + minimumOf(row, column)`,
+    uint4: `scaleOf(row, column) * f32((${name}[place / 8u] >> ((place & 7u) * 4u)) & 15u) + minimumOf(row, column)`,
   }[format];
-  const group = format === "int8" || format === "uint4" ? "\n  let group = groupOf(row, k);" : "";
+  const group = format === "int8" || format === "uint4" ? "\n  let column = groupColumn(k);" : "";
   const elements = (along: "tile" | "k"): string =>
     [0, 1, 2, 3].map((i) => `${name}Element(start, tile${along === "tile" ? ` + ${i}u` : ""}, k${along === "k" ? ` + ${i}u` : ""})`).join(", ");
   return `fn ${name}Element(start: u32, tile: u32, k: u32) -> f32 {
@@ -221,15 +228,18 @@ fn ${name}AlongTile(start: u32, tile: u32, k: u32) -> vec4<f32> {
  * `<name>Block(start, tile, k, kEnd) -> mat4x4<f32>`: the block of 4 × 4 from (tile, k), column c holding the tile's elements at k + c;
  * zeros from kEnd on.
  */
-export function blockSource(name: string, { access }: OperandLayout): string {
+export function blockSource(name: string, { access, format }: OperandLayout): string {
   const rows = [0, 1, 2, 3];
+  // The group is found once for all rows.
+  const byGroup = access === "alongK" && (format === "int8" || format === "uint4");
+  const row = (i: number): string => (byGroup ? `${name}OfGroup(start, tile + ${i}u, k, column)` : `${name}AlongK(start, tile + ${i}u, k)`);
   const body =
     access === "alongTile"
       ? `  return mat4x4<f32>(
     ${rows.map((i) => `select(vec4<f32>(), ${name}AlongTile(start, tile, k + ${i}u), k + ${i}u < kEnd)`).join(",\n    ")});`
-      : `  let valid = vec4<u32>(k, k + 1u, k + 2u, k + 3u) < vec4<u32>(kEnd);
+      : `  let valid = vec4<u32>(k, k + 1u, k + 2u, k + 3u) < vec4<u32>(kEnd);${byGroup ? "\n  let column = groupColumn(k);" : ""}
   return transpose(mat4x4<f32>(
-    ${rows.map((i) => `select(vec4<f32>(), ${name}AlongK(start, tile + ${i}u, k), valid)`).join(",\n    ")}));`;
+    ${rows.map((i) => `select(vec4<f32>(), ${row(i)}, valid)`).join(",\n    ")}));`;
   return `fn ${name}Block(start: u32, tile: u32, k: u32, kEnd: u32) -> mat4x4<f32> {
 ${body}
 }

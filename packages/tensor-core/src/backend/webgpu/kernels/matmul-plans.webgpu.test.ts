@@ -1,0 +1,170 @@
+/**
+ * The kernels for real GPUs, which the rules choose on no software adapter: each is called by a plan of its own. Shaders compile slowly
+ * here, so every case adds one or two pipelines.
+ */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createReferenceBackend } from "../../reference/index.ts";
+import type { KernelArguments } from "../../backend.ts";
+import { laneBackend } from "../../../testing/webgpu-backend.ts";
+import { runKernel, type BufferContents } from "../../../testing/run-kernel.ts";
+import { outputSpec, tensorSpec, type QuantizedSpec, type TensorSpec } from "../../../testing/tensor-spec.ts";
+import type { KernelSpec } from "../../../testing/tensor-spec.ts";
+import { integers, normals, uniforms } from "../../../testing/values.ts";
+import type { WebGpuBackend } from "../backend.ts";
+import { chooseMatmul, planTiles, shapeOf, type MatmulPlan } from "./matmul/choose.ts";
+import type { MatrixVectorPlan } from "./matmul/matrix-vector.ts";
+import type { TileName } from "./matmul/tiles.ts";
+import { runMatmul } from "./matmul.ts";
+
+type Call = KernelSpec<"matmul">;
+type Planner = NonNullable<Parameters<typeof runMatmul>[2]>;
+
+const columnsFirst = { offset: 0, order: [1, 0] };
+
+function call(a: TensorSpec, b: TensorSpec | QuantizedSpec, rest: Partial<Call> = {}): Call {
+  const n = b.shape["format" in b ? 0 : b.shape.length - 1]!;
+  const shape = [...a.shape.slice(0, -1), n];
+  const output = rest.accumulate ? tensorSpec("float32", shape, normals(7)) : outputSpec("float32", shape, { offset: 0 });
+  return { a, b, output, ...rest };
+}
+
+function quantized(format: "int8" | "uint4", outputs: number, inputs: number, groupSize: number, minimums: boolean, offset = 0): QuantizedSpec {
+  const groups = [outputs, inputs / groupSize];
+  return {
+    format,
+    shape: [outputs, inputs],
+    groupSize,
+    values:
+      format === "int8"
+        ? tensorSpec("int8", [outputs, inputs], integers(1, -128, 127), { offset })
+        : tensorSpec("uint8", [outputs, inputs / 2], integers(1, 0, 255), { offset }),
+    scales: tensorSpec("float32", groups, uniforms(2, 0.001, 0.02), { offset: 1 }),
+    minimums: minimums ? tensorSpec("float32", groups, uniforms(3, -0.2, 0), { offset: 2 }) : undefined,
+  };
+}
+
+describe("matmul by plan", () => {
+  const reference = createReferenceBackend();
+  let backend: WebGpuBackend;
+  beforeAll(async () => {
+    backend = await laneBackend();
+  });
+  afterAll(() => backend.destroy());
+
+  /** Runs the kernel by a plan, and checks everything in every buffer against the reference. */
+  async function expectRight(spec: Call, plan: Planner): Promise<MatmulPlan> {
+    let chosen: MatmulPlan | undefined;
+    const planned: WebGpuBackend = {
+      ...backend,
+      kernels: {
+        ...backend.kernels,
+        matmul: (parameters: KernelArguments["matmul"]) =>
+          runMatmul(backend.runtime, parameters, (problem, layout) => (chosen = plan(problem, layout))),
+      },
+    };
+    const expected = await runKernel(reference, "matmul", spec);
+    const actual = await runKernel(planned, "matmul", spec);
+    expect(worstError(expected, actual)).toBeLessThan(3e-7 * (10 + spec.a.shape.at(-1)!));
+    return chosen!;
+  }
+
+  /** The plan for a GPU. */
+  const usual: Planner = (problem, layout) =>
+    chooseMatmul(shapeOf(problem), layout, { limits: backend.runtime.limits, isSoftware: false });
+  const tiled =
+    (tile: TileName, splits?: number): Planner =>
+    (problem) => ({ ...planTiles(tile, shapeOf(problem)), ...(splits === undefined ? {} : { splits }) });
+
+  describe("tiles", () => {
+    it("of 32 × 32, rows by rows, with edges everywhere", async () => {
+      await expectRight(call(tensorSpec("float32", [67, 70], normals(1), { offset: 1 }), tensorSpec("float32", [70, 33], normals(2))), tiled("32x32x32"));
+    });
+
+    it("of 32 × 32 along the tile axes, with bias and activation", async () => {
+      const a = tensorSpec("float32", [44, 45], normals(1), columnsFirst);
+      const b = tensorSpec("float32", [45, 68], normals(2), { offset: 4 });
+      const bias = tensorSpec("float32", [68], normals(3), { offset: 3 });
+      await expectRight(call(a, b, { bias, activation: "gelu" }), tiled("32x32x32"));
+      await expectRight(call(a, b, { bias, activation: "silu" }), tiled("32x32x32"));
+    });
+
+    it("of 32 × 32 in broadcast batches, accumulating, with split k", async () => {
+      const a = tensorSpec("float32", [3, 2, 36, 96], normals(1), { offset: 0, broadcast: 1 });
+      const b = tensorSpec("float32", [3, 2, 96, 40], normals(2), { offset: 8, order: [0, 1, 3, 2] });
+      await expectRight(call(a, b, { accumulate: true }), tiled("32x32x32"));
+      await expectRight(call(a, b, { accumulate: true }), tiled("32x32x32", 3));
+    });
+
+    it("of 64 × 64 in two shapes, along k", async () => {
+      const spec = call(tensorSpec("float32", [130, 68], normals(1)), tensorSpec("float32", [68, 72], normals(2), columnsFirst));
+      await expectRight(spec, tiled("64x64x16"));
+      await expectRight(spec, tiled("64x64x32", 2));
+    });
+
+    it("of float16, int8 and uint4", async () => {
+      await expectRight(call(tensorSpec("float32", [33, 52], normals(1)), tensorSpec("float16", [52, 36], normals(2), { offset: 4 })), tiled("32x32x32"));
+      await expectRight(call(tensorSpec("float32", [33, 64], normals(1)), quantized("int8", 65, 64, 8, true, 4)), tiled("32x32x32"));
+      await expectRight(call(tensorSpec("float32", [33, 72], normals(1)), quantized("uint4", 35, 72, 24, false, 4)), tiled("32x32x32"));
+    });
+
+    it("of 128 × 128, with two buffers where there is memory for them", async () => {
+      const spec = call(tensorSpec("float32", [130, 100], normals(1)), tensorSpec("float32", [100, 132], normals(2)));
+      await expectRight(spec, tiled(backend.runtime.limits.workgroupMemory < 32_768 ? "128x128x16" : "128x128x16-double"));
+    });
+  });
+
+  describe("few vectors", () => {
+    it("by rows of b, split along k", async () => {
+      const b = tensorSpec("float32", [4100, 37], normals(2), columnsFirst);
+      const plan = await expectRight(call(tensorSpec("float32", [1, 4100], normals(1)), b, { bias: tensorSpec("float32", [37], normals(4)) }), usual);
+      expect(plan).toMatchObject({ kind: "matrixVector", orientation: "rows", matrix: "b" });
+      expect(plan.splits).toBeGreaterThan(1);
+      await expectRight(call(tensorSpec("float32", [1, 52], normals(1)), tensorSpec("float32", [52, 5], normals(2), columnsFirst)), usual);
+    });
+
+    it("by columns of b, in batches", async () => {
+      const a = tensorSpec("float32", [2, 3, 1030], normals(1), { offset: 2 });
+      const b = tensorSpec("float32", [2, 1030, 132], normals(2), { offset: 4 });
+      const plan = await expectRight(call(a, b), usual);
+      expect(plan).toMatchObject({ kind: "matrixVector", orientation: "columns", vectors: 4 });
+    });
+
+    it("by rows of a where b has few columns", async () => {
+      const bias = tensorSpec("float32", [2], normals(3));
+      const spec = call(tensorSpec("float32", [70, 260], normals(1)), tensorSpec("float32", [260, 2], normals(2)), { bias, activation: "relu" });
+      expect(await expectRight(spec, usual)).toMatchObject({ kind: "matrixVector", matrix: "a", orientation: "rows" });
+    });
+
+    it("of float16", async () => {
+      const b = tensorSpec("float16", [1032, 66], normals(2), { ...columnsFirst, offset: 4 });
+      expect(await expectRight(call(tensorSpec("float32", [2, 1032], normals(1)), b), usual)).toMatchObject({ orientation: "rows" });
+    });
+
+    it.each([
+      ["int8", 64, true],
+      ["int8", 32, false],
+      ["uint4", 32, true],
+    ] as const)("of %s in groups of %i, 16 bytes at a time", async (format, groupSize, minimums) => {
+      const spec = call(tensorSpec("float32", [1, 1536], normals(1)), quantized(format, 39, 1536, groupSize, minimums, format === "int8" ? 16 : 32));
+      const plan = (await expectRight(spec, usual)) as MatrixVectorPlan;
+      expect(plan.wide).toBe(true);
+    });
+
+    it("of uint4 in groups that 16 bytes straddle", async () => {
+      const plan = await expectRight(call(tensorSpec("float32", [1, 240], normals(1)), quantized("uint4", 10, 240, 24, true)), usual);
+      expect(plan).toMatchObject({ wide: false });
+    });
+  });
+});
+
+function worstError(expected: BufferContents, actual: BufferContents): number {
+  let worst = 0;
+  for (const [path, { values }] of expected) {
+    const found = actual.get(path)!.values;
+    values.forEach((value, i) => {
+      const error = Object.is(value, found[i]) ? 0 : Math.abs(found[i]! - value) / (1 + Math.abs(value) * 30);
+      worst = Math.max(worst, Number.isNaN(error) ? Infinity : error);
+    });
+  }
+  return worst;
+}
