@@ -40,12 +40,14 @@ export class CaseRandom {
     return minimum + Math.floor(this.unit() * (maximum - minimum + 1));
   }
 
-  /** As `whole`, a multiple of the case's granularity where there is one. */
+  /** As `whole`; a multiple of the case's granularity, or of the largest smaller power of two that there is one of. */
   size(minimum: number, maximum: number): number {
-    const lowest = Math.max(1, Math.ceil(minimum / this.#granularity));
-    const highest = Math.floor(maximum / this.#granularity);
-    if (this.#granularity === 1 || highest < lowest) return this.whole(minimum, maximum);
-    return this.whole(lowest, highest) * this.#granularity;
+    for (let granularity = this.#granularity; granularity > 1; granularity /= 2) {
+      const lowest = Math.max(1, Math.ceil(minimum / granularity));
+      const highest = Math.floor(maximum / granularity);
+      if (lowest <= highest) return this.whole(lowest, highest) * granularity;
+    }
+    return this.whole(minimum, maximum);
   }
 
   choice(values: readonly unknown[]): unknown {

@@ -25,6 +25,24 @@ export async function runKernel<Name extends KernelName>(backend: Backend, name:
   }
 }
 
+/** Arguments of a kernel in a backend's memory. */
+export interface CaseInMemory<Name extends KernelName> {
+  readonly parameters: KernelArguments[Name];
+  free(): void;
+}
+
+/** Lays a case out in a backend's memory, to run it several times. */
+export function layOutCase<Name extends KernelName>(backend: Backend, spec: KernelSpec<Name>): CaseInMemory<Name> {
+  const buffers = new Map<string, { spec: TensorSpec; buffer: DeviceBuffer }>();
+  const parameters = layOut(backend, spec, "", buffers) as KernelArguments[Name];
+  return {
+    parameters,
+    free() {
+      for (const { buffer } of buffers.values()) backend.free(buffer);
+    },
+  };
+}
+
 const reference = createReferenceBackend();
 
 /** Results of a forward kernel on the reference, for the arguments of its gradient: one array of row-major values per output. */

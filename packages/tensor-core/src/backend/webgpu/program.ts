@@ -10,8 +10,11 @@ export interface UniformValue {
   readonly value: number;
 }
 
+/** A uniform of type u32. */
 export const u32 = (value: number): UniformValue => ({ type: "u32", value });
+/** A uniform of type i32. */
 export const i32 = (value: number): UniformValue => ({ type: "i32", value });
+/** A uniform of type f32. */
 export const f32 = (value: number): UniformValue => ({ type: "f32", value });
 
 /** Element types of storage arrays. 8-bit and (without the feature) 16-bit dtypes are read and written through "u32" words. */
@@ -91,7 +94,7 @@ export interface KernelLaunch {
 }
 
 /** Most workgroups along one axis that every adapter takes. */
-const maximumWorkgroups = 65_535;
+export const maximumWorkgroups: number = 65_535;
 
 /** Lays `count` workgroups out as a grid that WebGPU takes; `linearWorkgroup` of `entryPoint` counts along it, possibly past `count`. */
 export function workgroupGrid(count: number): readonly [x: number, y: number] {

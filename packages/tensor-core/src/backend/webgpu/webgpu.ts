@@ -1,8 +1,12 @@
 import { DeviceError } from "../../errors.ts";
 import { installBackend } from "../registry.ts";
 import { createWebGpuBackend, type WebGpuBackend } from "./backend.ts";
+import type { KernelName } from "../backend.ts";
 import { openDevice, type DeviceRequest } from "./device.ts";
 import type { DeviceLostError } from "./errors.ts";
+import type { WgslKernel } from "./override/kernel.ts";
+import { KernelOverrides, type RegisteredKernel } from "./override/register.ts";
+import type { KernelReport, WgslValidationOptions } from "./override/report.ts";
 import type { PipelineRecord } from "./pipelines.ts";
 import type { RuntimeFeatures } from "./runtime.ts";
 
@@ -42,6 +46,34 @@ export interface WebGpuDevice {
    * would compile now.
    */
   warmUp(records: readonly PipelineRecord[]): Promise<{ readonly compiled: number; readonly failed: number }>;
+  /**
+   * Puts a WGSL kernel of your own in place of a built-in one, for the arguments that it supports, once it has shown on a second device
+   * that it computes what the reference computes (`KernelArguments` says what that is). Of several that support the same arguments the one
+   * registered last runs. A kernel that fails is not installed, and nothing else changes; only a loop that does not end can still cost the
+   * device, where the driver resets the whole card for it.
+   *
+   * ```ts
+   * const { report, undo } = await device.registerKernel({
+   *   kernel: "swiglu",
+   *   name: "my-swiglu",
+   *   bindings: ({ gate, up, output }) => ({ gate: read(gate), up: read(up), output: write(output) }),
+   *   uniforms: ({ output }) => ({ count: u32(output.shape.reduce((product, size) => product * size, 1)) }),
+   *   workgroups: ({ output }) => workgroupGrid(Math.ceil(output.shape.reduce((product, size) => product * size, 1) / 256)),
+   *   code: entryPoint(256, `
+   *     if (index >= uniforms.count) { return; }
+   *     let x = gate[uniforms.gateOffset + index];
+   *     output[uniforms.outputOffset + index] = x / (1 + exp(-x)) * up[uniforms.upOffset + index];`),
+   * });
+   * ```
+   * @throws KernelValidationError that says what is wrong, and shows the smallest arguments found for it
+   * @throws DeviceError when there is no kernel of that name, or no second device @throws DeviceLostError
+   */
+  registerKernel<Name extends KernelName>(
+    definition: WgslKernel<Name>,
+    options?: WgslValidationOptions<Name>,
+  ): Promise<RegisteredKernel<Name>>;
+  /** The trial of `registerKernel` alone. @throws KernelValidationError */
+  validateKernel<Name extends KernelName>(definition: WgslKernel<Name>, options?: WgslValidationOptions<Name>): Promise<KernelReport<Name>>;
   /** Closes the device. Its tensors cannot be read any more; `webgpu()` opens a new one. */
   destroy(): void;
 }
@@ -67,6 +99,7 @@ export async function webgpu(options?: WebGpuOptions): Promise<WebGpuDevice> {
   const { device, info } = await openDevice(options);
   const backend = createWebGpuBackend(device);
   const { vendor, architecture, device: name, description } = info;
+  const overrides = new KernelOverrides(backend, async () => createWebGpuBackend((await openDevice(options)).device));
   const handle: WebGpuDevice = {
     adapter: { vendor, architecture, device: name, description },
     features: backend.runtime.features,
@@ -82,6 +115,8 @@ export async function webgpu(options?: WebGpuOptions): Promise<WebGpuDevice> {
     },
     pipelines: () => backend.runtime.pipelines.records(),
     warmUp: (records) => backend.runtime.pipelines.warmUp(records),
+    registerKernel: (definition, settings) => overrides.register(definition, settings),
+    validateKernel: (definition, settings) => overrides.validate(definition, settings),
     destroy() {
       backend.destroy();
       if (current?.backend !== backend) return;
