@@ -4,16 +4,20 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createReferenceBackend } from "../../reference/index.ts";
-import type { KernelArguments } from "../../backend.ts";
+import type { KernelArguments, QuantizedView, TensorView } from "../../backend.ts";
+import type { Dtype } from "../../../tensor/dtype.ts";
+import { contiguousStrides } from "../../../tensor/shape.ts";
 import { laneBackend } from "../../../testing/webgpu-backend.ts";
 import { runKernel, type BufferContents } from "../../../testing/run-kernel.ts";
 import { outputSpec, tensorSpec, type QuantizedSpec, type TensorSpec } from "../../../testing/tensor-spec.ts";
 import type { KernelSpec } from "../../../testing/tensor-spec.ts";
 import { integers, normals, uniforms } from "../../../testing/values.ts";
 import type { WebGpuBackend } from "../backend.ts";
+import { assembleShader, type KernelLaunch } from "../program.ts";
+import type { WebGpuRuntime } from "../runtime.ts";
 import { chooseMatmul, planTiles, shapeOf, type MatmulPlan } from "./matmul/choose.ts";
 import type { MatrixVectorPlan } from "./matmul/matrix-vector.ts";
-import type { TileName } from "./matmul/tiles.ts";
+import { tileNames, type TileName } from "./matmul/tiles.ts";
 import { runMatmul } from "./matmul.ts";
 
 type Call = KernelSpec<"matmul">;
@@ -50,6 +54,12 @@ describe("matmul by plan", () => {
     backend = await laneBackend();
   });
   afterAll(() => backend.destroy());
+
+  async function resultOf(spec: Call, plan: Planner): Promise<readonly number[]> {
+    const matmul = (parameters: KernelArguments["matmul"]): void => runMatmul(backend.runtime, parameters, plan);
+    const contents = await runKernel({ ...backend, kernels: { ...backend.kernels, matmul } }, "matmul", spec);
+    return contents.get("output")!.values.slice(0, spec.output.shape.reduce((product, size) => product * size, 1));
+  }
 
   /** Runs the kernel by a plan, and checks everything in every buffer against the reference. */
   async function expectRight(spec: Call, plan: Planner): Promise<MatmulPlan> {
@@ -113,6 +123,34 @@ describe("matmul by plan", () => {
     });
   });
 
+  it("is valid WGSL in every variant", async () => {
+    const { device, features, limits } = backend.runtime;
+    const launches = new Map<string, KernelLaunch>();
+    const recorder = {
+      device,
+      features,
+      limits,
+      launch: (launch: KernelLaunch) => void launches.set(`${launch.name} ${launch.variant}`, launch),
+      temporary: (dtype: Dtype, shape: readonly number[]) => view(dtype, shape),
+      release: () => {},
+    } as unknown as WebGpuRuntime;
+    for (const { a, b } of layoutCases()) {
+      for (const activation of ["relu", undefined] as const) {
+        const output = view("float32", [a.shape[0]!, b.shape["format" in b ? 0 : 1]!]);
+        for (const tile of tileNames) runMatmul(recorder, { a, b, output, activation }, tiled(tile, 1));
+        for (const rows of [1, 4] as const) runMatmul(recorder, { a, b, output, activation }, () => ({ kind: "direct", rows, splits: 1 }));
+      }
+    }
+    expect(launches.size).toBeGreaterThan(300);
+    const problems = await Promise.all(
+      [...launches].map(async ([name, launch]) => {
+        const { messages } = await device.createShaderModule({ code: assembleShader(launch, new Map()) }).getCompilationInfo();
+        return messages.map(({ type, message }) => `${name}: ${type}: ${message}`);
+      }),
+    );
+    expect(problems.flat()).toEqual([]);
+  });
+
   describe("few vectors", () => {
     it("by rows of b, split along k", async () => {
       const b = tensorSpec("float32", [4100, 37], normals(2), columnsFirst);
@@ -140,6 +178,17 @@ describe("matmul by plan", () => {
       expect(await expectRight(call(tensorSpec("float32", [2, 1032], normals(1)), b), usual)).toMatchObject({ orientation: "rows" });
     });
 
+    it("of float16 with every kind of number, exactly", async () => {
+      const values = [2 ** -24, -1023 * 2 ** -24, 2 ** -14, 65504, -1.5, 0, Infinity, -Infinity, NaN];
+      const b = tensorSpec("float16", [1, 9], (i) => values[i]!);
+      const one = tensorSpec("float32", [1, 1], () => 1);
+      expect(await resultOf(call(one, b), usual)).toEqual(values);
+      expect(await resultOf(call(one, b), () => ({ kind: "direct", rows: 1, splits: 1 }))).toEqual(values);
+      const rows = tensorSpec("float16", [8, 9], (i) => (i < 9 ? values[i]! : 0), { ...columnsFirst, offset: 0 });
+      const unit = tensorSpec("float32", [1, 8], (i) => (i === 0 ? 1 : 0));
+      expect(await resultOf(call(unit, rows), usual)).toEqual(values);
+    });
+
     it.each([
       ["int8", 64, true],
       ["int8", 32, false],
@@ -156,6 +205,30 @@ describe("matmul by plan", () => {
     });
   });
 });
+
+function view(dtype: Dtype, shape: readonly number[], strides: readonly number[] = contiguousStrides(shape)): TensorView {
+  return { buffer: { byteLength: 0 }, dtype, shape, strides, offset: 0 };
+}
+
+/** A product for each pair of layouts that shaders tell apart. */
+function layoutCases(): { readonly a: TensorView; readonly b: TensorView | QuantizedView }[] {
+  const dense = (dtype: Dtype): TensorView[] => [view(dtype, [32, 32]), view(dtype, [32, 32], [1, 32]), view(dtype, [32, 31])];
+  const weights = (["int8", "uint4"] as const).flatMap((format) =>
+    [0, 1].flatMap((offset) =>
+      [undefined, view("float32", [32, 4])].map(
+        (minimums): QuantizedView => ({
+          format,
+          shape: [32, 32],
+          groupSize: 8,
+          values: { ...view(format === "int8" ? "int8" : "uint8", [32, format === "int8" ? 32 : 16]), offset },
+          scales: view("float32", [32, 4]),
+          minimums,
+        }),
+      ),
+    ),
+  );
+  return dense("float32").flatMap((a) => [...dense("float32"), ...dense("float16"), ...weights].map((b) => ({ a, b })));
+}
 
 function worstError(expected: BufferContents, actual: BufferContents): number {
   let worst = 0;
