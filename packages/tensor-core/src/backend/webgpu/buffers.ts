@@ -89,7 +89,8 @@ export class BufferPool {
   allocate(byteLength: number): WebGpuBuffer {
     if (byteLength > this.#limit) {
       throw new OutOfMemoryError(
-        `${byteLength} bytes are more than one buffer of this WebGPU adapter holds (${this.#limit}); split the tensor, or use another adapter or device "cpu"`,
+        `${byteLength} bytes are more than one buffer of this WebGPU adapter holds (${this.#limit}); ` +
+          'split the tensor, or use another adapter or device "cpu"',
       );
     }
     const capacity = this.#capacityOf(byteLength);

@@ -116,6 +116,11 @@ export class CommandQueue {
     if (this.#commands.length >= maximumCommands) void this.submit();
   }
 
+  /** Bind groups in the cache now. */
+  get bindGroupsKept(): number {
+    return this.#bindGroups.size;
+  }
+
   /** Number of the batch being recorded, to tell later whether it was submitted. */
   get batch(): number {
     return this.#batch;

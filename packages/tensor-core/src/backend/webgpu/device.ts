@@ -14,7 +14,7 @@ export interface DeviceRequest {
 }
 
 /** Features that kernels make use of. */
-const usefulFeatures = ["shader-f16", "subgroups", "timestamp-query", "chromium-experimental-subgroup-matrix"] as const;
+const usefulFeatures: readonly string[] = ["shader-f16", "subgroups", "timestamp-query", "chromium-experimental-subgroup-matrix"];
 
 /** Limits that are asked for as high as the adapter goes. */
 const usefulLimits = [
@@ -34,16 +34,30 @@ export interface OpenedDevice {
 
 /** Finds an adapter and opens a device on it. @throws DeviceError that says what to install or switch on */
 export async function openDevice(request: DeviceRequest = {}): Promise<OpenedDevice> {
-  const gpu = (request.gpu ?? (await defaultGpu())) as GPU;
-  const adapter = await gpu.requestAdapter({ powerPreference: request.powerPreference ?? "high-performance" });
-  if (adapter === null) throw new DeviceError(`WebGPU finds no adapter here; ${adapterHelp()}`);
   const excluded = new Set(request.withoutFeatures);
+  for (const name of excluded) {
+    if (!usefulFeatures.includes(name)) {
+      throw new DeviceError(`withoutFeatures: "${name}" is not one of ${usefulFeatures.join(", ")}`);
+    }
+  }
+  const gpu = (request.gpu ?? (await defaultGpu())) as GPU;
+  const powerPreference = request.powerPreference ?? "high-performance";
+  const adapter = await gpu.requestAdapter({ powerPreference }).catch((cause: unknown) => {
+    throw new DeviceError(`WebGPU failed to look for an adapter: ${messageOf(cause)}; ${adapterHelp()}`, { cause });
+  });
+  if (!adapter) throw new DeviceError(`WebGPU finds no adapter here; ${adapterHelp()}`);
   const requiredFeatures = usefulFeatures.filter((name) => adapter.features.has(name) && !excluded.has(name)) as GPUFeatureName[];
   const requiredLimits: Record<string, number> = {};
   for (const name of usefulLimits) requiredLimits[name] = adapter.limits[name];
-  const device = await adapter.requestDevice({ requiredFeatures, requiredLimits });
+  const device = await adapter.requestDevice({ requiredFeatures, requiredLimits }).catch((cause: unknown) => {
+    const { vendor, architecture, description } = adapter.info;
+    const name = [vendor, architecture, description].filter(Boolean).join(" ") || "without a name";
+    throw new DeviceError(`the WebGPU adapter (${name}) gives no device: ${messageOf(cause)}; ${adapterHelp()}`, { cause });
+  });
   return { device, info: adapter.info };
 }
+
+const messageOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));
 
 const isNode = (): boolean => typeof globalThis.process?.versions?.node === "string";
 
@@ -58,17 +72,31 @@ async function defaultGpu(): Promise<GPU> {
       "this browser has no WebGPU (navigator.gpu): use Chrome or Edge 113+, Safari 26+ or Firefox 141+ on a page served over https or from localhost; on Linux Chrome needs --enable-unsafe-webgpu or --enable-features=Vulkan",
     );
   }
-  if (nodeGpu !== undefined) return nodeGpu;
   // A name that bundlers cannot follow: the package is native and for Node alone.
   const name = "webgpu";
+  nodeGpu ??= await createNodeGpu(() => import(/* @vite-ignore */ name));
+  return nodeGpu;
+}
+
+/** WebGPU from the package for Node. @throws DeviceError that says how to install it */
+export async function createNodeGpu(importPackage: () => Promise<unknown>): Promise<GPU> {
   let module: { create(options: readonly string[]): GPU };
   try {
-    module = (await import(/* @vite-ignore */ name)) as typeof module;
+    module = (await importPackage()) as typeof module;
   } catch (cause) {
-    throw new DeviceError('WebGPU in Node needs the package "webgpu" 0.6.2 or later beside this one: npm install webgpu', { cause });
+    const isMissing = (cause as { code?: unknown } | null)?.code === "ERR_MODULE_NOT_FOUND";
+    throw new DeviceError(
+      isMissing
+        ? 'WebGPU in Node needs the package "webgpu" 0.6.2 or later beside this one: npm install webgpu'
+        : `the package "webgpu" does not load here: ${messageOf(cause)}; install 0.6.2 or later for this platform: npm install webgpu`,
+      { cause },
+    );
   }
-  nodeGpu = module.create([]);
-  return nodeGpu;
+  if (typeof module.create !== "function") {
+    throw new DeviceError('the package "webgpu" has no create(): this one needs Dawn\'s, 0.6.2 or later: npm install webgpu');
+  }
+  // Browsers round timestamps so that pages cannot spy on each other; a program of its own wants them as they are.
+  return module.create(["disable-dawn-features=timestamp_quantization"]);
 }
 
 function adapterHelp(): string {

@@ -59,6 +59,7 @@ const outOfMemory = (message: string): OutOfMemoryError =>
 
 /** An error that no scope caught, with our types. */
 export function uncapturedError(error: GPUError): Error {
-  const isMemory = typeof GPUOutOfMemoryError === "function" ? error instanceof GPUOutOfMemoryError : error.constructor.name === "GPUOutOfMemoryError";
+  // Node has no such global.
+  const isMemory = error.constructor.name === "GPUOutOfMemoryError";
   return isMemory ? outOfMemory(error.message) : new GpuCommandError(`the GPU reported an error: ${error.message}`);
 }

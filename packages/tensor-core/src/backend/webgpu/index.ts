@@ -1,4 +1,5 @@
 /** `@frugal/tensor-core/webgpu`: the device "webgpu", on any GPU with a WebGPU driver, in browsers and in Node. */
+export type { ChromeTrace, ChromeTraceEvent } from "./chrome-trace.ts";
 export type { DeviceRequest } from "./device.ts";
 export { DeviceLostError, GpuCommandError } from "./errors.ts";
 export {
@@ -15,6 +16,8 @@ export type { KernelTiming } from "./override/measure.ts";
 export type { RegisteredKernel } from "./override/register.ts";
 export type { KernelReport, WgslValidationOptions } from "./override/report.ts";
 export type { PipelineRecord } from "./pipelines.ts";
+export { loadPipelines, savePipelines, type LoadedPipelines, type SavedPipelines } from "./pipeline-storage.ts";
+export type { GpuProfile, KernelProfile, Profiled } from "./profile.ts";
 export {
   entryPoint,
   f32,

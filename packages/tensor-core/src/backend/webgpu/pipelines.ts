@@ -57,7 +57,8 @@ export class PipelineCache {
 
   /** The pipeline of a launch, compiled unless one of the same text is there. Calls the kernel's `code`: remember the answer. */
   get(launch: KernelLaunch, aliases: Aliases, layout: string): Pipeline {
-    const record = { label: launch.variant ? `${launch.name} ${launch.variant}` : launch.name, shader: assembleShader(launch, aliases), layout };
+    const label = launch.variant ? `${launch.name} ${launch.variant}` : launch.name;
+    const record = { label, shader: assembleShader(launch, aliases), layout };
     const text = textKey(record);
     const pipeline = this.#byText.get(text) ?? this.#compile(record);
     this.#records.set(text, record);
@@ -103,7 +104,8 @@ export class PipelineCache {
         return this.#add(record, layout, this.#device.createComputePipeline(descriptor(record, layout, module)), true);
       },
       async (error) => {
-        pipeline.failure = new GpuCommandError(`kernel "${record.label}" does not compile: ${error.message}${await compilerMessages(error, module)}`);
+        const messages = await compilerMessages(error, module);
+        pipeline.failure = new GpuCommandError(`kernel "${record.label}" does not compile: ${error.message}${messages}`);
       },
     );
     this.statistics.compileMilliseconds += performance.now() - start;

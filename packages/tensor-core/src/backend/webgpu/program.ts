@@ -87,6 +87,8 @@ export interface KernelLaunch {
   readonly uniforms?: Readonly<Record<string, UniformValue>>;
   /** Workgroups along each axis, at most 65535; see `workgroupGrid`. Nothing runs when one is 0. */
   readonly workgroups: readonly [x: number, y?: number, z?: number];
+  /** What the launch moves and computes at the least, for profiles. */
+  readonly work?: { readonly bytes?: number; readonly operations?: number };
   /** WGSL extensions. The adapter must have the feature. */
   readonly enables?: readonly ("f16" | "subgroups" | "chromium_experimental_subgroup_matrix")[];
   /** The shader without its bindings: functions and an entry point `main`. Called once a pipeline. */

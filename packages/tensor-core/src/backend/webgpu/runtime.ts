@@ -91,7 +91,10 @@ export class WebGpuRuntime {
     return error;
   }
 
-  /** @throws OutOfMemoryError for more than one buffer holds; that the driver has no memory left, reads of the tensor say @throws DeviceLostError */
+  /**
+   * @throws OutOfMemoryError for more than one buffer holds; that the driver has no memory left, reads of the tensor say
+   * @throws DeviceLostError
+   */
   allocate(byteLength: number): WebGpuBuffer {
     this.checkAlive();
     if (byteLength >= isolatedAllocation && this.pool.needsNew(byteLength)) void this.submit();
@@ -178,7 +181,9 @@ export class WebGpuRuntime {
   }
 
   #plan(launch: KernelLaunch, sharing: string, aliases: Aliases, access: string): LaunchPlan {
-    if (access.length > maximumBindings) throw new DeviceError(`internal: ${launch.name} binds ${access.length} arrays, ${maximumBindings} is the limit`);
+    if (access.length > maximumBindings) {
+      throw new DeviceError(`internal: ${launch.name} binds ${access.length} arrays, ${maximumBindings} is the limit`);
+    }
     return this.#plans.add(launch, sharing, access, this.pipelines.get(launch, aliases, access));
   }
 

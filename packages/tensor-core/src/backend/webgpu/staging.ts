@@ -38,8 +38,12 @@ export class StagingPool {
     return buffer!;
   }
 
-  map(buffer: GPUBuffer, byteLength: number): Promise<void> {
-    return buffer.mapAsync(mapModeRead, 0, byteLength);
+  async map(buffer: GPUBuffer, byteLength: number): Promise<void> {
+    // That a refused buffer cannot be mapped is an error of the device besides; the rejection is enough.
+    this.#device.pushErrorScope("validation");
+    const mapped = buffer.mapAsync(mapModeRead, 0, byteLength);
+    this.#device.popErrorScope().catch(() => undefined);
+    await mapped;
   }
 
   /** The bytes of a mapped buffer, which goes back to the pool. */

@@ -8,6 +8,7 @@ import type { WgslKernel } from "./override/kernel.ts";
 import { KernelOverrides, type RegisteredKernel } from "./override/register.ts";
 import type { KernelReport, WgslValidationOptions } from "./override/report.ts";
 import type { PipelineRecord } from "./pipelines.ts";
+import { profile, type Profiled } from "./profile.ts";
 import type { RuntimeFeatures } from "./runtime.ts";
 
 /** How to open the device "webgpu". */
@@ -44,8 +45,21 @@ export interface WebGpuDevice {
   /**
    * Compiles pipelines ahead of need, in parallel. Records never change results: a kernel uses one only when its text is what the kernel
    * would compile now.
+   * @throws DeviceLostError
    */
   warmUp(records: readonly PipelineRecord[]): Promise<{ readonly compiled: number; readonly failed: number }>;
+  /**
+   * Runs a function and times each kernel launched meanwhile on the GPU. Kernels run one by one then, so that the whole takes longer than
+   * without.
+   *
+   * ```ts
+   * const { profile } = await device.profile(() => model.forward(tokens));
+   * console.log(profile.toTable());
+   * await writeFile("trace.json", JSON.stringify(profile.toChromeTrace()));
+   * ```
+   * @throws DeviceError when the adapter has no timestamps (it says how to get them), or a profile is running already
+   */
+  profile<Result>(body: () => Result | Promise<Result>): Promise<Profiled<Result>>;
   /**
    * Puts a WGSL kernel of your own in place of a built-in one, for the arguments that it supports, once it has shown on a second device
    * that it computes what the reference computes (`KernelArguments` says what that is). Of several that support the same arguments the one
@@ -78,6 +92,8 @@ export interface WebGpuDevice {
   destroy(): void;
 }
 
+/** One call after another, so that two at once share a device. */
+let opening: Promise<WebGpuDevice> | undefined;
 let current: { readonly backend: WebGpuBackend; readonly device: WebGpuDevice } | undefined;
 
 /**
@@ -92,6 +108,16 @@ let current: { readonly backend: WebGpuBackend; readonly device: WebGpuDevice } 
  * @throws DeviceError when there is no WebGPU or no adapter (it says what to install), or options are given while a device is open
  */
 export async function webgpu(options?: WebGpuOptions): Promise<WebGpuDevice> {
+  while (opening !== undefined) await opening.catch(() => undefined);
+  opening = open(options);
+  try {
+    return await opening;
+  } finally {
+    opening = undefined;
+  }
+}
+
+async function open(options: WebGpuOptions | undefined): Promise<WebGpuDevice> {
   if (current !== undefined && current.backend.runtime.lost === undefined) {
     if (options !== undefined) throw new DeviceError('webgpu: device "webgpu" is open already; destroy() it before opening another with options');
     return current.device;
@@ -114,7 +140,11 @@ export async function webgpu(options?: WebGpuOptions): Promise<WebGpuDevice> {
       };
     },
     pipelines: () => backend.runtime.pipelines.records(),
-    warmUp: (records) => backend.runtime.pipelines.warmUp(records),
+    warmUp: async (records) => {
+      backend.runtime.checkAlive();
+      return backend.runtime.pipelines.warmUp(records);
+    },
+    profile: (body) => profile(backend.runtime, body),
     registerKernel: (definition, settings) => overrides.register(definition, settings),
     validateKernel: (definition, settings) => overrides.validate(definition, settings),
     destroy() {
