@@ -2,6 +2,7 @@ import { getThreads } from "@frugal/tensor-core";
 import { Command } from "commander";
 import { generateTokens } from "../generation/generate.ts";
 import { applyThreads, integer, numberBetween, precisionOption, threadsOption } from "./arguments.ts";
+import { deviceOption } from "./device.ts";
 import { loadNamedModel, type ModelArguments } from "./model.ts";
 import { interruptible, interruption } from "./run-to-end.ts";
 import { note, printJson } from "./terminal.ts";
@@ -51,14 +52,15 @@ async function generate(given: GenerateArguments): Promise<void> {
     const promptSeconds = (first - started) / 1000;
     if (given.json) {
       printJson({
-        model: given.model, precision: given.precision, threads: getThreads(), prompt: given.prompt,
+        model: given.model, precision: given.precision, device: given.device, threads: getThreads(), prompt: given.prompt,
         promptTokens: promptIds.length, promptSeconds, text, tokenIds, seconds, tokensPerSecond, interrupted: interruption.aborted,
       });
       return;
     }
     process.stdout.write("\n");
     const speed = tokensPerSecond === undefined ? "" : `, ${tokensPerSecond.toFixed(1)} tokens/s`;
-    note(`${promptIds.length} + ${tokenIds.length} tokens, first after ${promptSeconds.toFixed(2)} s${speed}, ${getThreads()} threads`);
+    const where = given.device === "cpu" ? `${getThreads()} threads` : given.device;
+    note(`${promptIds.length} + ${tokenIds.length} tokens, first after ${promptSeconds.toFixed(2)} s${speed}, ${where}`);
   } finally {
     model.dispose();
   }
@@ -78,6 +80,7 @@ export function generateCommand(): Command {
     .option("--seed <number>", "of the random stream", integer(0), 0)
     .option("--parse-special", 'read names such as "</s>" in the prompt as special tokens', false)
     .addOption(precisionOption())
+    .addOption(deviceOption())
     .addOption(threadsOption())
     .option("--json", "print one JSON object at the end instead of the text", false)
     .action((given: GenerateArguments) => generate(given));

@@ -2,6 +2,7 @@ import type { DecoderModel } from "../model/decoder-model.ts";
 import { loadModel, type WeightPrecision } from "../model/load-model.ts";
 import { openPretrained, type PretrainedModel } from "../pretrained/open-pretrained.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+import { openDevice, type CommandDevice } from "./device.ts";
 import { interruptible, interruption } from "./run-to-end.ts";
 import { note, startProgress } from "./terminal.ts";
 
@@ -10,6 +11,7 @@ export interface ModelArguments {
   readonly model: string;
   readonly tokenizer?: string;
   readonly precision: WeightPrecision;
+  readonly device: CommandDevice;
 }
 
 /** Opens a model by its name on the command line. */
@@ -20,13 +22,14 @@ export async function openNamedModel({ model, tokenizer }: Pick<ModelArguments, 
 
 /** Opens and loads a model with its tokenizer, showing progress. */
 export async function loadNamedModel(given: ModelArguments, silent: boolean): Promise<{ model: DecoderModel; tokenizer: Tokenizer }> {
+  const device = await openDevice(given.device, silent);
   const opened = await openNamedModel(given);
   const { source } = opened;
   const progress = startProgress(`loading ${given.model}`, source.descriptors.size, { silent: silent || !process.stderr.isTTY });
   try {
     const tokenizer = await opened.loadTokenizer();
     const onProgress = ({ loaded }: { readonly loaded: number }): void => progress.update(loaded);
-    const options = { precision: given.precision, signal: interruption, onProgress };
+    const options = { device, precision: given.precision, signal: interruption, onProgress };
     return { model: await interruptible(() => loadModel(source, options)), tokenizer };
   } finally {
     progress.stop();

@@ -2,6 +2,7 @@ import { Command } from "commander";
 import { tokenLogProbabilities } from "../evaluation/scoring.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { applyThreads, integer, precisionOption, threadsOption } from "./arguments.ts";
+import { deviceOption } from "./device.ts";
 import { loadNamedModel, type ModelArguments } from "./model.ts";
 import { interruptible, interruption, Interrupted } from "./run-to-end.ts";
 import { printJson, startProgress } from "./terminal.ts";
@@ -70,6 +71,7 @@ export function perplexityCommand(): Command {
     .option("--window <tokens>", "tokens seen at a time, overlapping by half (default: the model's context, at most 2048)", integer(2))
     .option("--max-tokens <count>", "score only the beginning of the text", integer(2))
     .addOption(precisionOption())
+    .addOption(deviceOption())
     .addOption(threadsOption())
     .option("--json", "print one JSON object", false)
     .action((given: PerplexityArguments) => perplexity(given));

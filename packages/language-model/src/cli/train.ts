@@ -4,6 +4,7 @@ import { saveModel } from "../model/save-model.ts";
 import { validationLoss } from "../training/trainer.ts";
 import { saveTrainingCheckpoint } from "../training/training-checkpoint.ts";
 import { applyThreads, integer, numberBetween, threadsOption } from "./arguments.ts";
+import { deviceOption, openDevice, type CommandDevice } from "./device.ts";
 import { interruptible, interruption, Interrupted } from "./run-to-end.ts";
 import { note, printJson, startProgress } from "./terminal.ts";
 import { TEXT_NAMES } from "./text.ts";
@@ -16,6 +17,7 @@ interface TrainArguments extends Omit<RunSettings, "text" | "keyValueHeads"> {
   readonly resume: boolean;
   readonly checkpointEvery: number;
   readonly evaluateEvery: number;
+  readonly device: CommandDevice;
   readonly threads?: number;
   readonly json: boolean;
 }
@@ -31,16 +33,17 @@ async function openRun(given: TrainArguments, command: Command): Promise<Trainin
     const named = runOptionNames.filter((name) => command.getOptionValueSource(name) === "cli");
     if (named.length > 0) throw new LanguageModelError(`a resumed run keeps its settings; leave out ${named.join(", ")}`);
     announce();
-    return await resumeRun(given.output);
+    return await resumeRun(given.output, given.device);
   }
   if (given.text === undefined) throw new LanguageModelError(`--text is missing: a ${TEXT_NAMES}`);
   const settings = parseRunSettings({ ...given, keyValueHeads: given.keyValueHeads ?? given.heads });
   announce();
-  return await beginRun(given.output, settings);
+  return await beginRun(given.output, settings, given.device);
 }
 
 async function train(given: TrainArguments, command: Command): Promise<void> {
   applyThreads(given.threads);
+  await openDevice(given.device, given.json);
   const run = await openRun(given, command);
   await interruptible(() => take(run, given));
 }
@@ -121,6 +124,7 @@ export function trainCommand(): Command {
     .option("--seed <number>", "of weights and batches", integer(0), 0)
     .option("--checkpoint-every <steps>", "steps between checkpoints", integer(1), 100)
     .option("--evaluate-every <steps>", "steps between evaluations on held-out text", integer(1), 100)
+    .addOption(deviceOption())
     .addOption(threadsOption())
     .option("--json", "print a line of JSON for each event", false)
     .action((given: TrainArguments, command: Command) => train(given, command));

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdir, readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { Generator } from "@frugal/tensor-core";
+import { Generator, type DeviceName } from "@frugal/tensor-core";
 import { z } from "zod";
 import { splitText } from "../datasets/text-source.ts";
 import { createTokenDataset, type TokenDataset, type TokenDatasetOptions } from "../datasets/token-dataset.ts";
@@ -94,14 +94,14 @@ const sha256 = (text: string): string => createHash("sha256").update(text).diges
  * Begins a run: learns the vocabulary and writes it with the settings into the folder.
  * @throws LanguageModelError if the folder holds a run already
  */
-export async function beginRun(folder: string, given: RunSettings): Promise<TrainingRun> {
+export async function beginRun(folder: string, given: RunSettings, device: DeviceName): Promise<TrainingRun> {
   if (existsSync(runPath(folder))) {
     throw new LanguageModelError(`${folder} holds a training run already; continue it with --resume, or name another --output`);
   }
   const settings = { ...given, text: isTextName(given.text) ? given.text : resolve(given.text) };
   const text = await loadNamedText(settings.text);
   const tokenizer = trainBytePairEncoding(splitText(text, settings.validation).train, { vocabularySize: settings.vocabularySize });
-  const run = prepare(folder, settings, text, tokenizer);
+  const run = prepare(folder, settings, text, tokenizer, device);
   await mkdir(join(folder, "training"), { recursive: true });
   await replaceTextFile(tokenizerPath(folder), JSON.stringify(tokenizer));
   const special = { bos_token: "<|endoftext|>", eos_token: "<|endoftext|>", tokenizer_class: "PreTrainedTokenizerFast" };
@@ -114,7 +114,7 @@ export async function beginRun(folder: string, given: RunSettings): Promise<Trai
  * Takes a run up again from its last checkpoint.
  * @throws MissingResourceError if there is none, LanguageModelError if the text has changed since
  */
-export async function resumeRun(folder: string): Promise<TrainingRun> {
+export async function resumeRun(folder: string, device: DeviceName): Promise<TrainingRun> {
   if (!existsSync(runPath(folder))) {
     throw new MissingResourceError(`${folder} holds no training run`, "Begin one without --resume, or name the --output folder of one");
   }
@@ -125,7 +125,7 @@ export async function resumeRun(folder: string): Promise<TrainingRun> {
   if (sha256(text) !== textSha256) {
     throw new LanguageModelError(`${settings.text} has changed since the run began; restore it, or begin a new run`);
   }
-  const run = prepare(folder, settings, text, loadTrainedTokenizer(await readJson(tokenizerPath(folder))));
+  const run = prepare(folder, settings, text, loadTrainedTokenizer(await readJson(tokenizerPath(folder))), device);
   if (existsSync(run.checkpointPath)) await loadTrainingCheckpoint(run.trainer, run.checkpointPath);
   return run;
 }
@@ -140,7 +140,7 @@ function datasetOf(part: string, smaller: string, ids: readonly number[], option
   }
 }
 
-function prepare(folder: string, settings: RunSettings, text: string, tokenizer: TrainedTokenizer): TrainingRun {
+function prepare(folder: string, settings: RunSettings, text: string, tokenizer: TrainedTokenizer, device: DeviceName): TrainingRun {
   const { sequenceLength, batchSize, seed } = settings;
   const config = smallModelConfiguration({
     vocabularySize: tokenizer.vocabularySize,
@@ -161,7 +161,7 @@ function prepare(folder: string, settings: RunSettings, text: string, tokenizer:
   const heldOut = datasetOf("the held-out text", "--sequence-length, or a larger --validation", tokenizer.encode(validation), {
     sequenceLength, batchSize, shuffle: false,
   });
-  const model = createModel(config, { generator: new Generator(seed) });
+  const model = createModel(config, { generator: new Generator(seed), device });
   const trainer = new Trainer(model, dataset, {
     totalSteps: settings.steps, learningRate: settings.learningRate, weightDecay: settings.weightDecay,
   });

@@ -1,4 +1,4 @@
-import { Generator } from "@frugal/tensor-core";
+import { Generator, type DeviceName } from "@frugal/tensor-core";
 import { createTokenDataset } from "../datasets/token-dataset.ts";
 import { createModel, smallModelConfiguration } from "../model/create-model.ts";
 import { trainBytePairEncoding } from "../tokenizer/byte-pair-training.ts";
@@ -17,14 +17,14 @@ export const RECORDED_RUN: readonly (readonly [loss: number, gradientNorm: numbe
 ];
 
 /** A few steps of a small model, all from seeds. */
-export async function trainRecordedRun(): Promise<[loss: number, gradientNorm: number][]> {
+export async function trainRecordedRun(device: DeviceName = "cpu"): Promise<[loss: number, gradientNorm: number][]> {
   const text = "the quick brown fox jumps over the lazy dog. ".repeat(30);
   const tokenizer = trainBytePairEncoding(text, { vocabularySize: 280 });
   const dataset = createTokenDataset(tokenizer.encode(text), { sequenceLength: 24, batchSize: 4, seed: 2 });
   const config = smallModelConfiguration({
     vocabularySize: tokenizer.vocabularySize, hiddenSize: 48, numHiddenLayers: 2, numAttentionHeads: 4, numKeyValueHeads: 2,
   });
-  using model = createModel(config, { generator: new Generator(7) });
+  using model = createModel(config, { generator: new Generator(7), device });
   using trainer = new Trainer(model, dataset, { totalSteps: 8, learningRate: 1e-2 });
   const taken: [number, number][] = [];
   for (let i = 0; i < 8; i++) {

@@ -41,6 +41,8 @@ export async function openDevice(request: DeviceRequest = {}): Promise<OpenedDev
     }
   }
   const gpu = (request.gpu ?? (await defaultGpu())) as GPU;
+  inUse.add(gpu);
+  usedGpus.add(gpu);
   const powerPreference = request.powerPreference ?? "high-performance";
   const adapter = await gpu.requestAdapter({ powerPreference }).catch((cause: unknown) => {
     throw new DeviceError(`WebGPU failed to look for an adapter: ${messageOf(cause)}; ${adapterHelp()}`, { cause });
@@ -57,9 +59,19 @@ export async function openDevice(request: DeviceRequest = {}): Promise<OpenedDev
   return { device, info: adapter.info };
 }
 
+/**
+ * Never let go: in Node (Dawn 0.6.2), work that is under way when the garbage collector takes the GPU object crashes the process, and a
+ * program that only keeps the device has nothing else that holds it.
+ */
+const usedGpus = new Set<GPU>();
+
 const messageOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));
 
-const isNode = (): boolean => typeof globalThis.process?.versions?.node === "string";
+/** Dawn's adapters and devices do not outlive the object they came from, so that it must stay reachable. */
+const inUse = new Set<GPU>();
+
+/** Whether this is Node, with files. */
+export const isNode = (): boolean => typeof globalThis.process?.versions?.node === "string";
 
 /** Kept here and not on `globalThis`: other programs must not find a GPU there that stops with this module. */
 let nodeGpu: GPU | undefined;

@@ -1,4 +1,6 @@
 /** `@frugal/tensor-core/webgpu`: the device "webgpu", on any GPU with a WebGPU driver, in browsers and in Node. */
+export { parseTuning, type AutotuneOptions, type MatmulTuning, type TileMeasurement, type TuningShape } from "./autotune.ts";
+export { loadTuning, saveTuning, type TuningStorageOptions } from "./autotune-storage.ts";
 export type { ChromeTrace, ChromeTraceEvent } from "./chrome-trace.ts";
 export type { DeviceRequest } from "./device.ts";
 export { DeviceLostError, GpuCommandError } from "./errors.ts";

@@ -1,8 +1,10 @@
 import { DeviceError } from "../../errors.ts";
 import { installBackend } from "../registry.ts";
+import { adapterName, applyTuning, autotune, parseTuning, type AutotuneOptions, type MatmulTuning, type TileMeasurement } from "./autotune.ts";
+import { loadTuning, saveTuning } from "./autotune-storage.ts";
 import { createWebGpuBackend, type WebGpuBackend } from "./backend.ts";
 import type { KernelName } from "../backend.ts";
-import { openDevice, type DeviceRequest } from "./device.ts";
+import { isNode, openDevice, type DeviceRequest } from "./device.ts";
 import type { DeviceLostError } from "./errors.ts";
 import type { WgslKernel } from "./override/kernel.ts";
 import { KernelOverrides, type RegisteredKernel } from "./override/register.ts";
@@ -12,7 +14,10 @@ import { profile, type Profiled } from "./profile.ts";
 import type { RuntimeFeatures } from "./runtime.ts";
 
 /** How to open the device "webgpu". */
-export type WebGpuOptions = DeviceRequest;
+export interface WebGpuOptions extends DeviceRequest {
+  /** A table of `autotune` for this adapter, parsed from JSON; default: in Node the saved one, if any. null uses none. */
+  readonly tuning?: unknown;
+}
 
 /** What the adapter says of itself. */
 export interface AdapterDescription {
@@ -48,6 +53,14 @@ export interface WebGpuDevice {
    * @throws DeviceLostError
    */
   warmUp(records: readonly PipelineRecord[]): Promise<{ readonly compiled: number; readonly failed: number }>;
+  /**
+   * Times the tiles of matrix products on this adapter and uses the fastest from now on; in Node also in later runs (`save`, default
+   * true). Takes some seconds. Results stay the same within rounding; without a table, tiles are chosen by rule.
+   */
+  autotune(options?: AutotuneOptions & { readonly save?: boolean }): Promise<{
+    readonly tuning: MatmulTuning;
+    readonly measurements: readonly TileMeasurement[];
+  }>;
   /**
    * Runs a function and times each kernel launched meanwhile on the GPU. Kernels run one by one then, so that the whole takes longer than
    * without.
@@ -124,6 +137,7 @@ async function open(options: WebGpuOptions | undefined): Promise<WebGpuDevice> {
   }
   const { device, info } = await openDevice(options);
   const backend = createWebGpuBackend(device);
+  applyTuning(backend, await givenTuning(options?.tuning, adapterName(backend.runtime)));
   const { vendor, architecture, device: name, description } = info;
   const overrides = new KernelOverrides(backend, async () => createWebGpuBackend((await openDevice(options)).device));
   const handle: WebGpuDevice = {
@@ -144,6 +158,11 @@ async function open(options: WebGpuOptions | undefined): Promise<WebGpuDevice> {
       backend.runtime.checkAlive();
       return backend.runtime.pipelines.warmUp(records);
     },
+    async autotune({ save = true, ...settings } = {}) {
+      const result = await autotune(backend, settings);
+      if (save && isNode()) await saveTuning(result.tuning);
+      return result;
+    },
     profile: (body) => profile(backend.runtime, body),
     registerKernel: (definition, settings) => overrides.register(definition, settings),
     validateKernel: (definition, settings) => overrides.validate(definition, settings),
@@ -157,4 +176,17 @@ async function open(options: WebGpuOptions | undefined): Promise<WebGpuDevice> {
   current = { backend, device: handle };
   installBackend("webgpu", backend);
   return handle;
+}
+
+/** The table that the caller gave, or the saved one. A damaged file costs speed alone, so it is reported and left aside. */
+async function givenTuning(given: unknown, adapter: string): Promise<MatmulTuning | undefined> {
+  if (given !== undefined) return given === null ? undefined : parseTuning(given);
+  if (!isNode()) return undefined;
+  try {
+    return await loadTuning(adapter);
+  } catch (error) {
+    // oxlint-disable-next-line no-console -- the device works without the table, but its owner should know why it is slower
+    console.warn(`webgpu: no tuning table is used: ${error instanceof Error ? error.message : String(error)}`);
+    return undefined;
+  }
 }

@@ -1,0 +1,24 @@
+import { memory } from "@frugal/tensor-core";
+import { describe, expect, it } from "vitest";
+import { openLaneDevice } from "../webgpu-lane.testing.ts";
+import { RECORDED_RUN, trainRecordedRun } from "./recorded-run.testing.ts";
+
+await openLaneDevice();
+
+describe("training on WebGPU", () => {
+  it("takes the recorded steps, within rounding, and leaves nothing in memory", async () => {
+    const before = memory("webgpu").allocations;
+    const taken = await trainRecordedRun("webgpu");
+    expect(memory("webgpu").allocations).toBe(before);
+    expect(taken.length).toBe(RECORDED_RUN.length);
+    for (const [step, [loss, gradientNorm]] of RECORDED_RUN.entries()) {
+      // Rounding differs, and grows with the steps.
+      expect(Math.abs(taken[step]![0] - loss) / loss, `loss of step ${step}`).toBeLessThan(2e-3);
+      expect(Math.abs(taken[step]![1] - gradientNorm) / gradientNorm, `gradient norm of step ${step}`).toBeLessThan(2e-2);
+    }
+  });
+
+  it("gives the same bits in every run", async () => {
+    expect(await trainRecordedRun("webgpu")).toEqual(await trainRecordedRun("webgpu"));
+  });
+});
