@@ -76,7 +76,9 @@ ${injections.join("\n")}
 
 function drawOf(distribution: KernelArguments["random"]["distribution"], [first, second]: readonly [number, number]): Draw {
   if (distribution === "bits") return { variant: "bits", uniforms: {}, source: () => bitsSource };
-  if (distribution === "normal") return { variant: "normal", uniforms: { mean: f32(first), deviation: f32(second) }, source: () => normalSource };
+  if (distribution === "normal") {
+    return { variant: "normal", uniforms: { mean: f32(first), deviation: f32(second) }, source: () => normalSource };
+  }
   const width = second - first;
   // Products with a power of two are exact, and then the sum is rounded once, as the reference's.
   if (!Number.isFinite(width) || (Math.fround(first) === first && Math.log2(Math.abs(width)) % 1 === 0 && Math.abs(width) >= 2 ** -100)) {

@@ -7,6 +7,8 @@ import { outputSpec } from "../../../testing/tensor-spec.ts";
 import { laneBackend } from "../../../testing/webgpu-backend.ts";
 import type { WebGpuBackend } from "../backend.ts";
 
+type Settings = Partial<Pick<KernelArguments["random"], "key" | "counter" | "parameters">> & { readonly offset?: number };
+
 describe("random numbers beside the reference", () => {
   const reference = createReferenceBackend();
   let backend: WebGpuBackend;
@@ -19,7 +21,7 @@ describe("random numbers beside the reference", () => {
     on: Backend,
     distribution: KernelArguments["random"]["distribution"],
     count: number,
-    { key = [0xdeadbeef, 42], counter = 5, parameters = [0, 1], offset = 0 }: Partial<Omit<KernelArguments["random"], "output">> & { offset?: number } = {},
+    { key = [0xdeadbeef, 42], counter = 5, parameters = [0, 1], offset = 0 }: Settings = {},
   ): Promise<readonly number[]> {
     const output = outputSpec(distribution === "bits" ? "int32" : "float32", [count], { offset });
     const contents = await runKernel(on, "random", { distribution, key, counter, parameters, output });
@@ -35,7 +37,7 @@ describe("random numbers beside the reference", () => {
     expect(words.slice(0, 2).map((word) => (word >>> 0).toString(16))).toEqual(["6b200159", "99ba4efe"]);
   });
 
-  it.each([0, 2 ** 32 - 1, 2 ** 32 - 600, 7 * 2 ** 32 - 2, 2 ** 45 + 7])("gives the reference's bits from counter %d on", async (counter) => {
+  it.each([0, 2 ** 32 - 1, 2 ** 32 - 600, 7 * 2 ** 32 - 2, 2 ** 45 + 7])("gives the reference's bits from counter %d", async (counter) => {
     for (const [count, offset] of [[1, 3], [2, 0], [3001, 1]] as const) {
       expect(await draw(backend, "bits", count, { counter, offset })).toEqual(await draw(reference, "bits", count, { counter, offset }));
     }

@@ -113,7 +113,7 @@ export function causalConv1dGradient(runtime: WebGpuRuntime, parameters: KernelA
 
 type Gradient = KernelArguments["causalConv1dGradient"];
 
-/** ∂L/∂x[t] = Σ_j weight[j] u[t + width - 1 - j]: a convolution forward in time, that starts before the sequence for the initial state. */
+/** ∂L/∂x[t] = Σ_j weight[j] u[t + width - 1 - j]: a convolution forward in time. Its first results are for the initial state. */
 function inputGradients(runtime: WebGpuRuntime, parameters: Gradient, sumGradient: TensorView): void {
   const { weight, inputGradient, initialStateGradient, batch, sequence, channels, width } = parameters;
   const before = initialStateGradient === undefined ? 0 : width - 1;
@@ -149,7 +149,8 @@ ${entryPoint(
   let row = rest / uniforms.blocks;
   let start = i32(rest % uniforms.blocks) * ${times} - uniforms.before;
   var time = start;
-  var window = vec4<f32>(0.0, sumGradientAt(row, time, channel), sumGradientAt(row, time + 1, channel), sumGradientAt(row, time + 2, channel));
+  var window = vec4<f32>(0.0, sumGradientAt(row, time, channel), sumGradientAt(row, time + 1, channel), 0.0);
+  window.w = sumGradientAt(row, time + 2, channel);
   var sums = vec4<f32>();
   for (var j = uniforms.width; j > 0u; j--) {
     window = vec4<f32>(window.yzw, sumGradientAt(row, time + 3, channel));

@@ -18,8 +18,8 @@ export const log2OfE = "1.4426950408889634";
 export interface Carry {
   /**
    * [batches, chunks, any number of planes, channels]. Plane `stateSize` holds each chunk's sum of step sizes d, by which a state decays
-   * through the chunk: exp(A Σ d). Planes `firstPlane` … hold what each chunk ends with when it starts from zero; that is replaced by what
-   * it starts with.
+   * through the chunk: exp(A Σ d). Planes `firstPlane` … hold what each chunk ends with when it starts from zero; what it does start with
+   * replaces that.
    */
   readonly chunkStates: TensorView;
   readonly firstPlane: number;

@@ -4,7 +4,7 @@
  * 1. every tile is walked from zero: its state at the end, and what its outputs' gradients give to the state before it (`tileSource`);
  * 2. tiles are chained forwards and backwards (`scan-carry.ts`): each knows the state h it starts with, and the gradient λ it ends with;
  * 3. each tile is walked forwards and back with its eight states in registers (`gradientSource`); sums over channels, for B and C, are
- *    made in workgroup memory and leave one partial result for 32 channels; sums over time, for A and D, one for each tile;
+ *    made in workgroup memory and leave one partial result for 64 channels; sums over time, for A and D, one for each tile;
  * 4. partial results are added up.
  *
  * What lies between the launches is an eighth of all states; the work is cut by batch and channels so that it stays within a budget.
@@ -22,10 +22,7 @@ const lanes = 64;
 const tileTimes = 8;
 const heldStates = 4;
 
-/** Channels that one partial sum of the gradients of B and C covers: half a workgroup. */
-const summedChannels = 32;
-
-/** Partial sums that a workgroup leaves for each 32 channels: B and C for `heldStates` states at the times of a tile. */
+/** Partial sums that a workgroup leaves of its channels: gradients of B and C for `heldStates` states at the times of a tile. */
 const tileSums = 2 * heldStates * tileTimes;
 
 /** Elements of intermediate results: 64 MiB, half of what every adapter binds. */
@@ -48,7 +45,7 @@ interface Slice {
   readonly planes: number;
   /** A in base 2 transposed, and D: [stateSize + 1, channels]. */
   readonly constantsBase: number;
-  /** Partial gradients of B and C: [channels / 32, batches, tiles, groups, tileSums]. */
+  /** Partial gradients of B and C: [channels / 64, batches, tiles, groups, tileSums]. */
   readonly partialBase: number;
   readonly elements: number;
 }
@@ -59,18 +56,18 @@ function planSlice({ sequence, stateSize }: Gradient, part: Pick<Slice, "batchSt
   const planes = 2 * stateSize + 1;
   const constantsBase = part.batches * tiles * planes * part.channels;
   const partialBase = constantsBase + (stateSize + 1) * part.channels;
-  const partials = (lanes / summedChannels) * Math.ceil(part.channels / lanes) * part.batches * tiles * groups * tileSums;
+  const partials = Math.ceil(part.channels / lanes) * part.batches * tiles * groups * tileSums;
   return { ...part, tiles, groups, planes, constantsBase, partialBase, elements: partialBase + partials };
 }
 
-/** @see KernelArguments.selectiveScanGradient */
-export function selectiveScanGradient(runtime: WebGpuRuntime, parameters: Gradient): void {
+/** @see KernelArguments.selectiveScanGradient; `budget` is how many elements of intermediate results may exist at a time. */
+export function selectiveScanGradient(runtime: WebGpuRuntime, parameters: Gradient, budget: number = scratchBudget): void {
   const { batch, channels } = parameters;
   const elementsOf = (batches: number, width: number): number =>
     planSlice(parameters, { batchStart: 0, batches, channelStart: 0, channels: width }).elements;
   let [batches, width] = [batch, channels];
-  while (width > lanes && elementsOf(batches, width) > scratchBudget) width = Math.ceil(width / 2 / lanes) * lanes;
-  while (batches > 1 && elementsOf(batches, width) > scratchBudget) batches = Math.ceil(batches / 2);
+  while (width > lanes && elementsOf(batches, width) > budget) width = Math.ceil(width / 2 / lanes) * lanes;
+  while (batches > 1 && elementsOf(batches, width) > budget) batches = Math.ceil(batches / 2);
   const scratch = runtime.temporary("float32", [Math.max(1, elementsOf(batches, width))]);
   // Nothing in the batch still has gradients to overwrite with zeros.
   for (let batchStart = 0; batchStart < Math.max(1, batch); batchStart += Math.max(1, batches)) {
@@ -178,10 +175,14 @@ function sumOverChannels(runtime: WebGpuRuntime, parameters: Gradient, slice: Sl
   const count = slice.batches * slice.tiles * slice.groups * tileSums;
   runtime.launch({
     name: "selectiveScanGradient matrices",
-    bindings: { scratch: read(scratch), inputMatrixGradient: write(inputMatrixGradient), outputMatrixGradient: write(outputMatrixGradient) },
+    bindings: {
+      scratch: read(scratch),
+      inputMatrixGradient: write(inputMatrixGradient),
+      outputMatrixGradient: write(outputMatrixGradient),
+    },
     uniforms: {
       count: u32(count),
-      rows: u32(Math.ceil(slice.channels / lanes) * (lanes / summedChannels)),
+      rows: u32(Math.ceil(slice.channels / lanes)),
       partialBase: u32(slice.partialBase),
       batchStart: u32(slice.batchStart),
       tiles: u32(slice.tiles),
@@ -202,13 +203,10 @@ function sumOverChannels(runtime: WebGpuRuntime, parameters: Gradient, slice: Sl
   let n = (group % uniforms.groups) * ${heldStates}u + row % 4u;
   let time = (tile % uniforms.tiles) * ${tileTimes}u + select(4u, 0u, (index & 32u) != 0u) + (row / 4u) % 4u;
   if (n >= uniforms.stateSize || time >= uniforms.sequence) { return; }
-  var sums = vec2<f32>();
-  var from0 = uniforms.scratchOffset + uniforms.partialBase + index;
-  for (var i = 0u; i < uniforms.rows; i += 2u) {
-    sums += vec2<f32>(scratch[from0], scratch[from0 + uniforms.count]);
-    from0 += 2u * uniforms.count;
+  var total = 0.0;
+  for (var i = 0u; i < uniforms.rows; i++) {
+    total += scratch[uniforms.scratchOffset + uniforms.partialBase + i * uniforms.count + index];
   }
-  var total = sums.x + sums.y;
   let place = ((uniforms.batchStart + tile / uniforms.tiles) * uniforms.sequence + time) * uniforms.stateSize + n;
   if (row < 16u) {
     if (uniforms.accumulate != 0u) { total += outputMatrixGradient[uniforms.outputMatrixGradientOffset + place]; }
@@ -221,28 +219,19 @@ function sumOverChannels(runtime: WebGpuRuntime, parameters: Gradient, slice: Sl
   });
 }
 
-const tileIndices = Array.from({ length: tileTimes }, (_, i) => i);
-const stateIndices = Array.from({ length: heldStates }, (_, i) => i);
-const lines = (indices: readonly number[], text: (i: number) => string): string => indices.map(text).join("\n");
+const states = (text: (i: number) => string): string => Array.from({ length: heldStates }, (_, i) => text(i)).join(", ");
 
-/** Declarations of both walks. */
+/** Declarations of both walks. Loops over the tile have constant bounds, so that compilers can unroll them and keep arrays in registers. */
 const tileFunctions = `
 // Rows of B, then of C, at the times of the tile.
 var<workgroup> matrices: array<vec4<f32>, ${2 * tileTimes}>;
 
 fn inputMatrixAt(row: u32, n: u32) -> f32 {
-  if (n >= uniforms.stateSize) { return 0.0; }
-  return inputMatrix[uniforms.inputMatrixOffset + row * uniforms.stateSize + n];
+  return select(0.0, inputMatrix[uniforms.inputMatrixOffset + row * uniforms.stateSize + n], n < uniforms.stateSize);
 }
 
 fn outputMatrixAt(row: u32, n: u32) -> f32 {
-  if (n >= uniforms.stateSize) { return 0.0; }
-  return outputMatrix[uniforms.outputMatrixOffset + row * uniforms.stateSize + n];
-}
-
-fn stepSize(value: f32) -> f32 {
-  if (uniforms.deltaSoftplus != 0u) { return softplusF32(value); }
-  return value;
+  return select(0.0, outputMatrix[uniforms.outputMatrixOffset + row * uniforms.stateSize + n], n < uniforms.stateSize);
 }
 `;
 
@@ -260,23 +249,28 @@ const tileLoads = `  let group = workgroup / uniforms.channelBlocks;
   let first = (uniforms.batchStart + batch) * uniforms.sequence + tile * ${tileTimes}u;
   let times = min(${tileTimes}u, uniforms.sequence - tile * ${tileTimes}u);
   let planesBase = uniforms.scratchOffset + group * uniforms.planes * uniforms.channels + column;
-${lines(
-  tileIndices,
-  (i) => `  let place${i} = (first + min(${i}u, times - 1u)) * uniforms.allChannels + channel;
-  let inside${i} = inside && ${i}u < times;
-  let x${i} = select(0.0, input[uniforms.inputOffset + place${i}], inside${i});
-  let g${i} = select(0.0, gradient[uniforms.gradientOffset + place${i}], inside${i});
-  let d${i} = select(0.0, stepSize(delta[uniforms.deltaOffset + place${i}]), inside${i});`,
-)}`;
+  var x: array<f32, ${tileTimes}>;
+  var g: array<f32, ${tileTimes}>;
+  var d: array<f32, ${tileTimes}>;
+  for (var i = 0u; i < ${tileTimes}u; i++) {
+    let place = (first + min(i, times - 1u)) * uniforms.allChannels + channel;
+    let isGiven = inside && i < times;
+    x[i] = select(0.0, input[uniforms.inputOffset + place], isGiven);
+    g[i] = select(0.0, gradient[uniforms.gradientOffset + place], isGiven);
+    d[i] = select(0.0, delta[uniforms.deltaOffset + place], isGiven);
+  }
+  if (uniforms.deltaSoftplus != 0u) {
+    for (var i = 0u; i < ${tileTimes}u; i++) { d[i] = select(0.0, softplusF32(d[i]), inside && i < times); }
+  }`;
 
 /** Fetches B and C for the states from n on. */
 const matrixLoads = `    workgroupBarrier();
     if (lane < ${2 * tileTimes}u) {
       let row = first + min(lane % ${tileTimes}u, times - 1u);
       if (lane < ${tileTimes}u) {
-        matrices[lane] = vec4<f32>(${stateIndices.map((j) => `inputMatrixAt(row, n + ${j}u)`).join(", ")});
+        matrices[lane] = vec4<f32>(${states((j) => `inputMatrixAt(row, n + ${j}u)`)});
       } else {
-        matrices[lane] = vec4<f32>(${stateIndices.map((j) => `outputMatrixAt(row, n + ${j}u)`).join(", ")});
+        matrices[lane] = vec4<f32>(${states((j) => `outputMatrixAt(row, n + ${j}u)`)});
       }
     }
     workgroupBarrier();`;
@@ -286,8 +280,8 @@ function tileSource(): string {
   return `${mathSource(["softplusF32"])}
 ${tileFunctions}
 fn rateOf(channel: u32, n: u32) -> f32 {
-  if (n >= uniforms.stateSize) { return 0.0; }
-  return ${log2OfE} * stateMatrix[uniforms.stateMatrixOffset + channel * uniforms.stateSize + n];
+  let rate = ${log2OfE} * stateMatrix[uniforms.stateMatrixOffset + channel * uniforms.stateSize + n];
+  return select(0.0, rate, n < uniforms.stateSize);
 }
 ${entryPoint(
   lanes,
@@ -296,17 +290,16 @@ ${entryPoint(
   let keepsConstants = inside && group == 0u;
   for (var n = 0u; n < uniforms.stateSize; n += ${heldStates}u) {
 ${matrixLoads}
-    let rate = vec4<f32>(${stateIndices.map((j) => `rateOf(channel, n + ${j}u)`).join(", ")});
+    let rate = vec4<f32>(${states((j) => `rateOf(channel, n + ${j}u)`)});
     var h = vec4<f32>();
     var decayed = vec4<f32>(1.0);
     var before = vec4<f32>();
-${lines(
-  tileIndices,
-  (i) => `    let decay${i} = exp2(d${i} * rate);
-    h = decay${i} * h + (d${i} * x${i}) * matrices[${i}];
-    decayed *= decay${i};
-    before += g${i} * decayed * matrices[${tileTimes + i}];`,
-)}
+    for (var i = 0u; i < ${tileTimes}u; i++) {
+      let decay = exp2(d[i] * rate);
+      h = decay * h + (d[i] * x[i]) * matrices[i];
+      decayed *= decay;
+      before += g[i] * decayed * matrices[${tileTimes}u + i];
+    }
     for (var j = 0u; j < ${heldStates}u; j++) {
       if (inside && n + j < uniforms.stateSize) {
         scratch[planesBase + (n + j) * uniforms.channels] = h[j];
@@ -316,7 +309,9 @@ ${lines(
     }
   }
   if (inside) {
-    scratch[planesBase + uniforms.stateSize * uniforms.channels] = ${tileIndices.map((i) => `d${i}`).join(" + ")};
+    var sum = 0.0;
+    for (var i = 0u; i < ${tileTimes}u; i++) { sum += d[i]; }
+    scratch[planesBase + uniforms.stateSize * uniforms.channels] = sum;
   }
   if (keepsConstants) {
     var skipWeight = 0.0;
@@ -326,96 +321,94 @@ ${lines(
 )}`;
 }
 
-/** One step back in time: λ = C g + what reaches h from later; h is the state after step i, `before${i}` the one before it. */
-function stepBack(i: number): string {
-  const row = (i % 4) * heldStates;
-  return `    lambda = g${i} * matrices[${tileTimes + i}] + later;
-    outputTerm = g${i} * h;
-    inputTerm = (d${i} * x${i}) * lambda;
-    decaying = decay${i} * before${i};
-    inputSum${i} += dot(lambda, matrices[${i}]);
-    decaySum${i} += dot(lambda * rate, decaying);
-    rateGradient += d${i} * lambda * decaying;
-    later = decay${i} * lambda;
-    h = before${i};
-${lines(
-  stateIndices,
-  (j) => `    terms[${(row + j) * lanes}u + lane] = outputTerm[${j}];
-    terms[${(16 + row + j) * lanes}u + lane] = inputTerm[${j}];`,
-)}`;
-}
-
 const ln2 = "0.6931471805599453";
 
+const pairwise = (terms: readonly string[]): string =>
+  terms.length === 1 ? terms[0]! : `(${pairwise(terms.slice(0, terms.length / 2))} + ${pairwise(terms.slice(terms.length / 2))})`;
+
+/** Four steps back from step `last`, then their sums over channels. h is the state after step i, `later` what λ gets from later times. */
+function backHalf(last: number, sumsStart: number): string {
+  return `      for (var step = 0u; step < 4u; step++) {
+        let i = ${last}u - step;
+        let lambda = g[i] * matrices[${tileTimes}u + i] + later;
+        let decaying = decay[i] * before[i];
+        inputSums[i] += dot(lambda, matrices[i]);
+        decaySums[i] += dot(lambda * rate, decaying);
+        rateGradient += d[i] * lambda * decaying;
+        terms[(3u - step) * ${lanes}u + lane] = g[i] * h;
+        terms[(7u - step) * ${lanes}u + lane] = (d[i] * x[i]) * lambda;
+        later = decay[i] * lambda;
+        h = before[i];
+      }
+      workgroupBarrier();
+      addUp(partials + ${sumsStart}u, lane);`;
+}
+
 function gradientSource(): string {
-  const addUp = (half: number): string => `    workgroupBarrier();
-    addUp(partials + ${half * 32}u, lane);
-    workgroupBarrier();`;
   return `${mathSource(["softplusF32", "sigmoidF32"])}
 ${tileFunctions}
-// What each lane adds to the gradients of C (rows 0 … 15: four times of four states) and of B (rows 16 … 31).
-var<workgroup> terms: array<f32, ${32 * lanes}>;
+// What each lane adds to the gradients of C at four times (rows 0 … 3) and of B (rows 4 … 7), and sums over eight lanes of it.
+var<workgroup> terms: array<vec4<f32>, ${8 * lanes}>;
+var<workgroup> sums: array<vec4<f32>, ${lanes}>;
 
-// Each lane sums a row over half of the lanes, starting where no other lane of the same memory bank does.
+// Sums of each row over the lanes, to be followed by a barrier before the rows are written again. The lanes that read together start at
+// different places, or they would wait for one memory bank.
 fn addUp(place: u32, lane: u32) {
-  let row = lane % 32u;
-  let half = lane / 32u;
-  var sums = vec2<f32>();
-  for (var i = 0u; i < 32u; i += 2u) {
-    let from0 = row * ${lanes}u + half * 32u;
-    sums += vec2<f32>(terms[from0 + (i + row) % 32u], terms[from0 + (i + 1u + row) % 32u]);
+  let from0 = lane * 8u;
+  let turn = lane % 8u;
+  sums[lane] = ${pairwise(Array.from({ length: 8 }, (_, i) => `terms[from0 + (turn + ${i}u) % 8u]`))};
+  workgroupBarrier();
+  if (lane < 32u) {
+    let row = (lane / 4u) * 8u;
+    let component = lane % 4u;
+    scratch[place + lane] = ${pairwise(Array.from({ length: 8 }, (_, i) => `sums[row + ${i}u][component]`))};
   }
-  scratch[place + half * uniforms.batches * uniforms.tiles * uniforms.groups * ${tileSums}u + row] = sums.x + sums.y;
 }
 
 fn planeAt(base: u32, n: u32, inside: bool) -> f32 {
-  if (n >= uniforms.stateSize || !inside) { return 0.0; }
-  return scratch[base + n * uniforms.channels];
+  return select(0.0, scratch[base + n * uniforms.channels], inside && n < uniforms.stateSize);
 }
 ${entryPoint(
   lanes,
   `${tileLoads}
   let constants = uniforms.scratchOffset + uniforms.constantsBase + column;
   let laterBase = planesBase + (uniforms.stateSize + 1u) * uniforms.channels;
-  let blockPartials = ((workgroup % uniforms.channelBlocks) * 2u * uniforms.batches * uniforms.tiles + group) * uniforms.groups;
-${lines(tileIndices, (i) => `  var inputSum${i} = 0.0;\n  var decaySum${i} = 0.0;`)}
-  var lambda: vec4<f32>;
-  var outputTerm: vec4<f32>;
-  var inputTerm: vec4<f32>;
-  var decaying: vec4<f32>;
+  let blockPartials = ((workgroup % uniforms.channelBlocks) * uniforms.batches * uniforms.tiles + group) * uniforms.groups;
+  var inputSums: array<f32, ${tileTimes}>;
+  var decaySums: array<f32, ${tileTimes}>;
   for (var n = 0u; n < uniforms.stateSize; n += ${heldStates}u) {
 ${matrixLoads}
     let partials = uniforms.scratchOffset + uniforms.partialBase + (blockPartials + n / ${heldStates}u) * ${tileSums}u;
-    let rate = vec4<f32>(${stateIndices.map((j) => `planeAt(constants, n + ${j}u, inside)`).join(", ")});
-    var h = vec4<f32>(${stateIndices.map((j) => `planeAt(planesBase, n + ${j}u, inside)`).join(", ")});
-    var later = vec4<f32>(${stateIndices.map((j) => `planeAt(laterBase, n + ${j}u, inside)`).join(", ")});
+    let rate = vec4<f32>(${states((j) => `planeAt(constants, n + ${j}u, inside)`)});
+    var h = vec4<f32>(${states((j) => `planeAt(planesBase, n + ${j}u, inside)`)});
+    var later = vec4<f32>(${states((j) => `planeAt(laterBase, n + ${j}u, inside)`)});
     var rateGradient = vec4<f32>();
-${lines(
-  tileIndices,
-  (i) => `    let before${i} = h;
-    let decay${i} = exp2(d${i} * rate);
-    h = decay${i} * h + (d${i} * x${i}) * matrices[${i}];`,
-)}
-${lines([7, 6, 5, 4], stepBack)}
-${addUp(0)}
-${lines([3, 2, 1, 0], stepBack)}
-${addUp(1)}
+    var before: array<vec4<f32>, ${tileTimes}>;
+    var decay: array<vec4<f32>, ${tileTimes}>;
+    for (var i = 0u; i < ${tileTimes}u; i++) {
+      before[i] = h;
+      decay[i] = exp2(d[i] * rate);
+      h = decay[i] * h + (d[i] * x[i]) * matrices[i];
+    }
+${backHalf(7, 0)}
+${backHalf(3, 32)}
     for (var j = 0u; j < ${heldStates}u; j++) {
       if (inside && n + j < uniforms.stateSize) { scratch[planesBase + (n + j) * uniforms.channels] = rateGradient[j]; }
     }
   }
-  if (inside) {
-    scratch[planesBase + uniforms.stateSize * uniforms.channels] = ${tileIndices.map((i) => `g${i} * x${i}`).join(" + ")};
-  }
+  if (!inside) { return; }
   let skipWeight = scratch[constants + uniforms.stateSize * uniforms.channels];
-${lines(
-  tileIndices,
-  (i) => `  if (inside${i}) {
-    inputGradient[uniforms.inputGradientOffset + place${i}] = skipWeight * g${i} + d${i} * inputSum${i};
-    var slope = 1.0;
-    if (uniforms.deltaSoftplus != 0u) { slope = sigmoidF32(delta[uniforms.deltaOffset + place${i}]); }
-    deltaGradient[uniforms.deltaGradientOffset + place${i}] = (x${i} * inputSum${i} + ${ln2} * decaySum${i}) * slope;
-  }`,
-)}`,
+  var skipGradient = 0.0;
+  for (var i = 0u; i < ${tileTimes}u; i++) {
+    skipGradient += g[i] * x[i];
+    if (i < times) {
+      let place = (first + i) * uniforms.allChannels + channel;
+      inputGradient[uniforms.inputGradientOffset + place] = skipWeight * g[i] + d[i] * inputSums[i];
+      var slope = 1.0;
+      if (uniforms.deltaSoftplus != 0u) { slope = sigmoidF32(delta[uniforms.deltaOffset + place]); }
+      deltaGradient[uniforms.deltaGradientOffset + place] = (x[i] * inputSums[i] + ${ln2} * decaySums[i]) * slope;
+    }
+  }
+  scratch[planesBase + uniforms.stateSize * uniforms.channels] = skipGradient;`,
 )}`;
 }

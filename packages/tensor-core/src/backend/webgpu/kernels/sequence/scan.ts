@@ -1,7 +1,8 @@
 /**
- * The selective scan. A thread walks one channel through a chunk of time with up to 16 states in registers; more states take more walks.
- * Neighbouring threads have neighbouring channels and share B and C through workgroup memory. A sequence that leaves the device idle
- * otherwise is cut into chunks: one pass walks them from zero states, one chains them (`scan-carry.ts`), one walks them again for the output.
+ * The selective scan. A thread walks one channel through a chunk of time with up to 16 states in registers; more states take more
+ * launches. Neighbouring threads have neighbouring channels and share B and C through workgroup memory. A sequence that leaves the device
+ * idle otherwise is cut into chunks: one pass walks them from zero states, one chains them (`scan-carry.ts`), and one walks them again for
+ * the output.
  */
 import type { KernelArguments, TensorView } from "../../../backend.ts";
 import { entryPoint, read, u32, workgroupGrid, write } from "../../program.ts";
@@ -85,7 +86,7 @@ export function selectiveScan(runtime: WebGpuRuntime, scan: Scan): void {
 interface Walk {
   readonly chunks: number;
   readonly chunkLength: number;
-  /** The state of each chunk by batch, chunk, channel and number; then, without `output`, the chunk's sum of step sizes in plane `stateSize`. */
+  /** The state of each chunk by batch, chunk, channel and number; without `output` also its sum of step sizes, as number `stateSize`. */
   readonly states: TensorView;
   readonly strides: { readonly chunk: number; readonly channel: number; readonly state: number };
   /** `states` holds what each chunk starts with. */
@@ -95,8 +96,17 @@ interface Walk {
 }
 
 function walk(runtime: WebGpuRuntime, scan: Scan, plan: Walk): void {
-  const { input, delta, stateMatrix, inputMatrix, outputMatrix, skip, batch, sequence, channels, stateSize } = scan;
+  const { stateSize } = scan;
   const held = heldStates(stateSize);
+  // Without states there is still D x.
+  for (let firstState = 0; firstState < Math.max(1, stateSize); firstState += held) {
+    launchWalk(runtime, scan, plan, held, firstState);
+  }
+}
+
+/** The walk for `held` states from one on; those after the first add to the output. */
+function launchWalk(runtime: WebGpuRuntime, scan: Scan, plan: Walk, held: number, firstState: number): void {
+  const { input, delta, stateMatrix, inputMatrix, outputMatrix, skip, batch, sequence, channels, stateSize } = scan;
   runtime.launch({
     name: plan.output ? "selectiveScan" : "selectiveScan chunks",
     variant: String(held),
@@ -114,6 +124,7 @@ function walk(runtime: WebGpuRuntime, scan: Scan, plan: Walk): void {
       sequence: u32(sequence),
       channels: u32(channels),
       stateSize: u32(stateSize),
+      firstState: u32(firstState),
       channelBlocks: u32(Math.ceil(channels / lanes)),
       chunks: u32(plan.chunks),
       chunkLength: u32(plan.chunkLength),
@@ -122,7 +133,7 @@ function walk(runtime: WebGpuRuntime, scan: Scan, plan: Walk): void {
       stateStride: u32(plan.strides.state),
       startsFromStates: u32(Number(plan.startsFromStates)),
       keepsStates: u32(Number(!plan.output || plan.chunks === 1)),
-      hasSkip: u32(Number(skip !== undefined)),
+      hasSkip: u32(Number(skip !== undefined && firstState === 0)),
       deltaSoftplus: u32(Number(scan.deltaSoftplus)),
     },
     workgroups: workgroupGrid(batch * plan.chunks * Math.ceil(channels / lanes)),
@@ -133,12 +144,14 @@ function walk(runtime: WebGpuRuntime, scan: Scan, plan: Walk): void {
 function walkSource(held: number, output: boolean): string {
   const quads = held / 4;
   const each = (text: (i: number) => string): string => Array.from({ length: quads }, (_, i) => text(i)).join("\n");
+  const quad = (i: number, text: (n: string) => string): string =>
+    `vec4<f32>(${[0, 1, 2, 3].map((j) => text(`uniforms.firstState + ${4 * i + j}u`)).join(", ")})`;
+  const outputTerms = Array.from({ length: quads }, (_, i) => `dot(h${i}, matrices[${stagedTimes * quads}u + i * ${quads}u + ${i}u])`);
   const rowLoad = (matrix: string): string =>
     `vec4<f32>(${[0, 1, 2, 3].map((i) => `${matrix}At(row, n + ${i}u)`).join(", ")})`;
   const matrixAt = (matrix: string): string => `
 fn ${matrix}At(row: u32, n: u32) -> f32 {
-  if (n >= uniforms.stateSize) { return 0.0; }
-  return ${matrix}[uniforms.${matrix}Offset + row * uniforms.stateSize + n];
+  return select(0.0, ${matrix}[uniforms.${matrix}Offset + row * uniforms.stateSize + n], n < uniforms.stateSize);
 }
 `;
   return `${mathSource(["softplusF32"])}
@@ -147,17 +160,13 @@ var<workgroup> matrices: array<vec4<f32>, ${(output ? 2 : 1) * stagedTimes * qua
 var<workgroup> staged: array<vec2<f32>, ${stagedTimes * lanes}>;
 ${matrixAt("inputMatrix")}${output ? matrixAt("outputMatrix") : ""}
 fn rateOf(channel: u32, n: u32) -> f32 {
-  if (n >= uniforms.stateSize || channel >= uniforms.channels) { return 0.0; }
-  return ${log2OfE} * stateMatrix[uniforms.stateMatrixOffset + channel * uniforms.stateSize + n];
+  let rate = ${log2OfE} * stateMatrix[uniforms.stateMatrixOffset + channel * uniforms.stateSize + n];
+  return select(0.0, rate, n < uniforms.stateSize && channel < uniforms.channels);
 }
 
 fn startOf(place: u32, channel: u32, n: u32) -> f32 {
-  if (uniforms.startsFromStates == 0u || n >= uniforms.stateSize || channel >= uniforms.channels) { return 0.0; }
-  return states[place + n * uniforms.stateStride];
-}
-
-fn keepState(place: u32, n: u32, value: f32) {
-  if (n < uniforms.stateSize) { states[place + n * uniforms.stateStride] = value; }
+  let state = states[place + n * uniforms.stateStride];
+  return select(0.0, state, uniforms.startsFromStates != 0u && n < uniforms.stateSize && channel < uniforms.channels);
 }
 ${entryPoint(
   lanes,
@@ -169,61 +178,69 @@ ${entryPoint(
   let start = (group % uniforms.chunks) * uniforms.chunkLength;
   let end = min(start + uniforms.chunkLength, uniforms.sequence);
   let statePlace = uniforms.statesOffset + group * uniforms.chunkStride + channel * uniforms.channelStride;
-${output ? "  var skipWeight = 0.0;\n  if (uniforms.hasSkip != 0u && inside) { skipWeight = skip[uniforms.skipOffset + channel]; }" : ""}
-  var first = 0u;
-  loop {
-${each((i) => `    let rate${i} = vec4<f32>(${[0, 1, 2, 3].map((j) => `rateOf(channel, first + ${4 * i + j}u)`).join(", ")});`)}
-${each((i) => `    var h${i} = vec4<f32>(${[0, 1, 2, 3].map((j) => `startOf(statePlace, channel, first + ${4 * i + j}u)`).join(", ")});`)}
-    var deltaSum = 0.0;
-    for (var time = start; time < end; time += ${stagedTimes}u) {
-      let count = min(${stagedTimes}u, end - time);
-      workgroupBarrier();
-      if (lane < ${(output ? 2 : 1) * stagedTimes * quads}u) {
-        let row = batch * uniforms.sequence + min(time + (lane / ${quads}u) % ${stagedTimes}u, end - 1u);
-        let n = first + 4u * (lane % ${quads}u);
 ${
   output
-    ? `        if (lane < ${stagedTimes * quads}u) {
-          matrices[lane] = ${rowLoad("inputMatrix")};
-        } else {
-          matrices[lane] = ${rowLoad("outputMatrix")};
-        }`
-    : `        matrices[lane] = ${rowLoad("inputMatrix")};`
+    ? `  var skipWeight = 0.0;
+  if (uniforms.hasSkip != 0u) { skipWeight = skip[uniforms.skipOffset + min(channel, uniforms.channels - 1u)]; }`
+    : ""
 }
-      }
-      for (var i = 0u; i < ${stagedTimes}u; i++) {
-        var values = vec2<f32>();
-        if (inside && i < count) {
-          let place = (batch * uniforms.sequence + time + i) * uniforms.channels + channel;
-          values = vec2<f32>(delta[uniforms.deltaOffset + place], input[uniforms.inputOffset + place]);
-        }
-        staged[i * ${lanes}u + lane] = values;
-      }
-      workgroupBarrier();
-      for (var i = 0u; i < count; i++) {
-        let values = staged[i * ${lanes}u + lane];
-        var d = values.x;
-        if (uniforms.deltaSoftplus != 0u && inside) { d = softplusF32(d); }
-        let drive = d * values.y;
-${each((i) => `        h${i} = exp2(d * rate${i}) * h${i} + drive * matrices[i * ${quads}u + ${i}u];`)}
+${each((i) => `  let rate${i} = ${quad(i, (n) => `rateOf(channel, ${n})`)};`)}
+${each((i) => `  var h${i} = ${quad(i, (n) => `startOf(statePlace, channel, ${n})`)};`)}
+  var deltaSum = 0.0;
+  for (var time = start; time < end; time += ${stagedTimes}u) {
+    let count = min(${stagedTimes}u, end - time);
+    let firstPlace = (batch * uniforms.sequence + time) * uniforms.channels + min(channel, uniforms.channels - 1u);
+    workgroupBarrier();
+    if (lane < ${(output ? 2 : 1) * stagedTimes * quads}u) {
+      let row = batch * uniforms.sequence + min(time + (lane / ${quads}u) % ${stagedTimes}u, end - 1u);
+      let n = uniforms.firstState + 4u * (lane % ${quads}u);
 ${
   output
-    ? `        var y = ${Array.from({ length: quads }, (_, i) => `dot(h${i}, matrices[${stagedTimes * quads}u + i * ${quads}u + ${i}u])`).join(" + ")};
-        if (inside) {
-          let place = uniforms.resultOffset + (batch * uniforms.sequence + time + i) * uniforms.channels + channel;
-          if (first == 0u) { y += skipWeight * values.y; } else { y += result[place]; }
-          result[place] = y;
-        }`
-    : "        deltaSum += d;"
+    ? `      if (lane < ${stagedTimes * quads}u) {
+        matrices[lane] = ${rowLoad("inputMatrix")};
+      } else {
+        matrices[lane] = ${rowLoad("outputMatrix")};
+      }`
+    : `      matrices[lane] = ${rowLoad("inputMatrix")};`
 }
+    }
+    for (var i = 0u; i < ${stagedTimes}u; i++) {
+      let place = firstPlace + min(i, count - 1u) * uniforms.channels;
+      staged[i * ${lanes}u + lane] = vec2<f32>(delta[uniforms.deltaOffset + place], input[uniforms.inputOffset + place]);
+    }
+    workgroupBarrier();
+    for (var i = 0u; i < count; i++) {
+      let values = staged[i * ${lanes}u + lane];
+      var d = values.x;
+      if (uniforms.deltaSoftplus != 0u) { d = softplusF32(d); }
+      let drive = d * values.y;
+${each((i) => `      h${i} = exp2(d * rate${i}) * h${i} + drive * matrices[i * ${quads}u + ${i}u];`)}
+${
+  output
+    ? `      let y = ${outputTerms.join(" + ")};
+      staged[i * ${lanes}u + lane].x = skipWeight * values.y + y;`
+    : "      deltaSum += d;"
+}
+    }
+${
+  output
+    ? `    for (var i = 0u; i < ${stagedTimes}u; i++) {
+      if (inside && i < count) {
+        let place = uniforms.resultOffset + firstPlace + i * uniforms.channels;
+        var y = staged[i * ${lanes}u + lane].x;
+        if (uniforms.firstState > 0u) { y += result[place]; }
+        result[place] = y;
       }
+    }`
+    : ""
+}
+  }
+  if (uniforms.keepsStates != 0u && inside) {
+    let kept = array<vec4<f32>, ${quads}>(${Array.from({ length: quads }, (_, i) => `h${i}`).join(", ")});
+    for (var n = 0u; n < min(${held}u, uniforms.stateSize - uniforms.firstState); n++) {
+      states[statePlace + (uniforms.firstState + n) * uniforms.stateStride] = kept[n / 4u][n % 4u];
     }
-    if (uniforms.keepsStates != 0u && inside) {
-${each((i) => [0, 1, 2, 3].map((j) => `      keepState(statePlace, first + ${4 * i + j}u, h${i}[${j}]);`).join("\n"))}
-${output ? "" : "      if (first == 0u) { states[statePlace + uniforms.stateSize * uniforms.stateStride] = deltaSum; }"}
-    }
-    first += ${held}u;
-    if (first >= uniforms.stateSize) { break; }
+${output ? "" : "    states[statePlace + uniforms.stateSize * uniforms.stateStride] = deltaSum;"}
   }`,
 )}`;
 }
