@@ -1,8 +1,14 @@
 /** GPUs that tests can make fail. */
 import { laneGpu } from "./webgpu-lane.ts";
 
-/** The lane's GPU, with a hold on the devices that it gives: they are lost when a test destroys them. */
-export async function observedGpu(): Promise<{ readonly gpu: { requestAdapter(options?: object): Promise<unknown> }; readonly devices: GPUDevice[] }> {
+/** A GPU, and the devices that it gave: they are lost when a test destroys them. */
+export interface ObservedGpu {
+  readonly gpu: { requestAdapter(options?: object): Promise<unknown> };
+  readonly devices: readonly GPUDevice[];
+}
+
+/** The lane's GPU, observed. */
+export async function observedGpu(): Promise<ObservedGpu> {
   const gpu = await laneGpu();
   const devices: GPUDevice[] = [];
   const requestAdapter = async (options?: object): Promise<unknown> => {
@@ -17,7 +23,7 @@ export async function observedGpu(): Promise<{ readonly gpu: { requestAdapter(op
   return { gpu: { requestAdapter }, devices };
 }
 
-/** A device that has no memory left for buffers that `refuses` names, as a driver has none: an invalid buffer, and an error in the scope. */
+/** A device without memory for buffers that `refuses` names, as a driver would say it: an invalid buffer, and an error in the scope. */
 export function refusingDevice(device: GPUDevice, refuses: (descriptor: GPUBufferDescriptor) => boolean): GPUDevice {
   const scopes: { readonly filter: GPUErrorFilter; error: GPUError | undefined }[] = [];
   const replaced = {

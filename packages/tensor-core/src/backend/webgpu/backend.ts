@@ -116,5 +116,6 @@ async function mappingError(runtime: WebGpuRuntime, cause: unknown): Promise<Err
   const patience = new Promise((resolve) => (timer = setTimeout(resolve, 500)));
   await Promise.race([runtime.device.lost, patience]);
   clearTimeout(timer);
-  return runtime.lost ?? new GpuCommandError(`reading from the GPU failed: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+  const message = cause instanceof Error ? cause.message : String(cause);
+  return runtime.lost ?? new GpuCommandError(`reading from the GPU failed: ${message}`, { cause });
 }

@@ -32,7 +32,8 @@ export function chromeTrace({ launches, submissions }: ProfileRecording): Chrome
   const events: ChromeTraceEvent[] = [];
   for (const { batch, recorded, start, end, launches: count } of submissions) {
     const args = { batch, launches: count };
-    events.push(span("record", "cpu", cpuLane, cpuTime(recorded), cpuTime(start), args), span("submit", "cpu", cpuLane, cpuTime(start), cpuTime(end), args));
+    events.push(span("record", "cpu", cpuLane, cpuTime(recorded), cpuTime(start), args));
+    events.push(span("submit", "cpu", cpuLane, cpuTime(start), cpuTime(end), args));
   }
   const sorted = launches.toSorted((a, b) => (a.begin < b.begin ? -1 : a.begin > b.begin ? 1 : 0));
   const base = sorted[0]?.begin ?? 0n;
@@ -45,15 +46,17 @@ export function chromeTrace({ launches, submissions }: ProfileRecording): Chrome
     let lane = laneEnds.findIndex((laneEnd) => laneEnd <= from);
     if (lane < 0) lane = laneEnds.length;
     laneEnds[lane] = to;
-    const args = { batch, workgroups: workgroups.join(" × "), ...(bytes !== undefined && { bytes }), ...(operations !== undefined && { operations }) };
-    events.push(span(label, "gpu", firstGpuLane + lane, from, to, args));
+    const work = { ...(bytes !== undefined && { bytes }), ...(operations !== undefined && { operations }) };
+    events.push(span(label, "gpu", firstGpuLane + lane, from, to, { batch, workgroups: workgroups.join(" × "), ...work }));
   }
   const lanes = laneEnds.map((_, lane) => nameOf("thread_name", firstGpuLane + lane, lane === 0 ? "GPU" : `GPU, at the same time ${lane}`));
   const names = [nameOf("process_name", 0, "WebGPU"), nameOf("thread_name", cpuLane, "CPU"), ...lanes];
   return { traceEvents: [...names, ...events], displayTimeUnit: "ms" };
 }
 
-function span(name: string, cat: string, tid: number, from: number, to: number, args: Readonly<Record<string, string | number>>): ChromeTraceEvent {
+type Details = Readonly<Record<string, string | number>>;
+
+function span(name: string, cat: string, tid: number, from: number, to: number, args: Details): ChromeTraceEvent {
   return { name, cat, ph: "X", pid: processId, tid, ts: from, dur: Math.max(0, to - from), args };
 }
 

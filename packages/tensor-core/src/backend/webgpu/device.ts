@@ -81,7 +81,8 @@ async function defaultGpu(): Promise<GPU> {
   if (browserGpu !== undefined) return browserGpu;
   if (!isNode()) {
     throw new DeviceError(
-      "this browser has no WebGPU (navigator.gpu): use Chrome or Edge 113+, Safari 26+ or Firefox 141+ on a page served over https or from localhost; on Linux Chrome needs --enable-unsafe-webgpu or --enable-features=Vulkan",
+      "this browser has no WebGPU (navigator.gpu): use Chrome or Edge 113+, Safari 26+ or Firefox 141+ on a page over https or from " +
+        "localhost; on Linux Chrome needs --enable-unsafe-webgpu or --enable-features=Vulkan",
     );
   }
   // A name that bundlers cannot follow: the package is native and for Node alone.
@@ -115,8 +116,8 @@ function adapterHelp(): string {
   if (!isNode()) return "switch on hardware acceleration in the browser's settings, or start Chrome with --enable-unsafe-webgpu";
   if (process.platform === "linux") {
     return (
-      "install a Vulkan driver of the card (NVIDIA: the driver with libvulkan1; AMD and Intel: mesa-vulkan-drivers), or Mesa 25 or later for the " +
-      "software adapter lavapipe (Debian 12: mesa-vulkan-drivers from bookworm-backports); VK_ICD_FILENAMES chooses one of several"
+      "install a Vulkan driver of the card (NVIDIA: the driver with libvulkan1; AMD and Intel: mesa-vulkan-drivers), or Mesa 25+ for " +
+      "the software adapter lavapipe (Debian 12: mesa-vulkan-drivers from bookworm-backports); VK_ICD_FILENAMES chooses one of several"
     );
   }
   return "install the graphics driver of the card's vendor (Direct3D 12 on Windows, Metal on macOS)";

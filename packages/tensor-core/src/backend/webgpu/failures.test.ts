@@ -55,7 +55,8 @@ describe("FailureTracker", () => {
         resolve();
       }, 5);
     });
-    await tracker.track({ commands: [{ access: "w", arrays: [output], pipeline }], verdicts: [verdict], error: Promise.resolve(undefined) });
+    const commands = [{ access: "w", arrays: [output], pipeline }];
+    await tracker.track({ commands, verdicts: [verdict], error: Promise.resolve(undefined) });
     expect(output.failure).toBe(error);
   });
 

@@ -28,8 +28,10 @@ function scale(backend: WebGpuBackend, input: DeviceBuffer, output: DeviceBuffer
     },
     uniforms: { factor: f32(factor) },
     workgroups: [1],
-    code: () =>
-      entryPoint(64, `if (index < arrayLength(&output)) { output[index] = ${broken ? "undeclaredName" : "input[index]"} * uniforms.factor; }`),
+    code: () => {
+      const value = broken ? "undeclaredName" : "input[index]";
+      return entryPoint(64, `if (index < arrayLength(&output)) { output[index] = ${value} * uniforms.factor; }`);
+    },
   });
 }
 

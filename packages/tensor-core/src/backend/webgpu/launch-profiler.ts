@@ -128,7 +128,9 @@ export class LaunchProfiler implements LaunchTimer {
       return;
     }
     const timestamps = new BigUint64Array(staging.getMappedRange(0, 2 * launches.length * bytesPerTimestamp));
-    for (const [i, launch] of launches.entries()) this.#launches.push({ ...launch, batch, begin: timestamps[2 * i]!, end: timestamps[2 * i + 1]! });
+    for (const [i, launch] of launches.entries()) {
+      this.#launches.push({ ...launch, batch, begin: timestamps[2 * i]!, end: timestamps[2 * i + 1]! });
+    }
     staging.unmap();
     this.#idle.push(staging);
   }

@@ -8,6 +8,8 @@ import { loadPipelines, savePipelines } from "./pipeline-storage.ts";
 
 const record = (i: number, shader = `// ${i}`): PipelineRecord => ({ label: `kernel ${i}`, shader, layout: "rrw" });
 
+const content = (records: string): string => `{"format":"frugal-webgpu-pipelines","version":1,"records":[${records}]}`;
+
 describe("pipelines in a file", () => {
   let folder: string;
   beforeAll(async () => {
@@ -16,11 +18,11 @@ describe("pipelines in a file", () => {
   afterAll(() => rm(folder, { recursive: true }));
 
   const saver = (records: readonly PipelineRecord[]): { pipelines(): readonly PipelineRecord[] } => ({ pipelines: () => records });
-  function warmer(): { warmed: PipelineRecord[]; warmUp(records: readonly PipelineRecord[]): Promise<{ compiled: number; failed: number }> } {
+  function warmer() {
     const warmed: PipelineRecord[] = [];
     return {
       warmed,
-      warmUp(records) {
+      warmUp(records: readonly PipelineRecord[]) {
         warmed.push(...records);
         return Promise.resolve({ compiled: records.length - 1, failed: 1 });
       },
@@ -47,9 +49,9 @@ describe("pipelines in a file", () => {
     ["null", "null", /not an object/],
     ["of another version", '{"format":"frugal-webgpu-pipelines","version":2,"records":[]}', /version 2/],
     ["without records", '{"format":"frugal-webgpu-pipelines","version":1}', /no list/],
-    ["with a wrong record", '{"format":"frugal-webgpu-pipelines","version":1,"records":[{"label":"a","shader":3,"layout":"r"}]}', /record 0/],
-    ["with a wrong layout", '{"format":"frugal-webgpu-pipelines","version":1,"records":[{"label":"a","shader":"","layout":"rx"}]}', /record 0/],
-    ["with too many", `{"format":"frugal-webgpu-pipelines","version":1,"records":[${"0,".repeat(4096)}0]}`, /4097 records/],
+    ["with a wrong record", content('{"label":"a","shader":3,"layout":"r"}'), /record 0/],
+    ["with a wrong layout", content('{"label":"a","shader":"","layout":"rx"}'), /record 0/],
+    ["with too many", content(`${"0,".repeat(4096)}0`), /4097 records/],
     ["too large", " ".repeat(16 * 2 ** 20 + 1), /more than the limit/],
   ])("are ignored when the file is %s", async (name, text, reason) => {
     const path = join(folder, `${name}.json`);

@@ -126,5 +126,6 @@ function isRecord(value: unknown): value is PipelineRecord {
   if (typeof value !== "object" || value === null) return false;
   const { label, shader, layout } = value as Record<string, unknown>;
   const isText = (text: unknown, maximum: number): boolean => typeof text === "string" && text.length <= maximum;
-  return isText(label, maximumLabelLength) && isText(shader, maximumShaderLength) && typeof layout === "string" && /^[rw]{0,8}$/.test(layout);
+  const isLayout = typeof layout === "string" && /^[rw]{0,8}$/.test(layout);
+  return isText(label, maximumLabelLength) && isText(shader, maximumShaderLength) && isLayout;
 }

@@ -36,11 +36,11 @@ export interface GpuProfile {
   /** From the call until the GPU had done everything. */
   readonly wallMicroseconds: number;
   readonly submissions: number;
-  /** Step of the timestamps. Browsers round to 65 µs or 100 µs unless told otherwise (chrome://flags/#enable-webgpu-developer-features). */
+  /** Step of the timestamps. Browsers round to 65 or 100 µs unless told otherwise (chrome://flags/#enable-webgpu-developer-features). */
   readonly resolutionMicroseconds: number;
   /** Lines of text for people; the `limit` kernels that took longest (default 40). */
   toTable(limit?: number): string;
-  /** For chrome://tracing and ui.perfetto.dev, after `JSON.stringify`: what the GPU ran, and what the CPU recorded and submitted, over time. */
+  /** For chrome://tracing and ui.perfetto.dev, after `JSON.stringify`: what GPU and CPU (recording, submitting) did over time. */
   toChromeTrace(): ChromeTrace;
 }
 
@@ -56,8 +56,8 @@ export async function profile<Result>(runtime: WebGpuRuntime, body: () => Result
   runtime.checkAlive();
   if (!runtime.features.timestamps) {
     throw new DeviceError(
-      'profile: this device has no "timestamp-query": the adapter does not offer it, or withoutFeatures leaves it out; Chrome 121+ and Safari 26+ ' +
-        "offer it on most GPUs, exact values need chrome://flags/#enable-webgpu-developer-features",
+      'profile: this device has no "timestamp-query": the adapter does not offer it, or withoutFeatures leaves it out; Chrome 121+ and ' +
+        "Safari 26+ offer it on most GPUs, exact values need chrome://flags/#enable-webgpu-developer-features",
     );
   }
   if (queue.timer !== undefined) throw new DeviceError("profile: a profile is running already on this device; wait for it first");
@@ -168,7 +168,8 @@ function table(summary: Summary, limit: number): string {
   const hasBytes = kernels.some(({ bytesPerSecond }) => bytesPerSecond !== undefined);
   const hasOperations = kernels.some(({ operationsPerSecond }) => operationsPerSecond !== undefined);
   const giga = (value: number | undefined): string => (value === undefined ? "" : (value / 1e9).toFixed(1));
-  const rows = [["kernel", "launches", "total µs", "mean µs", "median µs", "share", ...(hasBytes ? ["GB/s"] : []), ...(hasOperations ? ["Gflop/s"] : [])]];
+  const rateNames = [...(hasBytes ? ["GB/s"] : []), ...(hasOperations ? ["Gflop/s"] : [])];
+  const rows = [["kernel", "launches", "total µs", "mean µs", "median µs", "share", ...rateNames]];
   for (const kernel of kernels.slice(0, limit)) {
     rows.push([
       kernel.label.length > widestLabel ? `${kernel.label.slice(0, widestLabel - 1)}…` : kernel.label,
@@ -182,13 +183,14 @@ function table(summary: Summary, limit: number): string {
     ]);
   }
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
-  const lines = rows.map((row) => row.map((cell, column) => (column === 0 ? cell.padEnd(widths[0]!) : cell.padStart(widths[column]!))).join("  "));
+  const aligned = (cell: string, column: number): string => (column === 0 ? cell.padEnd(widths[0]!) : cell.padStart(widths[column]!));
+  const lines = rows.map((row) => row.map(aligned).join("  "));
   if (kernels.length > limit) lines.push(`… and ${kernels.length - limit} more kernels`);
-  lines.push(
-    `${launches} launches in ${submissions} submissions: ${gpuMicroseconds.toFixed(1)} µs in kernels, ${wallMicroseconds.toFixed(1)} µs in all`,
-  );
+  const times = `${gpuMicroseconds.toFixed(1)} µs in kernels, ${wallMicroseconds.toFixed(1)} µs in all`;
+  lines.push(`${launches} launches in ${submissions} submissions: ${times}`);
   if (untimed > 0) lines.push(`${untimed} launches were not timed`);
   if (unreliable > 0) lines.push(`${unreliable} launches had no sensible timestamps`);
-  if (resolutionMicroseconds >= 10) lines.push(`timestamps are rounded to ${resolutionMicroseconds.toFixed(1)} µs: short kernels need many launches`);
+  const resolution = resolutionMicroseconds.toFixed(1);
+  if (resolutionMicroseconds >= 10) lines.push(`timestamps are rounded to ${resolution} µs: short kernels need many launches`);
   return lines.join("\n");
 }
