@@ -1,6 +1,6 @@
 import { itemSize } from "../../../tensor/dtype.ts";
 import { sizeOf } from "../../../tensor/shape.ts";
-import type { KernelArguments, Kernels } from "../../backend.ts";
+import type { KernelArguments, Kernels, TensorView } from "../../backend.ts";
 import { loadBitsFunction, storeBitsFunction, storeType } from "../elements.ts";
 import { entryPoint, read, u32, workgroupGrid, write } from "../program.ts";
 import type { WebGpuRuntime } from "../runtime.ts";
@@ -17,7 +17,7 @@ export function indexingKernels(
     scatterAdd: ({ output, indices, updates, outer, size, inner }) =>
       scatter(runtime, "scatterAdd", { output, indices, updates, outer, size, inner, count: sizeOf(indices.shape) }),
     scatterElementsAdd: ({ output, indices, updates, outer, size, inner }) =>
-      scatter(runtime, "scatterElementsAdd", { output, indices, updates, outer, size, inner, count: indices.shape[1]! }),
+      scatter(runtime, "scatterElementsAdd", { output, indices, updates, outer, size, inner, count: countOf(indices, outer, inner) }),
   };
 }
 
@@ -50,12 +50,20 @@ ${entryPoint(
   });
 }
 
-function gatherElements(runtime: WebGpuRuntime, { input, indices, output, size, inner }: KernelArguments["gatherElements"]): void {
+/** The middle axis of indices [outer, count, inner], however many axes they come with. */
+function countOf(indices: TensorView, outer: number, inner: number): number {
+  return outer * inner === 0 ? 0 : sizeOf(indices.shape) / (outer * inner);
+}
+
+function gatherElements(
+  runtime: WebGpuRuntime,
+  { input, indices, output, outer, size, inner }: KernelArguments["gatherElements"],
+): void {
   const elements = sizeOf(indices.shape);
   runtime.launch({
     name: "gatherElements",
     bindings: { input: read(input, "u32"), indices: read(indices), output: write(output, "u32") },
-    uniforms: { elements: u32(elements), count: u32(indices.shape[1]!), size: u32(size), inner: u32(inner) },
+    uniforms: { elements: u32(elements), count: u32(countOf(indices, outer, inner)), size: u32(size), inner: u32(inner) },
     workgroups: workgroupGrid(Math.ceil(elements / workgroupSize)),
     code: () =>
       entryPoint(
