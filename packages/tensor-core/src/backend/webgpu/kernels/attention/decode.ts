@@ -1,7 +1,7 @@
 import type { KernelArguments } from "../../../backend.ts";
 import { entryPoint, u32, workgroupGrid, write } from "../../program.ts";
 import type { WebGpuRuntime } from "../../runtime.ts";
-import { commonCode, maskBinding, RowTensors, sizeUniforms, type AttentionSizes } from "./problem.ts";
+import { commonCode, maskArguments, maskCode, RowTensors, sizeUniforms, type AttentionSizes } from "./problem.ts";
 import { forwardTarget, splitKeys } from "./splits.ts";
 import { each, summedColumns } from "./tile.ts";
 
@@ -13,15 +13,18 @@ const stepKeys = 64;
 /** Fewest keys of a split. */
 const smallestSplit = 128;
 
-/** Most rows of a workgroup, held in registers. */
-const maximumRows = 8;
+/** Rows of a workgroup, held in registers, where there is more than one: with more rows, workgroups share keys through the cache. */
+const severalRows = 4;
 
-/** Vectors whose loads are under way together. */
+/** Most rows: beyond, arithmetic rather than memory sets the time, and tiles do better. */
+const maximumRows = 16;
+
+/** Vectors whose loads are under way together, of the `columns / 4` that an invocation loads in a step of keys and of values each. */
 const loadsAtOnce = 4;
 
 /** Whether `decodeAttention` is made for it: rows as few as in generating text, heads that fit. */
 export function isDecode({ rows, headDim }: AttentionSizes): boolean {
-  return rows <= 2 * maximumRows && headDim > 0 && headDim <= 256;
+  return rows <= maximumRows && headDim > 0 && headDim <= 256;
 }
 
 /**
@@ -32,17 +35,16 @@ export function decodeAttention(runtime: WebGpuRuntime, parameters: KernelArgume
   const { query, key, value } = parameters;
   const { rows, pairs, keys, headDim, batch, heads } = sizes;
   const columns = summedColumns(headDim, 64);
-  const rowsHeld = Math.min(maximumRows, 2 ** Math.ceil(Math.log2(Math.max(rows, 1))));
+  const rowsHeld = rows <= 1 ? 1 : severalRows;
   const tiles = Math.ceil(rows / rowsHeld);
   const division = splitKeys(keys, tiles * pairs, smallestSplit);
   const target = forwardTarget(runtime, parameters, sizes, division);
   const tensors = new RowTensors({ query, key, value }, { output: target.output });
-  const mask = maskBinding(parameters.mask);
-  const hasMask = "mask" in mask.bindings;
+  const mask = maskArguments(parameters);
   const count = tiles * pairs * division.splits;
   runtime.launch({
     name: "attentionDecode",
-    variant: `${columns} ${rowsHeld} ${tensors.vectors ? "vectors" : "scalars"}${hasMask ? " mask" : ""}`,
+    variant: `${columns} ${rowsHeld} ${tensors.vectors ? "vectors" : "scalars"}`,
     bindings: { ...tensors.bindings(), ...mask.bindings, logSumExp: write(target.logSumExp) },
     uniforms: {
       ...tensors.uniforms(),
@@ -53,26 +55,31 @@ export function decodeAttention(runtime: WebGpuRuntime, parameters: KernelArgume
       tiles: u32(tiles),
       batch: u32(batch),
       heads: u32(heads),
+      // Loops whose trip counts are numbers in the text are unrolled, which costs software adapters seconds to compile.
+      rounds: u32(columns / 4 / loadsAtOnce),
+      slices: u32(invocations / columns),
+      rowsHeld: u32(rowsHeld),
     },
     workgroups: workgroupGrid(count),
-    code: () => `${commonCode(hasMask)}
+    code: () => `${commonCode}
+${maskCode}
 ${tensors.code("clamped")}
-// The query rows; in the end what the slices found.
+// The query rows; in the end one row of every slice.
 var<workgroup> held: array<vec4<f32>, ${Math.max(rowsHeld * columns, invocations)}>;
 // Quarters of the products of keys with the rows, up to four rows in one vector.
 var<workgroup> quarters: array<${vectorOf(Math.min(rowsHeld, 4))}, ${invocations * Math.ceil(rowsHeld / 4)}>;
-${entryPoint(invocations, decodeBody(columns, rowsHeld, hasMask))}`,
+// Maximum and sum of weights of every slice.
+var<workgroup> found: array<vec2<f32>, ${(rowsHeld * invocations) / columns}>;
+${entryPoint(invocations, decodeBody(columns, rowsHeld))}`,
   });
   target.finish();
 }
 
 const vectorOf = (width: number): string => (width === 1 ? "f32" : `vec${width}<f32>`);
 
-function decodeBody(columns: number, rows: number, hasMask: boolean): string {
+function decodeBody(columns: number, rows: number): string {
   const slices = invocations / columns;
   const eachRow = (piece: (r: number) => string): string => each(rows, piece);
-  const keysOfSlice = stepKeys / slices;
-  const loads = Math.min(loadsAtOnce, keysOfSlice);
   return `  if (workgroup >= uniforms.count) { return; }
   let rowStart = (workgroup % uniforms.tiles) * ${rows}u;
   var rest = workgroup / uniforms.tiles;
@@ -82,15 +89,7 @@ function decodeBody(columns: number, rows: number, hasMask: boolean): string {
   let batchIndex = rest / uniforms.keyHeads;
   let keyRows = keyBase(batchIndex, keyHead, 0u);
   let valueRows = valueBase(batchIndex, keyHead, 0u);
-${eachRow(
-  (r) => `  let query${r} = (rowStart + ${r}u) / uniforms.group;
-  let head${r} = keyHead * uniforms.group + (rowStart + ${r}u) % uniforms.group;
-  let visible${r} = select(0u, visibleKeys(query${r}), rowStart + ${r}u < uniforms.rows);
-  var maximum${r} = lowest;
-  var total${r} = 0.0;
-  var sum${r} = vec4<f32>();${hasMask ? `\n  let maskBase${r} = maskBase(batchIndex, head${r}, query${r});` : ""}`,
-)}
-  let fewest = visibleKeys(rowStart / uniforms.group);
+${eachRow((r) => rowNames(r))}
   let most = visibleKeys((min(rowStart + ${rows}u, uniforms.rows) - 1u) / uniforms.group);
   let keyEnd = min(most, (split + 1u) * uniforms.splitKeys);
   for (var i = lane; i < ${rows * columns}u; i += ${invocations}u) {
@@ -104,45 +103,52 @@ ${eachRow(
   let ownColumn = lane % ${columns}u;
   let quarter = lane & 3u;
   for (var start = split * uniforms.splitKeys; start < keyEnd; start += ${stepKeys}u) {
-    // What a causal query does not see may be memory that nobody wrote yet.
-    let guarded = start + ${stepKeys}u > fewest;
     workgroupBarrier();
     {
-      let base = keyRows + min(start + (lane >> 2u), keyEnd - 1u) * u32(uniforms.keyRow);
+      let keyIndex = min(start + (lane >> 2u), keyEnd - 1u);
+      let base = keyRows + keyIndex * u32(uniforms.keyRow);
 ${keyProducts(columns, rows)}
     }
     workgroupBarrier();
-    for (var round = 0u; round < ${keysOfSlice / loads}u; round++) {
-      let first = slice + round * ${loads * slices}u;
-${loadValues(loads, slices)}
-${each(loads, (i) => scoresOfKey(i, rows, slices))}
-${eachRow((r) => addToRow(r, loads, slices, rows, hasMask))}
+    for (var round = 0u; round < uniforms.rounds; round++) {
+      let first = slice + round * ${loadsAtOnce * slices}u;
+${loadValues(slices)}
+${each(loadsAtOnce, (i) => scoresOfKey(i, rows, slices))}
+${eachRow((r) => addToRow(r, slices, rows))}
     }
   }
 ${mergeSlices(columns, rows)}`;
 }
 
+const rowNames = (r: number): string => `  let query${r} = (rowStart + ${r}u) / uniforms.group;
+  let visible${r} = select(0u, visibleKeys(query${r}), rowStart + ${r}u < uniforms.rows);
+  var maximum${r} = lowest;
+  var total${r} = 0.0;
+  var sum${r} = vec4<f32>();
+  let maskBase${r} = maskBase(batchIndex, keyHead * uniforms.group + (rowStart + ${r}u) % uniforms.group, query${r});`;
+
 /** Loads the values of the slice's next keys: number `first` of the step, and every n-th after it. */
-const loadValues = (count: number, slices: number): string =>
-  each(count, (i) => {
+const loadValues = (slices: number): string =>
+  each(loadsAtOnce, (i) => {
     const place = `min(start + first + ${i * slices}u, keyEnd - 1u)`;
     return `      let v${i} = valueAt(valueRows + ${place} * u32(uniforms.valueRow), ownColumn);`;
   });
 
-/** The invocation's quarter of the products of its key with all rows: columns quarter, quarter + 4, … */
+/** The invocation's quarter of the products of its key with all rows, columns quarter, quarter + 4, …; the first quarter has the mask too. */
 function keyProducts(columns: number, rows: number): string {
-  const count = columns / 4;
-  const atOnce = Math.min(loadsAtOnce, count);
   const width = Math.min(rows, 4);
   const stores = each(rows / width, (g) => {
     const values = Array.from({ length: width }, (_, j) => `product${g * width + j}`).join(", ");
     return `      quarters[${g * invocations}u + lane] = ${vectorOf(width)}(${values});`;
   });
   return `${each(rows, (r) => `      var product${r} = 0.0;`)}
-      for (var round = 0u; round < ${count / atOnce}u; round++) {
-        let column = quarter + round * ${4 * atOnce}u;
-${each(atOnce, (i) => `        let k${i} = keyAt(base, column + ${4 * i}u);`)}
-${each(atOnce, (i) => each(rows, (r) => `        product${r} += dot(k${i}, held[column + ${r * columns + 4 * i}u]);`))}
+      if (uniforms.masked != 0u && quarter == 0u) {
+${each(rows, (r) => `        product${r} = maskAt(maskBase${r}, keyIndex);`)}
+      }
+      for (var round = 0u; round < uniforms.rounds; round++) {
+        let column = quarter + round * ${4 * loadsAtOnce}u;
+${each(loadsAtOnce, (i) => `        let k${i} = keyAt(base, column + ${4 * i}u);`)}
+${each(loadsAtOnce, (i) => each(rows, (r) => `        product${r} += dot(k${i}, held[column + ${r * columns + 4 * i}u]);`))}
       }
 ${stores}`;
 }
@@ -155,66 +161,59 @@ function scoresOfKey(i: number, rows: number, slices: number): string {
   });
 }
 
-/** Online softmax of row `r` over the slice's next two or four keys. */
-function addToRow(r: number, count: number, slices: number, rows: number, hasMask: boolean): string {
-  const list = (piece: (i: number) => string): string => Array.from({ length: count }, (_, i) => piece(i)).join(", ");
-  const scoreOf = (i: number): string => `scores${i}_${Math.floor(r / 4)}${rows === 1 ? "" : `[${r % 4}]`}`;
-  const masked = `
-      let added = vec${count}<f32>(${list((i) => `maskAt(maskBase${r}, min(keyIndex[${i}], uniforms.keys - 1u))`)});
-      hidden = hidden | (bitcast<vec${count}<u32>>(added) == vec${count}<u32>(uniforms.minusInfinity));
-      score += added;`;
-  return `    {
-      let keyIndex = vec${count}<u32>(${list((i) => `start + first + ${i * slices}u`)});
-      var score = vec${count}<f32>(${list(scoreOf)});
-      var hidden = keyIndex >= vec${count}<u32>(visible${r});${hasMask ? masked : ""}
-      score = select(score, vec${count}<f32>(lowest), hidden);
-      let top = max(maximum${r}, ${count === 4 ? "maximumOf(score)" : "max(score.x, score.y)"});
-      let shrink = weightOf(maximum${r} - top);
-      let weights = select(vec${count}<f32>(${list((i) => `weightOf(score[${i}] - top)`)}), vec${count}<f32>(), hidden);
-      maximum${r} = top;
-      total${r} = total${r} * shrink + ${count === 4 ? "sumOf(weights)" : "(weights.x + weights.y)"};
-      sum${r} *= shrink;
-      if (guarded) {
-${each(count, (i) => `        sum${r} += select(weights[${i}] * v${i}, vec4<f32>(), weights[${i}] == 0.0);`)}
-      } else {
-${each(count, (i) => `        sum${r} += weights[${i}] * v${i};`)}
-      }
-    }`;
+/** Online softmax of row `r` over the slice's next four keys. */
+function addToRow(r: number, slices: number, rows: number): string {
+  const list = (piece: (i: number) => string): string => [0, 1, 2, 3].map(piece).join(", ");
+  return `      {
+        let keyIndex = start + first + vec4<u32>(${list((i) => `${i * slices}u`)});
+        var score = vec4<f32>(${list((i) => `scores${i}_${Math.floor(r / 4)}${rows === 1 ? "" : `[${r % 4}]`}`)});
+        let hidden = (keyIndex >= vec4<u32>(visible${r})) | areHidden(score);
+        score = select(score, vec4<f32>(lowest), hidden);
+        let top = max(maximum${r}, maximumOf(score));
+        let shrink = weightOf(maximum${r} - top);
+        let weights = select(weightsOf(score - top), vec4<f32>(), hidden);
+        maximum${r} = top;
+        total${r} = total${r} * shrink + sumOf(weights);
+        sum${r} *= shrink;
+        // What a causal query does not see may be memory that nobody wrote yet, NaN included.
+${each(4, (i) => `        sum${r} += select(weights[${i}] * v${i}, vec4<f32>(), weights[${i}] == 0.0);`)}
+      }`;
 }
 
-/** Brings the slices to one maximum, adds them up in order and writes the rows. */
+/**
+ * Brings the slices to one maximum, adds them up in order and writes the rows. A loop with choices among the rows' registers: each barrier
+ * and branch in the text costs software adapters much time to compile.
+ */
 function mergeSlices(columns: number, rows: number): string {
   const slices = invocations / columns;
-  return `  workgroupBarrier();
-  if (ownColumn == 0u) {
-${each(rows, (r) => `    held[${r * slices}u + slice] = vec4<f32>(maximum${r}, total${r}, 0.0, 0.0);`)}
+  return `  if (ownColumn == 0u) {
+${each(rows, (r) => `    found[${r * slices}u + slice] = vec2<f32>(maximum${r}, total${r});`)}
   }
-  workgroupBarrier();
-${each(
-  rows,
-  (r) => `  var top${r} = lowest;
-  for (var i = 0u; i < ${slices}u; i++) { top${r} = max(top${r}, held[${r * slices}u + i].x); }
-  var all${r} = 0.0;
-  for (var i = 0u; i < ${slices}u; i++) {
-    let found = held[${r * slices}u + i].xy;
-    all${r} += weightOf(found.x - top${r}) * found.y;
-  }
-  sum${r} *= weightOf(maximum${r} - top${r});`,
-)}
-${each(
-  rows,
-  (r) => `  workgroupBarrier();
-  held[lane] = sum${r};
-  workgroupBarrier();
-  if (lane < ${columns}u && rowStart + ${r}u < uniforms.rows) {
-    var result = held[lane];
-    for (var i = 1u; i < ${slices}u; i++) { result += held[i * ${columns}u + lane]; }
-    let base = outputBase(split * uniforms.batch + batchIndex, head${r}, query${r});
-    outputStore(base, lane, result * select(1.0 / all${r}, 0.0, all${r} == 0.0));
-    if (lane == 0u) {
-      let place = split * uniforms.splitRows + (batchIndex * uniforms.heads + head${r}) * uniforms.queries + query${r};
-      logSumExp[uniforms.logSumExpOffset + place] = logSumExpOf(top${r}, all${r});
+  for (var r = 0u; r < uniforms.rowsHeld; r++) {
+    workgroupBarrier();
+    var sum = sum0;
+    var maximum = maximum0;
+${each(rows - 1, (r) => `    sum = select(sum, sum${r + 1}, r == ${r + 1}u);\n    maximum = select(maximum, maximum${r + 1}, r == ${r + 1}u);`)}
+    var top = lowest;
+    for (var i = 0u; i < uniforms.slices; i++) { top = max(top, found[r * ${slices}u + i].x); }
+    held[lane] = sum * weightOf(maximum - top);
+    workgroupBarrier();
+    let row = rowStart + r;
+    if (lane < ${columns}u && row < uniforms.rows) {
+      var all = 0.0;
+      var result = vec4<f32>();
+      for (var i = 0u; i < uniforms.slices; i++) {
+        let share = found[r * ${slices}u + i];
+        all += weightOf(share.x - top) * share.y;
+        result += held[i * ${columns}u + lane];
+      }
+      let head = keyHead * uniforms.group + row % uniforms.group;
+      let queryIndex = row / uniforms.group;
+      outputStore(outputBase(split * uniforms.batch + batchIndex, head, queryIndex), lane, result * select(1.0 / all, 0.0, all == 0.0));
+      if (lane == 0u) {
+        let place = split * uniforms.splitRows + (batchIndex * uniforms.heads + head) * uniforms.queries + queryIndex;
+        logSumExp[uniforms.logSumExpOffset + place] = logSumExpOf(top, all);
+      }
     }
-  }`,
-)}`;
+  }`;
 }

@@ -1,7 +1,7 @@
 import type { KernelArguments } from "../../../backend.ts";
 import { entryPoint, u32, workgroupGrid, write } from "../../program.ts";
 import type { WebGpuRuntime } from "../../runtime.ts";
-import { commonCode, maskBinding, RowTensors, sizeUniforms, type AttentionSizes } from "./problem.ts";
+import { commonCode, maskArguments, maskCode, maskedScores, RowTensors, sizeUniforms, type AttentionSizes } from "./problem.ts";
 import { forwardTarget, splitKeys } from "./splits.ts";
 import {
   addWeightedRows,
@@ -16,6 +16,7 @@ import {
   tileInvocations,
   tileMemory,
   tileNames,
+  tripCounts,
 } from "./tile.ts";
 
 /** Fewest keys of a split: below, its partial results weigh more than its keys. */
@@ -28,18 +29,17 @@ const smallestSplit = 256;
 export function tiledAttention(runtime: WebGpuRuntime, parameters: KernelArguments["attention"], sizes: AttentionSizes): void {
   const { query, key, value } = parameters;
   const { rows, pairs, keys, headDim, batch, heads } = sizes;
-  const columns = summedColumns(headDim, 64);
+  const columns = summedColumns(headDim, 32);
   const blocks = columnBlocks(headDim, columns);
   const tiles = Math.ceil(rows / residentRows);
   const division = splitKeys(keys, tiles * pairs * blocks, smallestSplit);
   const target = forwardTarget(runtime, parameters, sizes, division);
   const tensors = new RowTensors({ query, key, value }, { output: target.output });
-  const mask = maskBinding(parameters.mask);
-  const hasMask = "mask" in mask.bindings;
+  const mask = maskArguments(parameters);
   const count = tiles * pairs * blocks * division.splits;
   runtime.launch({
     name: "attention",
-    variant: `${columns} ${tensors.vectors ? "vectors" : "scalars"}${hasMask ? " mask" : ""}`,
+    variant: `${columns} ${tensors.vectors ? "vectors" : "scalars"}`,
     bindings: { ...tensors.bindings(), ...mask.bindings, logSumExp: write(target.logSumExp) },
     uniforms: {
       ...tensors.uniforms(),
@@ -49,19 +49,21 @@ export function tiledAttention(runtime: WebGpuRuntime, parameters: KernelArgumen
       count: u32(count),
       tiles: u32(tiles),
       blocks: u32(blocks),
+      ...tripCounts(columns),
       batch: u32(batch),
       heads: u32(heads),
     },
     workgroups: workgroupGrid(count),
-    code: () => `${commonCode(hasMask)}
+    code: () => `${commonCode}
+${maskCode}
 ${tensors.code("checked")}
 ${tileMemory}
-${entryPoint(tileInvocations, forwardBody(columns, hasMask))}`,
+${entryPoint(tileInvocations, forwardBody(columns))}`,
   });
   target.finish();
 }
 
-function forwardBody(columns: number, hasMask: boolean): string {
+function forwardBody(columns: number): string {
   const both = (piece: (i: number) => string): string => each(2, piece);
   return `  if (workgroup >= uniforms.count) { return; }
 ${tileNames}
@@ -97,11 +99,12 @@ ${rowProducts(
   "keyIf(start + ty < uniforms.keys, keyRows + (start + ty) * u32(uniforms.keyRow), column)",
 )}
     let keyIndex = vec4<u32>(start + 4u * tx) + vec4<u32>(0u, 1u, 2u, 3u);
-${both((i) => scoreCode(i, hasMask))}
+${maskedScores}
+${both((i) => `    score${i} = select(score${i}, vec4<f32>(lowest), hidden${i});`)}
     tile[768u + lane] = vec4<f32>(maximumOf(score0), maximumOf(score1), 0.0, 0.0);
     workgroupBarrier();
     var tops = vec2<f32>(maximum0, maximum1);
-    for (var j = 0u; j < 8u; j++) { tops = max(tops, tile[768u + ownRow + ((j + ty) & 7u)].xy); }
+    for (var j = 0u; j < uniforms.sharers; j++) { tops = max(tops, tile[768u + ownRow + ((j + ty) & 7u)].xy); }
 ${both(
   (i) => `    let shrink${i} = weightOf(maximum${i} - tops[${i}]);
     maximum${i} = tops[${i}];
@@ -117,7 +120,7 @@ ${addWeightedRows("sum", ["weights0", "weights1"], "valueIf(start + row < unifor
   tile[lane] = vec4<f32>(total0, total1, 0.0, 0.0);
   workgroupBarrier();
   var totals = vec2<f32>();
-  for (var j = 0u; j < 8u; j++) { totals += tile[ownRow + ((j + ty) & 7u)].xy; }
+  for (var j = 0u; j < uniforms.sharers; j++) { totals += tile[ownRow + ((j + ty) & 7u)].xy; }
 ${both(
   (i) => `  let factor${i} = select(1.0 / totals[${i}], 0.0, totals[${i}] == 0.0);
   let outputBase${i} = outputBase(split * uniforms.batch + batchIndex, head${i}, query${i});
@@ -127,19 +130,4 @@ ${both(
   }`,
 )}
 ${storeSums("sum", "output", columns, ["factor0", "factor1"])}`;
-}
-
-/** Scales score<i>, adds the mask and makes hidden<i>. */
-function scoreCode(i: number, hasMask: boolean): string {
-  const masked = `
-    if (any(!hidden${i})) {
-      let base = maskBase(batchIndex, head${i}, query${i});
-      let last = uniforms.keys - 1u;
-      let added = vec4<f32>(${[0, 1, 2, 3].map((j) => `maskAt(base, min(keyIndex[${j}], last))`).join(", ")});
-      score${i} += added;
-      hidden${i} = hidden${i} | areHidden(added);
-    }`;
-  return `    score${i} *= uniforms.scale;
-    var hidden${i} = keyIndex >= vec4<u32>(visible${i});${hasMask ? masked : ""}
-    score${i} = select(score${i}, vec4<f32>(lowest), hidden${i});`;
 }

@@ -1,7 +1,7 @@
 import type { KernelArguments, TensorView } from "../../../backend.ts";
 import { entryPoint, read, u32, workgroupGrid, write } from "../../program.ts";
 import type { WebGpuRuntime } from "../../runtime.ts";
-import { commonCode, maskBinding, RowTensors, sizesOf, sizeUniforms, type AttentionSizes } from "./problem.ts";
+import { commonCode, maskArguments, maskCode, maskedScores, RowTensors, sizesOf, sizeUniforms, type AttentionSizes } from "./problem.ts";
 import {
   addWeightedRows,
   columnBlocks,
@@ -15,6 +15,7 @@ import {
   tileInvocations,
   tileMemory,
   tileNames,
+  tripCounts,
 } from "./tile.ts";
 
 type GradientArguments = KernelArguments["attentionGradient"];
@@ -49,7 +50,7 @@ function rowStatistics(runtime: WebGpuRuntime, parameters: GradientArguments, si
     bindings: { ...tensors.bindings(), logSumExp: read(logSumExp), statistics: write(statistics, "vec2<f32>") },
     uniforms: { ...tensors.uniforms(), ...sizeUniforms(parameters, sizes), count: u32(count), heads: u32(sizes.heads) },
     workgroups: workgroupGrid(Math.ceil(count / rowsOfWorkgroup)),
-    code: () => `${commonCode(false)}
+    code: () => `${commonCode}
 ${tensors.code("checked")}
 var<workgroup> parts: array<f32, ${statisticsWorkgroup}>;
 ${entryPoint(
@@ -81,16 +82,15 @@ ${entryPoint(
 /** One workgroup for 64 rows, going along the keys they see. */
 function queryGradient(runtime: WebGpuRuntime, parameters: GradientArguments, sizes: AttentionSizes, statistics: TensorView): void {
   const { gradient, query, key, value } = parameters;
-  const columns = summedColumns(sizes.headDim, 64);
+  const columns = summedColumns(sizes.headDim, 32);
   const blocks = columnBlocks(sizes.headDim, columns);
   const tiles = Math.ceil(sizes.rows / residentRows);
   const tensors = new RowTensors({ gradient, query, key, value }, { queryGradient: parameters.queryGradient });
-  const mask = maskBinding(parameters.mask);
-  const hasMask = "mask" in mask.bindings;
+  const mask = maskArguments(parameters);
   const count = tiles * sizes.pairs * blocks;
   runtime.launch({
     name: "attentionGradientQuery",
-    variant: `${columns} ${tensors.vectors ? "vectors" : "scalars"}${hasMask ? " mask" : ""}`,
+    variant: `${columns} ${tensors.vectors ? "vectors" : "scalars"}`,
     bindings: { ...tensors.bindings(), ...mask.bindings, statistics: read(statistics, "vec2<f32>") },
     uniforms: {
       ...tensors.uniforms(),
@@ -99,12 +99,14 @@ function queryGradient(runtime: WebGpuRuntime, parameters: GradientArguments, si
       count: u32(count),
       tiles: u32(tiles),
       blocks: u32(blocks),
+      ...tripCounts(columns),
     },
     workgroups: workgroupGrid(count),
-    code: () => `${commonCode(hasMask)}
+    code: () => `${commonCode}
+${maskCode}
 ${tensors.code("checked")}
 ${tileMemory}
-${entryPoint(tileInvocations, queryGradientBody(columns, hasMask))}`,
+${entryPoint(tileInvocations, queryGradientBody(columns))}`,
   });
 }
 
@@ -118,17 +120,9 @@ ${tileNames}
   let keyHead = pair % uniforms.keyHeads;
   let batchIndex = pair / uniforms.keyHeads;`;
 
-function queryGradientBody(columns: number, hasMask: boolean): string {
+function queryGradientBody(columns: number): string {
   const both = (piece: (i: number) => string): string => each(2, piece);
   const rowOf = (name: string): string => `${name}If(start + ty < uniforms.keys, ${name}Rows + (start + ty) * u32(uniforms.${name}Row), column)`;
-  const masked = (i: number): string => `
-    if (any(!hidden${i})) {
-      let base = maskBase(batchIndex, head${i}, query${i});
-      let last = uniforms.keys - 1u;
-      let added = vec4<f32>(${[0, 1, 2, 3].map((j) => `maskAt(base, min(keyIndex[${j}], last))`).join(", ")});
-      score${i} += added;
-      hidden${i} = hidden${i} | areHidden(added);
-    }`;
   return `${workCode(columns, true)}
   let keyRows = keyBase(batchIndex, keyHead, 0u);
   let valueRows = valueBase(batchIndex, keyHead, 0u);
@@ -149,10 +143,9 @@ ${declareSums("sum", columns)}
 ${rowProducts("score", ["queryIf(valid0, queryBase0, column)", "queryIf(valid1, queryBase1, column)"], rowOf("key"))}
 ${rowProducts("mixed", ["gradientIf(valid0, gradientBase0, column)", "gradientIf(valid1, gradientBase1, column)"], rowOf("value"))}
     let keyIndex = vec4<u32>(start + 4u * tx) + vec4<u32>(0u, 1u, 2u, 3u);
+${maskedScores}
 ${both(
-  (i) => `    score${i} *= uniforms.scale;
-    var hidden${i} = keyIndex >= vec4<u32>(visible${i});${hasMask ? masked(i) : ""}
-    let weights${i} = select(weightsOf(score${i} - known${i}.x) * (mixed${i} - known${i}.y), vec4<f32>(), hidden${i});`,
+  (i) => `    let weights${i} = select(weightsOf(score${i} - known${i}.x) * (mixed${i} - known${i}.y), vec4<f32>(), hidden${i});`,
 )}
     workgroupBarrier();
 ${addWeightedRows("sum", ["weights0", "weights1"], "keyIf(start + row < uniforms.keys, keyRows + (start + row) * u32(uniforms.keyRow), column)", columns)}
@@ -167,12 +160,11 @@ function keyValueGradient(runtime: WebGpuRuntime, parameters: GradientArguments,
   const blocks = columnBlocks(sizes.headDim, columns);
   const tiles = Math.ceil(sizes.keys / residentRows);
   const tensors = new RowTensors({ gradient, query, key, value }, { keyGradient, valueGradient });
-  const mask = maskBinding(parameters.mask);
-  const hasMask = "mask" in mask.bindings;
+  const mask = maskArguments(parameters);
   const count = tiles * sizes.pairs * blocks;
   runtime.launch({
     name: "attentionGradientKeyValue",
-    variant: `${columns} ${tensors.vectors ? "vectors" : "scalars"}${hasMask ? " mask" : ""}`,
+    variant: `${columns} ${tensors.vectors ? "vectors" : "scalars"}`,
     bindings: { ...tensors.bindings(), ...mask.bindings, statistics: read(statistics, "vec2<f32>") },
     uniforms: {
       ...tensors.uniforms(),
@@ -181,30 +173,24 @@ function keyValueGradient(runtime: WebGpuRuntime, parameters: GradientArguments,
       count: u32(count),
       tiles: u32(tiles),
       blocks: u32(blocks),
+      ...tripCounts(columns),
     },
     workgroups: workgroupGrid(count),
-    code: () => `${commonCode(hasMask)}
+    code: () => `${commonCode}
+${maskCode}
 ${tensors.code("checked")}
 ${tileMemory}
-${entryPoint(tileInvocations, keyValueGradientBody(columns, hasMask))}`,
+${entryPoint(tileInvocations, keyValueGradientBody(columns))}`,
   });
 }
 
-function keyValueGradientBody(columns: number, hasMask: boolean): string {
+function keyValueGradientBody(columns: number): string {
   const both = (piece: (i: number) => string): string => each(2, piece);
   const each4 = (piece: (j: number) => string): string => [0, 1, 2, 3].map(piece).join(", ");
   const summed = (name: string): string => {
     const base = `${name}Base(batchIndex, keyHead * uniforms.group + (start + row) % uniforms.group, (start + row) / uniforms.group)`;
     return `${name}If(start + row < uniforms.rows, ${base}, column)`;
   };
-  const masked = `
-    let last = uniforms.keys - 1u;
-    let maskRows = vec4<i32>(${each4((j) => `maskBase(batchIndex, keyHead * uniforms.group + rowIndex[${j}] % uniforms.group, queryIndex[${j}])`)});
-${both(
-  (i) => `    let added${i} = vec4<f32>(${each4((j) => `maskAt(maskRows[${j}], min(key${i}, last))`)});
-    score${i} += added${i};
-    hidden${i} = hidden${i} | areHidden(added${i});`,
-)}`;
   return `${workCode(columns, false)}
 ${both(
   (i) => `  let key${i} = tileStart + ty + ${32 * i}u;
@@ -236,7 +222,17 @@ ${each(4, (j) => `    let known${j} = statistics[known + rowIndex[${j}]];`)}
 ${both(
   (i) => `    score${i} *= uniforms.scale;
     var hidden${i} = vec4<u32>(key${i}) >= visible;`,
-)}${hasMask ? masked : ""}
+)}
+    if (uniforms.masked != 0u) {
+      let last = uniforms.keys - 1u;
+      let heads = keyHead * uniforms.group + rowIndex % uniforms.group;
+      let bases = vec4<i32>(${each4((j) => `maskBase(batchIndex, heads[${j}], queryIndex[${j}])`)});
+${both(
+  (i) => `      let added${i} = vec4<f32>(${each4((j) => `maskAt(bases[${j}], min(key${i}, last))`)});
+      score${i} += added${i};
+      hidden${i} = hidden${i} | areHidden(added${i});`,
+)}
+    }
 ${both(
   (i) => `    let weights${i} = select(weightsOf(score${i} - totals), vec4<f32>(), hidden${i});
     let changes${i} = select(weights${i} * (mixed${i} - means), vec4<f32>(), hidden${i});`,

@@ -160,41 +160,30 @@ export function sizeUniforms(inputs: AttentionInputs, sizes: AttentionSizes): Re
   };
 }
 
-/** Binding and strides of the mask; nothing without one. */
-export function maskBinding(mask: TensorView | undefined): {
+/** The mask and its strides. Without one, `masked` is 0 and the binding anything that can be read: one shader serves both. */
+export function maskArguments({ mask, key }: AttentionInputs): {
   readonly bindings: Record<string, KernelBinding>;
   readonly uniforms: Record<string, UniformValue>;
 } {
-  if (mask === undefined || sizeOf(mask.shape) === 0) return { bindings: {}, uniforms: {} };
-  const strides = ["maskBatch", "maskHead", "maskRow", "maskKey"].map((name, axis) => [name, i32(mask.strides[axis]!)] as const);
-  return { bindings: { mask: read(mask) }, uniforms: Object.fromEntries(strides) };
+  const masked = mask !== undefined && sizeOf(mask.shape) > 0;
+  const strides = ["maskBatch", "maskHead", "maskRow", "maskKey"].map((name, axis) => [name, i32(masked ? mask.strides[axis]! : 0)] as const);
+  return { bindings: { mask: read(masked ? mask : key, "f32") }, uniforms: { masked: u32(masked ? 1 : 0), ...Object.fromEntries(strides) } };
 }
 
 /**
  * WGSL shared by all attention shaders. Infinity takes part in no arithmetic: a hidden score is the lowest finite float, and its weight is
  * set to 0 apart.
  */
-export function commonCode(hasMask: boolean): string {
-  const maskCode = `
-fn maskBase(batchIndex: u32, headIndex: u32, queryIndex: u32) -> i32 {
-  return i32(uniforms.maskOffset) + i32(batchIndex) * uniforms.maskBatch + i32(headIndex) * uniforms.maskHead + i32(queryIndex) * uniforms.maskRow;
-}
-fn maskAt(base: i32, keyIndex: u32) -> f32 {
-  return mask[u32(base + i32(keyIndex) * uniforms.maskKey)];
-}
-fn areHidden(added: vec4<f32>) -> vec4<bool> {
-  return bitcast<vec4<u32>>(added) == vec4<u32>(uniforms.minusInfinity);
-}`;
-  return `const lowest = -0x1.fffffep+127f;
+export const commonCode = `const lowest = -0x1.fffffep+127f;
 fn visibleKeys(queryIndex: u32) -> u32 {
   return u32(clamp(i32(queryIndex) + uniforms.visible, 0, i32(uniforms.keys)));
 }
 // e^x of a score less a maximum; comparing (not max) lets NaN through.
-fn weightOf(x: f32) -> f32 {
-  return exp(select(x, -200.0, x < -200.0));
-}
 fn weightsOf(x: vec4<f32>) -> vec4<f32> {
   return exp(select(x, vec4<f32>(-200.0), x < vec4<f32>(-200.0)));
+}
+fn weightOf(x: f32) -> f32 {
+  return exp(select(x, -200.0, x < -200.0));
 }
 fn sumOf(x: vec4<f32>) -> f32 {
   return (x.x + x.y) + (x.z + x.w);
@@ -207,5 +196,32 @@ fn logSumExpOf(maximum: f32, total: f32) -> f32 {
 }
 fn isMinusInfinity(x: f32) -> bool {
   return bitcast<u32>(x) == uniforms.minusInfinity;
-}${hasMask ? maskCode : ""}`;
+}`;
+
+/** WGSL of reading the mask. */
+export const maskCode = `fn maskBase(batchIndex: u32, headIndex: u32, queryIndex: u32) -> i32 {
+  return i32(uniforms.maskOffset) + i32(batchIndex) * uniforms.maskBatch + i32(headIndex) * uniforms.maskHead + i32(queryIndex) * uniforms.maskRow;
 }
+fn maskAt(base: i32, keyIndex: u32) -> f32 {
+  return mask[u32(base + i32(keyIndex) * uniforms.maskKey)];
+}
+fn areHidden(added: vec4<f32>) -> vec4<bool> {
+  return bitcast<vec4<u32>>(added) == vec4<u32>(uniforms.minusInfinity);
+}`;
+
+/** Scales score0 and score1 of two query rows and four keys, adds the mask, and makes hidden0 and hidden1. */
+export const maskedScores = `    score0 *= uniforms.scale;
+    score1 *= uniforms.scale;
+    var hidden0 = keyIndex >= vec4<u32>(visible0);
+    var hidden1 = keyIndex >= vec4<u32>(visible1);
+    if (uniforms.masked != 0u) {
+      let places = min(keyIndex, vec4<u32>(uniforms.keys - 1u));
+      let base0 = maskBase(batchIndex, head0, query0);
+      let added0 = vec4<f32>(maskAt(base0, places.x), maskAt(base0, places.y), maskAt(base0, places.z), maskAt(base0, places.w));
+      score0 += added0;
+      hidden0 = hidden0 | areHidden(added0);
+      let base1 = maskBase(batchIndex, head1, query1);
+      let added1 = vec4<f32>(maskAt(base1, places.x), maskAt(base1, places.y), maskAt(base1, places.z), maskAt(base1, places.w));
+      score1 += added1;
+      hidden1 = hidden1 | areHidden(added1);
+    }`;

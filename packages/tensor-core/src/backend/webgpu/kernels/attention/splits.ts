@@ -85,7 +85,7 @@ function mergeSplits(
       outputRow: i32(output.strides[2]!),
     },
     workgroups: workgroupGrid(Math.ceil(count / mergeWorkgroup)),
-    code: () => `${commonCode(false)}
+    code: () => `${commonCode}
 ${entryPoint(
   mergeWorkgroup,
   `  if (index >= uniforms.count) { return; }

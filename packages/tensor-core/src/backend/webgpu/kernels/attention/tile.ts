@@ -11,6 +11,8 @@
  * Vectors of a row are permuted by exclusive-or with the row's number, so that invocations reading one column of 8 rows meet no bank twice.
  */
 
+import { u32, type UniformValue } from "../../program.ts";
+
 /** Resident rows of a workgroup. */
 export const residentRows = 64;
 /** Streamed rows of a step. */
@@ -61,9 +63,9 @@ ${[0, 1].map((i) => `    ${result}${i} = vec4<f32>(${range(4).map((j) => `sumOf(
   }`;
 }
 
-/** Vectors of a row that a workgroup sums up at once, for head dimensions up to 32, 64, 128 and (unless capped) 256. */
+/** Vectors of a row that a workgroup sums up at once, for head dimensions up to 64, 128 and (unless capped) 256. */
 export function summedColumns(headDim: number, limit: number): number {
-  let columns = 8;
+  let columns = 16;
   while (4 * columns < headDim && columns < limit) columns *= 2;
   return columns;
 }
@@ -71,6 +73,15 @@ export function summedColumns(headDim: number, limit: number): number {
 /** Workgroups that share the columns of one tile. */
 export function columnBlocks(headDim: number, columns: number): number {
   return Math.max(1, Math.ceil(headDim / (4 * columns)));
+}
+
+/**
+ * Trip counts as uniforms. As numbers in the text they would have software adapters unroll loops of barriers and of loads from workgroup
+ * memory, which they then compile for many seconds.
+ */
+export function tripCounts(columns: number): Record<string, UniformValue> {
+  const rows = tileInvocations / columns;
+  return { stages: u32(streamedRows / rows), parts: u32(rows / 4), sharers: u32(8) };
 }
 
 /** Variables of `addWeightedRows`. */
@@ -85,36 +96,33 @@ export function declareSums(name: string, columns: number): string {
  */
 export function addWeightedRows(name: string, weights: readonly [string, string], load: string, columns: number, guarded?: string): string {
   const rows = tileInvocations / columns;
-  const stages = streamedRows / rows;
   const stage = (number: string, buffer: string): string => `    {
       let row = ${number} * ${rows}u + lane / ${columns}u;
       let column = columnStart + lane % ${columns}u;
       tile[${buffer} + lane] = ${load};
     }`;
-  const products = (guard: boolean): string => `      for (var part = 0u; part < ${rows / 4}u; part++) {
+  const products = (guard: boolean): string => `      for (var part = 0u; part < uniforms.parts; part++) {
         let place = (stage * ${rows / 4}u + part) ^ twist;
         let w0 = tile[ownRow + place];
         let w1 = tile[256u + ownRow + place];
-        let first = source + part * ${4 * columns}u + tx;
-${each(4, (j) =>
-  each(columns / 8, (n) => {
-    const add = (i: number): string => {
-      const weight = `w${i}[${j}]`;
-      return `${name}${i}_${n} += ${guard ? `select(${weight} * v, vec4<f32>(), ${weight} == 0.0)` : `${weight} * v`};`;
-    };
-    return `        { let v = tile[first + ${j * columns + 8 * n}u]; ${add(0)} ${add(1)} }`;
-  }),
-)}
+        for (var j = 0u; j < 4u; j++) {
+          let first = source + (part * 4u + j) * ${columns}u + tx;
+${each(columns / 8, (n) => {
+  const add = (i: number): string =>
+    `${name}${i}_${n} += ${guard ? `select(w${i}[j] * v, vec4<f32>(), w${i}[j] == 0.0)` : `w${i}[j] * v`};`;
+  return `          { let v = tile[first + ${8 * n}u]; ${add(0)} ${add(1)} }`;
+})}
+        }
       }`;
   const body = guarded === undefined ? products(false) : `      if (${guarded}) {\n${products(true)}\n      } else {\n${products(false)}\n      }`;
   return `  {
     tile[ownRow + (tx ^ twist)] = ${weights[0]};
     tile[256u + ownRow + (tx ^ twist)] = ${weights[1]};
 ${stage("0u", "512u")}
-    for (var stage = 0u; stage < ${stages}u; stage++) {
+    for (var stage = 0u; stage < uniforms.stages; stage++) {
       workgroupBarrier();
       let source = 512u + (stage & 1u) * 256u;
-      if (stage + 1u < ${stages}u) {
+      if (stage + 1u < uniforms.stages) {
 ${stage("(stage + 1u)", "(1280u - source)")}
       }
 ${body}
