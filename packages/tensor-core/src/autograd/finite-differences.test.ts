@@ -7,7 +7,7 @@ import { zeros } from "../ops/creation.ts";
 import "../ops/install-methods.ts";
 import { tidy } from "../tensor/scope.ts";
 import { Tensor } from "../tensor/tensor.ts";
-import type { Filler } from "../testing/values.ts";
+import type { Filler } from "../validation/values.ts";
 import { createExactBackend } from "../testing/op-suite-exact-backend.ts";
 import { gradientCases, outputWeights } from "../testing/op-suite-gradient-cases.ts";
 import { vjp } from "./gradients.ts";

@@ -5,11 +5,11 @@
 import fc from "fast-check";
 import type { Backend, KernelName } from "../backend/backend.ts";
 import { createReferenceBackend } from "../backend/reference/index.ts";
-import { compareContents, describeMismatch } from "./compare.ts";
-import { kernelNames, kernelTests } from "./kernel-tests.ts";
-import type { KernelTests } from "./kernel-test.ts";
-import { runKernel } from "./run-kernel.ts";
-import { describeSpec, type KernelSpec } from "./tensor-spec.ts";
+import { compareContents, describeMismatch } from "../validation/compare.ts";
+import { kernelNames, kernelTests } from "../validation/kernel-tests.ts";
+import type { KernelTests } from "../validation/kernel-test.ts";
+import { runKernel } from "../validation/run-kernel.ts";
+import { describeSpec, type KernelSpec } from "../validation/tensor-spec.ts";
 import { toFastCheck } from "./to-fast-check.ts";
 
 export { kernelNames };

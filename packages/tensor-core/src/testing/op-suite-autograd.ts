@@ -18,7 +18,7 @@ import { assign, broadcastTo, reshape, slice, split, transpose } from "../ops/vi
 import { scopeStack } from "../tensor/ownership.ts";
 import { keep, scope } from "../tensor/scope.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { normals } from "./values.ts";
+import { normals } from "../validation/values.ts";
 
 /** What the differentiation functions promise, beyond right derivatives. */
 export function autogradSuite(device: DeviceName): void {

@@ -10,7 +10,7 @@ import { tidy } from "../tensor/scope.ts";
 import { scopeStack } from "../tensor/ownership.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { build, count, type HostArray } from "./op-suite-host.ts";
-import { choices, integers, normals, uniforms, type Filler } from "./values.ts";
+import { choices, integers, normals, uniforms, type Filler } from "../validation/values.ts";
 
 /** How a view lies on its memory. */
 export interface ViewLayout {

@@ -18,7 +18,7 @@ import { tril, triu } from "../ops/triangle.ts";
 import * as unary from "../ops/unary.ts";
 import * as views from "../ops/views.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { normals, uniforms, type Filler } from "./values.ts";
+import { normals, uniforms, type Filler } from "../validation/values.ts";
 
 /** A differentiable input. */
 export interface GradientInput {

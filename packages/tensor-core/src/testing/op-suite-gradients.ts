@@ -6,7 +6,7 @@ import { Tensor } from "../tensor/tensor.ts";
 import { expectClose, expectNoLeaks, read } from "./op-suite-check.ts";
 import { gradientCases, outputWeights, type GradientCase } from "./op-suite-gradient-cases.ts";
 import { count, type HostArray } from "./op-suite-host.ts";
-import type { Filler } from "./values.ts";
+import type { Filler } from "../validation/values.ts";
 
 function filled(device: DeviceName, shape: readonly number[], value: Filler): Tensor {
   return tensor(

@@ -15,7 +15,7 @@ import { Sgd } from "../optim/sgd.ts";
 import { Generator } from "../random/random.ts";
 import { dispose, scope } from "../tensor/scope.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { normals } from "./values.ts";
+import { normals } from "../validation/values.ts";
 
 /** Optimizers, clipping and schedules. */
 export function optimizersSuite(device: DeviceName): void {

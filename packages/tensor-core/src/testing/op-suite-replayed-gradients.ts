@@ -19,7 +19,7 @@ import { exp, sigmoid, square, tanh } from "../ops/unary.ts";
 import { scopeStack } from "../tensor/ownership.ts";
 import { scope, tidy } from "../tensor/scope.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { normals } from "./values.ts";
+import { normals } from "../validation/values.ts";
 
 /** `customGradient` and `checkpoint`. */
 export function replayedGradientsSuite(device: DeviceName): void {

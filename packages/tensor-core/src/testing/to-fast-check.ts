@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import type { Arbitrary } from "./arbitrary.ts";
+import type { Arbitrary } from "../validation/arbitrary.ts";
 
 /** The same values as fast-check draws and shrinks them. */
 export function toFastCheck<Value>(arbitrary: Arbitrary<Value>): fc.Arbitrary<Value> {

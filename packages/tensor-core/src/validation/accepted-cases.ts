@@ -1,9 +1,9 @@
 import type { DeviceBuffer, KernelArguments, KernelName } from "../backend/backend.ts";
 import { itemSize } from "../tensor/dtype.ts";
 import { sizeOf } from "../tensor/shape.ts";
-import { sampleCase } from "../testing/arbitrary.ts";
-import type { KernelTest } from "../testing/kernel-test.ts";
-import { isQuantizedSpec, isTensorSpec, type KernelSpec, type TensorSpec } from "../testing/tensor-spec.ts";
+import { sampleCase } from "./arbitrary.ts";
+import type { KernelTest } from "./kernel-test.ts";
+import { isQuantizedSpec, isTensorSpec, type KernelSpec, type TensorSpec } from "./tensor-spec.ts";
 
 /** Cases looked at before giving up. Their data are made only for those accepted, so looking is cheap. */
 const maximumDraws = 20_000;

@@ -1,6 +1,6 @@
 import type { KernelName } from "../backend/backend.ts";
 import { TensorError } from "../errors.ts";
-import type { ElementMismatch } from "../testing/compare.ts";
+import type { ElementMismatch } from "./compare.ts";
 
 /**
  * Why a kernel was not accepted.

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
 import type { KernelArguments, KernelName } from "../backend/backend.ts";
 import { createReferenceBackend } from "../backend/reference/index.ts";
-import { kernelNames, kernelTests } from "../testing/kernel-tests.ts";
-import type { KernelTest } from "../testing/kernel-test.ts";
+import { kernelNames, kernelTests } from "./kernel-tests.ts";
+import type { KernelTest } from "./kernel-test.ts";
 import { sizeOf } from "../tensor/shape.ts";
-import { outputSpec, tensorSpec } from "../testing/tensor-spec.ts";
+import { outputSpec, tensorSpec } from "./tensor-spec.ts";
 import { acceptedCases, tensorsOf } from "./accepted-cases.ts";
 import { KernelValidationError } from "./errors.ts";
 import { validateKernel, type KernelCandidate, type ValidationOptions, type ValidationReport } from "./validate-kernel.ts";

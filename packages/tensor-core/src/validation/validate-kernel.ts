@@ -2,11 +2,11 @@ import type { Backend, KernelArguments, KernelName } from "../backend/backend.ts
 import { createReferenceBackend } from "../backend/reference/index.ts";
 import { TensorError } from "../errors.ts";
 import { itemSize } from "../tensor/dtype.ts";
-import { compareContents, describeMismatch, type ElementMismatch } from "../testing/compare.ts";
-import type { KernelTest } from "../testing/kernel-test.ts";
-import { kernelTests } from "../testing/kernel-tests.ts";
-import { runKernel, type BufferContents } from "../testing/run-kernel.ts";
-import { describeSpec, paddedSpec, type KernelSpec, type TensorSpec } from "../testing/tensor-spec.ts";
+import { compareContents, describeMismatch, type ElementMismatch } from "./compare.ts";
+import type { KernelTest } from "./kernel-test.ts";
+import { kernelTests } from "./kernel-tests.ts";
+import { runKernel, type BufferContents } from "./run-kernel.ts";
+import { describeSpec, paddedSpec, type KernelSpec, type TensorSpec } from "./tensor-spec.ts";
 import { acceptedCases, argumentsOf, elementsOf, hasDenormalScalar, mapTensors, outputElements, withoutDenormals } from "./accepted-cases.ts";
 import { KernelValidationError } from "./errors.ts";
 

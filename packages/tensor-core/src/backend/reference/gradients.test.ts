@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { integers, normals, uniforms, type Filler } from "../../testing/values.ts";
+import { integers, normals, uniforms, type Filler } from "../../validation/values.ts";
 import type { KernelArguments, KernelName, TensorView, UnaryOperation } from "../backend.ts";
 import { elementCount, load } from "./access.ts";
 import { unaryFunctions } from "./functions.ts";

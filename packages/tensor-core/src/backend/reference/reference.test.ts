@@ -2,7 +2,7 @@ import FFT from "fft.js";
 import { describe, expect, it } from "vitest";
 import { DeviceError, DisposedError, OutOfMemoryError } from "../../errors.ts";
 import { makeTypedArray, type Dtype } from "../../tensor/dtype.ts";
-import { normals } from "../../testing/values.ts";
+import { normals } from "../../validation/values.ts";
 import type { TensorView } from "../backend.ts";
 import { elementCount, load } from "./access.ts";
 import { directTransform } from "./fft.ts";

@@ -36,7 +36,7 @@ export {
 } from "./program.ts";
 export type { RuntimeFeatures, RuntimeLimits } from "./runtime.ts";
 export { webgpu, type AdapterDescription, type WebGpuDevice, type WebGpuOptions, type WebGpuStatistics } from "./webgpu.ts";
-export type { ElementMismatch } from "../../testing/compare.ts";
-export { outputSpec, tensorSpec, type KernelSpec, type Layout, type QuantizedSpec, type TensorSpec } from "../../testing/tensor-spec.ts";
+export type { ElementMismatch } from "../../validation/compare.ts";
+export { outputSpec, tensorSpec, type KernelSpec, type Layout, type QuantizedSpec, type TensorSpec } from "../../validation/tensor-spec.ts";
 export { KernelValidationError, type CompileMessage, type ValidationDetails, type ValidationFailure } from "../../validation/errors.ts";
 export type { ValidationOptions, ValidationReport } from "../../validation/validate-kernel.ts";

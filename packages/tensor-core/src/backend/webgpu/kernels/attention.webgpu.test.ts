@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { contiguousStrides, sizeOf } from "../../../tensor/shape.ts";
 import { checkKernelAgainstReference } from "../../../testing/kernel-suite.ts";
-import { runKernel } from "../../../testing/run-kernel.ts";
-import { outputSpec, tensorSpec, type KernelSpec, type TensorSpec } from "../../../testing/tensor-spec.ts";
-import { choices, normals, type Filler } from "../../../testing/values.ts";
+import { runKernel } from "../../../validation/run-kernel.ts";
+import { outputSpec, tensorSpec, type KernelSpec, type TensorSpec } from "../../../validation/tensor-spec.ts";
+import { choices, normals, type Filler } from "../../../validation/values.ts";
 import { laneBackend } from "../../../testing/webgpu-backend.ts";
 import type { Backend, DeviceBuffer, TensorView } from "../../backend.ts";
 import { createWasmBackend } from "../../wasm/backend.ts";

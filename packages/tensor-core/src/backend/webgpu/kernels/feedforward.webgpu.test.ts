@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, it } from "vitest";
 import { checkCaseAgainstReference, checkKernelAgainstReference } from "../../../testing/kernel-suite.ts";
-import { outputSpec, tensorSpec } from "../../../testing/tensor-spec.ts";
-import { normals, sprinkled, uniforms } from "../../../testing/values.ts";
+import { outputSpec, tensorSpec } from "../../../validation/tensor-spec.ts";
+import { normals, sprinkled, uniforms } from "../../../validation/values.ts";
 import { laneBackend } from "../../../testing/webgpu-backend.ts";
 import type { WebGpuBackend } from "../backend.ts";
 

@@ -8,10 +8,10 @@ import type { KernelArguments, QuantizedView, TensorView } from "../../backend.t
 import type { Dtype } from "../../../tensor/dtype.ts";
 import { contiguousStrides } from "../../../tensor/shape.ts";
 import { laneBackend } from "../../../testing/webgpu-backend.ts";
-import { runKernel, type BufferContents } from "../../../testing/run-kernel.ts";
-import { outputSpec, tensorSpec, type QuantizedSpec, type TensorSpec } from "../../../testing/tensor-spec.ts";
-import type { KernelSpec } from "../../../testing/tensor-spec.ts";
-import { integers, normals, uniforms } from "../../../testing/values.ts";
+import { runKernel, type BufferContents } from "../../../validation/run-kernel.ts";
+import { outputSpec, tensorSpec, type QuantizedSpec, type TensorSpec } from "../../../validation/tensor-spec.ts";
+import type { KernelSpec } from "../../../validation/tensor-spec.ts";
+import { integers, normals, uniforms } from "../../../validation/values.ts";
 import type { WebGpuBackend } from "../backend.ts";
 import { assembleShader, type KernelLaunch } from "../program.ts";
 import type { WebGpuRuntime } from "../runtime.ts";

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, it } from "vitest";
 import { checkCaseAgainstReference, checkKernelAgainstReference } from "../../../testing/kernel-suite.ts";
-import { referenceOutputs } from "../../../testing/run-kernel.ts";
-import { outputSpec, tensorSpec, type TensorSpec } from "../../../testing/tensor-spec.ts";
-import { normals, sprinkled, type Filler } from "../../../testing/values.ts";
+import { referenceOutputs } from "../../../validation/run-kernel.ts";
+import { outputSpec, tensorSpec, type TensorSpec } from "../../../validation/tensor-spec.ts";
+import { normals, sprinkled, type Filler } from "../../../validation/values.ts";
 import { laneBackend } from "../../../testing/webgpu-backend.ts";
 import type { WebGpuBackend } from "../backend.ts";
 

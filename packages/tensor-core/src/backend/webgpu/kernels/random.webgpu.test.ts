@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Backend, KernelArguments } from "../../backend.ts";
 import { createReferenceBackend } from "../../reference/index.ts";
 import { checkKernelAgainstReference } from "../../../testing/kernel-suite.ts";
-import { runKernel } from "../../../testing/run-kernel.ts";
-import { outputSpec } from "../../../testing/tensor-spec.ts";
+import { runKernel } from "../../../validation/run-kernel.ts";
+import { outputSpec } from "../../../validation/tensor-spec.ts";
 import { laneBackend } from "../../../testing/webgpu-backend.ts";
 import type { WebGpuBackend } from "../backend.ts";
 

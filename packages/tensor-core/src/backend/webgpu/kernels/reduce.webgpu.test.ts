@@ -2,9 +2,9 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createReferenceBackend } from "../../reference/index.ts";
 import type { ReduceOperation } from "../../backend.ts";
 import { checkKernelAgainstReference } from "../../../testing/kernel-suite.ts";
-import { runKernel, type BufferContents } from "../../../testing/run-kernel.ts";
-import { outputSpec, tensorSpec, type KernelSpec } from "../../../testing/tensor-spec.ts";
-import { choices, integers, normals, uniforms, type Filler } from "../../../testing/values.ts";
+import { runKernel, type BufferContents } from "../../../validation/run-kernel.ts";
+import { outputSpec, tensorSpec, type KernelSpec } from "../../../validation/tensor-spec.ts";
+import { choices, integers, normals, uniforms, type Filler } from "../../../validation/values.ts";
 import { laneBackend } from "../../../testing/webgpu-backend.ts";
 import type { WebGpuBackend } from "../backend.ts";
 

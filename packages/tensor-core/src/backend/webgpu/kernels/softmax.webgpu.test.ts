@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { checkCaseAgainstReference, checkKernelAgainstReference } from "../../../testing/kernel-suite.ts";
-import { outputSpec, tensorSpec, type KernelSpec, type Layout } from "../../../testing/tensor-spec.ts";
-import { choices, normals, sprinkled, type Filler } from "../../../testing/values.ts";
+import { outputSpec, tensorSpec, type KernelSpec, type Layout } from "../../../validation/tensor-spec.ts";
+import { choices, normals, sprinkled, type Filler } from "../../../validation/values.ts";
 import { laneBackend } from "../../../testing/webgpu-backend.ts";
 import type { WebGpuBackend } from "../backend.ts";
 

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createReferenceBackend } from "../../reference/index.ts";
 import { checkKernelAgainstReference } from "../../../testing/kernel-suite.ts";
-import { tiedValues } from "../../../testing/cases/reduce.ts";
-import { runKernel } from "../../../testing/run-kernel.ts";
-import { outputSpec, tensorSpec, type KernelSpec } from "../../../testing/tensor-spec.ts";
-import { normals, type Filler } from "../../../testing/values.ts";
+import { tiedValues } from "../../../validation/cases/reduce.ts";
+import { runKernel } from "../../../validation/run-kernel.ts";
+import { outputSpec, tensorSpec, type KernelSpec } from "../../../validation/tensor-spec.ts";
+import { normals, type Filler } from "../../../validation/values.ts";
 import { laneBackend } from "../../../testing/webgpu-backend.ts";
 import type { WebGpuBackend } from "../backend.ts";
 

@@ -1,6 +1,6 @@
 import type { Backend, KernelArguments, KernelName } from "../../backend.ts";
-import type { KernelSpec } from "../../../testing/tensor-spec.ts";
-import { layOutCase } from "../../../testing/run-kernel.ts";
+import type { KernelSpec } from "../../../validation/tensor-spec.ts";
+import { layOutCase } from "../../../validation/run-kernel.ts";
 
 /** How long one call of a kernel takes, with the work of the CPU and of the GPU. */
 export interface KernelTiming {

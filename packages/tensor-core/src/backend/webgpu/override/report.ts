@@ -1,7 +1,7 @@
 import type { KernelName } from "../../backend.ts";
 import type { CompileMessage } from "../../../validation/errors.ts";
 import type { ValidationOptions, ValidationReport } from "../../../validation/validate-kernel.ts";
-import type { KernelSpec } from "../../../testing/tensor-spec.ts";
+import type { KernelSpec } from "../../../validation/tensor-spec.ts";
 import type { KernelTiming } from "./measure.ts";
 
 /** How a WGSL kernel is validated. */

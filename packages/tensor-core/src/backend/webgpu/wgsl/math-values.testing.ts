@@ -1,5 +1,5 @@
 /** Operands for sweeps of WGSL functions, and how far results are off. For tests. */
-import { specialFloats } from "../../../testing/values.ts";
+import { specialFloats } from "../../../validation/values.ts";
 
 /** A 32-bit hash of the position: numbers without a pattern, the same on every run. */
 export function scrambled(position: number, seed = 0): number {

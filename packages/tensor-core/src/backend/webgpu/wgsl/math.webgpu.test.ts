@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { elementwiseTests } from "../../../testing/cases/elementwise.ts";
-import type { Tolerance } from "../../../testing/kernel-test.ts";
-import type { KernelSpec } from "../../../testing/tensor-spec.ts";
-import { specialFloats, specialIntegers } from "../../../testing/values.ts";
+import { elementwiseTests } from "../../../validation/cases/elementwise.ts";
+import type { Tolerance } from "../../../validation/kernel-test.ts";
+import type { KernelSpec } from "../../../validation/tensor-spec.ts";
+import { specialFloats, specialIntegers } from "../../../validation/values.ts";
 import { laneGpu, laneName } from "../../../testing/webgpu-lane.ts";
 import { float16BitsToFloat32, float32ToFloat16Bits, makeTypedArray, type Dtype } from "../../../tensor/dtype.ts";
 import type { BinaryOperation, CompareOperation, UnaryOperation, UnaryPredicate } from "../../backend.ts";

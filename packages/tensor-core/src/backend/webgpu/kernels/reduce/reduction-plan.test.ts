@@ -2,8 +2,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { sizeOf } from "../../../../tensor/shape.ts";
 import type { TensorView } from "../../../backend.ts";
-import { layouts, shapes } from "../../../../testing/arbitraries.ts";
-import { tensorSpec } from "../../../../testing/tensor-spec.ts";
+import { layouts, shapes } from "../../../../validation/arbitraries.ts";
+import { tensorSpec } from "../../../../validation/tensor-spec.ts";
 import { toFastCheck } from "../../../../testing/to-fast-check.ts";
 import { planReduction, powerOfTwo, reductionRuns, type Run } from "./reduction-plan.ts";
 
