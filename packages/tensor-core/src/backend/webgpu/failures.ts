@@ -6,16 +6,13 @@ export interface BatchOutput {
   failure: Error | undefined;
 }
 
-/**
- * How a command uses one of its arrays: r reads, w writes (and may read). A write from the host, which is a command by itself, is W when it
- * fills the whole array and P when only a part.
- */
-export type ArrayAccess = "r" | "w" | "W" | "P";
-
 /** What one command works on. */
 export interface RecordedCommand {
   readonly arrays: readonly BatchOutput[];
-  /** One letter an array, see `ArrayAccess`. */
+  /**
+   * One letter an array: r reads, w writes (and may read). A write from the host, which is a command by itself, is W when it fills the
+   * whole array and P when only a part.
+   */
   readonly access: string;
   /** The program, when it is one. */
   readonly pipeline?: { readonly failure: Error | undefined } | undefined;

@@ -1,8 +1,7 @@
 /** What a kernel says of one launch: its bindings, its numbers and the body of its shader. The runtime adds the declarations. */
 import { DeviceError } from "../../errors.ts";
 import { itemSize, type Dtype } from "../../tensor/dtype.ts";
-import type { TensorView } from "../backend.ts";
-import type { WebGpuBuffer } from "./buffers.ts";
+import type { DeviceBuffer, TensorView } from "../backend.ts";
 
 /** A number in the uniform block, by its WGSL type. */
 export interface UniformValue {
@@ -35,7 +34,8 @@ export type ElementType =
 
 /** A tensor as one storage array of a shader. */
 export interface KernelBinding {
-  readonly buffer: WebGpuBuffer;
+  /** Of this backend. Typed as any device's, so that programs need no declarations of WebGPU to use these types. */
+  readonly buffer: DeviceBuffer;
   readonly access: "read" | "write";
   readonly type: ElementType;
   /** Value of the uniform `<name>Offset`: in elements of `type` where it has the dtype's size, else in elements of the dtype. */
@@ -62,7 +62,7 @@ export function isAligned(view: TensorView, components: number): boolean {
 function bind(view: TensorView, access: "read" | "write", type: ElementType): KernelBinding {
   const components = itemSize(view.dtype) === scalarSize(type) ? componentsOf(type) : 1;
   if (view.offset % components !== 0) throw new DeviceError(`internal: offset ${view.offset} cannot be bound as ${type}`);
-  return { buffer: view.buffer as WebGpuBuffer, access, type, offset: view.offset / components };
+  return { buffer: view.buffer, access, type, offset: view.offset / components };
 }
 
 /** An input. */

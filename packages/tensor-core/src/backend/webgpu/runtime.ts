@@ -1,7 +1,7 @@
 import { DeviceError } from "../../errors.ts";
 import { itemSize, type Dtype } from "../../tensor/dtype.ts";
 import { contiguousStrides, sizeOf } from "../../tensor/shape.ts";
-import type { TensorView } from "../backend.ts";
+import type { DeviceBuffer, TensorView } from "../backend.ts";
 import { BufferPool, type WebGpuBuffer } from "./buffers.ts";
 import { CommandQueue } from "./command-queue.ts";
 import { ConstantTables } from "./constants.ts";
@@ -139,7 +139,8 @@ export class WebGpuRuntime {
     const buffers: WebGpuBuffer[] = [];
     let isShared = false;
     for (const name in bindings) {
-      const { buffer, access } = bindings[name]!;
+      const { access } = bindings[name]!;
+      const buffer = bindings[name]!.buffer as WebGpuBuffer;
       isShared ||= buffers.includes(buffer) && (access === "write" || isWritten(launch, buffer));
       buffers.push(buffer);
     }
@@ -174,7 +175,7 @@ export class WebGpuRuntime {
     this.queue.launch(
       plan.pipeline,
       launch,
-      names.map((name) => launch.bindings[name]!.buffer),
+      names.map((name) => launch.bindings[name]!.buffer as WebGpuBuffer),
       plan.access,
     );
     for (const copy of copies) this.pool.free(copy);
@@ -209,7 +210,7 @@ export class WebGpuRuntime {
       );
       if (!conflict) continue;
       const copy = this.allocate(binding.buffer.byteLength);
-      this.queue.copy(binding.buffer, 0, copy, 0, Math.ceil(binding.buffer.byteLength / 4) * 4);
+      this.queue.copy(binding.buffer as WebGpuBuffer, 0, copy, 0, Math.ceil(binding.buffer.byteLength / 4) * 4);
       copies.push(copy);
       bindings ??= { ...launch.bindings };
       bindings[name] = { ...binding, buffer: copy };
@@ -218,7 +219,7 @@ export class WebGpuRuntime {
   }
 }
 
-function isWritten(launch: KernelLaunch, buffer: WebGpuBuffer): boolean {
+function isWritten(launch: KernelLaunch, buffer: DeviceBuffer): boolean {
   for (const name in launch.bindings) {
     const binding = launch.bindings[name]!;
     if (binding.buffer === buffer && binding.access === "write") return true;
