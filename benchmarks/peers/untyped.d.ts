@@ -20,3 +20,5 @@ declare module "fft.js" {
     realTransform(output: number[], input: number[]): void;
   }
 }
+
+declare module "@tensorflow/tfjs-core/dist/register_all_gradients";
