@@ -5,6 +5,7 @@ import type { Workload } from "../src/workload.ts";
 import { countThreadDifferences } from "./determinism.ts";
 import { gemmScaling } from "./gemm.ts";
 import { fftJs } from "./contenders.ts";
+import { webgpuClaims } from "./webgpu-claims.ts";
 import { workloads } from "./workloads.ts";
 
 function workload(id: string): Workload {
@@ -22,10 +23,10 @@ const ratio = (id: string, target: number, measured: Workload): Claim => ({
   measure: (effort) => measureRatio(measured, effort),
 });
 
-/** What `npm run verify -- tensor-core` checks. */
 /** What a program uses that computes with tensors and gradients: methods and kernels come with the first of them. */
 const coreNames = ["grad", "linear", "matmul", "scope", "softmax", "tensor", "tidy", "valueAndGrad", "zeros"];
 
+/** What `npm run verify -- tensor-core` checks. */
 export const claims: readonly Claim[] = [
   ratio("gemm-256-1t-vs-best-wasm", 1.25, workload("gemm-256-1t")),
   ratio("gemm-1024-1t-vs-best-wasm", 1.25, workload("gemm-1024-1t")),
@@ -61,4 +62,5 @@ export const claims: readonly Claim[] = [
     },
   },
   { id: "determinism-threads", unit: "elements that differ", target: 0, better: "smaller", measure: countThreadDifferences },
+  ...webgpuClaims,
 ];
