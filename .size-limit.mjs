@@ -20,6 +20,18 @@ export default [
     modifyEsbuildConfig,
   },
   {
+    name: "@frugal/tensor-core on WebGPU: the first program again with all kernels of both devices, and the validation of own ones",
+    path: ["packages/tensor-core/dist/index.js", "packages/tensor-core/dist/webgpu.js"],
+    import: {
+      "packages/tensor-core/dist/index.js": "{ grad, linear, matmul, scope, softmax, tensor, tidy, valueAndGrad, zeros }",
+      "packages/tensor-core/dist/webgpu.js": "{ webgpu }",
+    },
+    gzip: true,
+    limit: "168 kB",
+    ignore: ["koffi"],
+    modifyEsbuildConfig,
+  },
+  {
     name: "@frugal/language-model with zod, without tensor-core and tokenizer data",
     path: "packages/language-model/dist/index.js",
     gzip: true,

@@ -1,15 +1,18 @@
 /**
  * `npm run pack-test`: packs every publishable package, installs the tarballs together into an empty project outside the
  * repository, imports every entry from ESM and requires it from CommonJS there, and type-checks a consumer under both module
- * resolutions with library checks on, runs the examples of the READMEs, and bundles the main entries for browsers. Entries other than the
- * main one are tried after their optional peers were installed.
+ * resolutions, and without the DOM's declarations, with library checks on, runs the examples of the READMEs, and bundles the main and the
+ * WebGPU entries for browsers. Entries other than the main one are tried after their optional peers were installed; the WebGPU entry before
+ * that too, as it imports its peer only when a device is opened. Examples for WebGPU run where there is an adapter: Mesa's software
+ * driver where it is installed, else the machine's own GPU.
  */
 import { execFileSync, execSync, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { build } from "esbuild";
-import { extractExamples } from "./readme-examples.ts";
+import { extractExamples, type Example } from "./readme-examples.ts";
+import { findLavapipe } from "./webgpu-adapters.ts";
 import { importSpecifiers, listPublishable, repositoryRoot } from "./workspaces.ts";
 
 const packages = listPublishable();
@@ -58,31 +61,98 @@ function load(specifiers: readonly string[]): void {
   }
 }
 
+/** Opens "webgpu" as a user would, and prints ok and the adapter, or the error's name and message. */
+const webGpuTrial = `import { tensor } from "@frugal/tensor-core";
+import { webgpu } from "@frugal/tensor-core/webgpu";
+try {
+  const { adapter } = await webgpu();
+  const sum = await tensor([1, 2, 3], { device: "webgpu" }).add(1).sum().item();
+  if (sum !== 9) throw new Error(\`2 + 3 + 4 is \${sum}\`);
+  console.log("ok " + (adapter.description || adapter.device || adapter.vendor));
+} catch (error) {
+  console.log(error.name + ": " + error.message);
+}
+`;
+
+/** The environment that WebGPU programs run in here. */
+function webGpuEnvironment(): NodeJS.ProcessEnv {
+  try {
+    return { ...process.env, ...findLavapipe() };
+  } catch {
+    return process.env;
+  }
+}
+
+/** Returns what the trial printed. A trial that crashes or hangs is a failure. */
+function tryWebGpu(): string {
+  write("webgpu-trial.mjs", webGpuTrial);
+  return execFileSync(process.execPath, ["webgpu-trial.mjs"], {
+    cwd: project,
+    encoding: "utf8",
+    timeout: 60_000,
+    env: webGpuEnvironment(),
+    stdio: ["ignore", "pipe", "ignore"],
+  }).trim();
+}
+
+/** Without the peer: an error that says what to install. */
+function refuseWithoutWebGpuPackage(): void {
+  const answer = tryWebGpu();
+  if (!/^DeviceError: .*"webgpu".*npm install webgpu$/.test(answer)) throw new Error(`webgpu() without the package webgpu: ${answer}`);
+  console.log(`without its peer: ${answer}`);
+}
+
+/** With the peer: an adapter that computes, or the error that there is none. Returns whether there is one. */
+function openWebGpu(): boolean {
+  const answer = tryWebGpu();
+  if (answer.startsWith("ok ")) {
+    console.log(`webgpu() opens ${answer.slice(3)}`);
+    return true;
+  }
+  if (!/^DeviceError: WebGPU finds no adapter here; ./.test(answer)) throw new Error(`webgpu() with the package webgpu: ${answer}`);
+  console.log(`webgpu() says: ${answer}`);
+  return false;
+}
+
+interface ExampleFile {
+  readonly file: string;
+  readonly example: Example;
+}
+
 /** The runnable examples of every package's README, as files of the consumer. */
-function writeExamples(): string[] {
+function writeExamples(): ExampleFile[] {
   return packages.flatMap(({ folder, manifest }) => {
     const examples = extractExamples(manifest.name, readFileSync(join(folder, "README.md"), "utf8"));
     if (examples.length === 0) throw new Error(`${manifest.name} has no runnable example in its README`);
-    return examples.map(({ code }, index) => {
+    return examples.map((example, index) => {
       const file = `${manifest.name.replace(/.*\//, "")}-example-${index}.ts`;
-      write(file, `${code}\nexport {};\n`);
-      return file;
+      write(file, `${example.code}\nexport {};\n`);
+      return { file, example };
     });
   });
 }
 
 /** Runs what the README shows, against the installed tarballs. */
-function runExamples(files: readonly string[]): void {
-  for (const file of files) {
-    execFileSync(process.execPath, [file], { cwd: project, stdio: ["ignore", "ignore", "inherit"], timeout: 120_000 });
+function runExamples(examples: readonly ExampleFile[], hasWebGpu: boolean): void {
+  for (const { file, example } of examples) {
+    if (example.needsWebGpu && !hasWebGpu) {
+      console.log(`NOT run, as there is no WebGPU adapter: ${file}`);
+      continue;
+    }
+    execFileSync(process.execPath, [file], {
+      cwd: project,
+      env: example.needsWebGpu ? webGpuEnvironment() : process.env,
+      stdio: ["ignore", "ignore", "inherit"],
+      timeout: 120_000,
+    });
     console.log(`ran ${file}`);
   }
 }
 
-/** Bundles every main entry for browsers with nothing left out: an import of a Node module fails here. */
+/** Bundles entries for browsers with nothing left out: an import of a Node module fails here. WebGPU is in the bundles that ask for it. */
 async function bundleForBrowsers(names: readonly string[]): Promise<void> {
   for (const name of names) {
-    await build({
+    const { outputFiles } = await build({
       stdin: { contents: `import * as all from "${name}"; console.log(all);`, resolveDir: project },
       bundle: true,
       format: "esm",
@@ -90,6 +160,8 @@ async function bundleForBrowsers(names: readonly string[]): Promise<void> {
       write: false,
       logLevel: "error",
     });
+    const wanted = name.endsWith("/webgpu");
+    if (outputFiles[0]!.text.includes("requestAdapter") !== wanted) throw new Error(`${name}: the bundle has WebGPU code: ${!wanted}`);
     console.log(`bundles for browsers: ${name}`);
   }
 }
@@ -99,9 +171,10 @@ function typeCheck(specifiers: readonly string[], examples: readonly string[]): 
     (name, index) => `import * as module${index} from "${name}";\nexport const names${index}: string[] = Object.keys(module${index});`,
   );
   write("consumer.ts", `${imports.join("\n")}\n`);
-  for (const [module, moduleResolution] of [
-    ["nodenext", "nodenext"],
-    ["esnext", "bundler"],
+  for (const { module, moduleResolution, dom } of [
+    { module: "nodenext", moduleResolution: "nodenext", dom: ["dom"] },
+    { module: "esnext", moduleResolution: "bundler", dom: ["dom"] },
+    { module: "nodenext", moduleResolution: "nodenext", dom: [] },
   ]) {
     write(
       "tsconfig.json",
@@ -110,7 +183,7 @@ function typeCheck(specifiers: readonly string[], examples: readonly string[]): 
           module,
           moduleResolution,
           target: "es2023",
-          lib: ["es2024", "esnext.disposable", "dom"],
+          lib: ["es2024", "esnext.disposable", ...dom],
           types: ["node"],
           strict: true,
           exactOptionalPropertyTypes: true,
@@ -121,7 +194,7 @@ function typeCheck(specifiers: readonly string[], examples: readonly string[]): 
       }),
     );
     execFileSync(process.execPath, [join(repositoryRoot, "node_modules/typescript/bin/tsc"), "-p", project], { stdio: "inherit" });
-    console.log(`types check with moduleResolution ${moduleResolution}`);
+    console.log(`types check with moduleResolution ${moduleResolution}${dom.length > 0 ? "" : ", without the DOM"}`);
   }
 }
 
@@ -140,6 +213,7 @@ try {
   );
   npm(`install ${offline}`, project);
   load(packages.map(({ manifest }) => manifest.name));
+  refuseWithoutWebGpuPackage();
 
   const peers = packages.flatMap(({ manifest }) =>
     Object.keys(manifest.peerDependenciesMeta ?? {})
@@ -150,9 +224,12 @@ try {
   const specifiers = packages.flatMap(({ manifest }) => importSpecifiers(manifest));
   load(specifiers);
   const examples = writeExamples();
-  typeCheck(specifiers, examples);
-  runExamples(examples);
-  await bundleForBrowsers(packages.map(({ manifest }) => manifest.name));
+  typeCheck(
+    specifiers,
+    examples.map(({ file }) => file),
+  );
+  runExamples(examples, openWebGpu());
+  await bundleForBrowsers([...packages.map(({ manifest }) => manifest.name), "@frugal/tensor-core/webgpu"]);
   console.log(`pack-test: ${packages.length} packages work from their tarballs`);
 } catch (error) {
   console.error(`pack-test failed: ${error instanceof Error ? error.message : String(error)}`);

@@ -3,17 +3,20 @@ export interface Example {
   readonly document: string;
   readonly line: number;
   readonly code: string;
+  /** Whether it runs only where there is a WebGPU adapter. */
+  readonly needsWebGpu: boolean;
 }
 
-/** The blocks fenced as ```ts run. Throws for a fence that is never closed. */
+/** The blocks fenced as ```ts run, and as ```ts run webgpu. Throws for a fence that is never closed. */
 export function extractExamples(document: string, markdown: string): Example[] {
   const examples: Example[] = [];
-  let open: { line: number; code: string[] } | undefined;
+  let open: { line: number; code: string[]; needsWebGpu: boolean } | undefined;
   for (const [index, line] of markdown.split(/\r?\n/).entries()) {
     if (open === undefined) {
-      if (/^```ts\s+run\s*$/.test(line)) open = { line: index + 2, code: [] };
+      const fence = /^```ts\s+run(\s+webgpu)?\s*$/.exec(line);
+      if (fence) open = { line: index + 2, code: [], needsWebGpu: fence[1] !== undefined };
     } else if (/^```\s*$/.test(line)) {
-      examples.push({ document, line: open.line, code: open.code.join("\n") });
+      examples.push({ document, line: open.line, code: open.code.join("\n"), needsWebGpu: open.needsWebGpu });
       open = undefined;
     } else {
       open.code.push(line);
