@@ -134,7 +134,7 @@ const loadValues = (slices: number): string =>
     return `      let v${i} = valueAt(valueRows + ${place} * u32(uniforms.valueRow), ownColumn);`;
   });
 
-/** The invocation's quarter of the products of its key with all rows, columns quarter, quarter + 4, …; the first quarter has the mask too. */
+/** The invocation's quarter of the products of its key with all rows: columns quarter, quarter + 4, …; the first also has the mask. */
 function keyProducts(columns: number, rows: number): string {
   const width = Math.min(rows, 4);
   const stores = each(rows / width, (g) => {
@@ -193,7 +193,11 @@ ${each(rows, (r) => `    found[${r * slices}u + slice] = vec2<f32>(maximum${r}, 
     workgroupBarrier();
     var sum = sum0;
     var maximum = maximum0;
-${each(rows - 1, (r) => `    sum = select(sum, sum${r + 1}, r == ${r + 1}u);\n    maximum = select(maximum, maximum${r + 1}, r == ${r + 1}u);`)}
+${each(
+  rows - 1,
+  (r) => `    sum = select(sum, sum${r + 1}, r == ${r + 1}u);
+    maximum = select(maximum, maximum${r + 1}, r == ${r + 1}u);`,
+)}
     var top = lowest;
     for (var i = 0u; i < uniforms.slices; i++) { top = max(top, found[r * ${slices}u + i].x); }
     held[lane] = sum * weightOf(maximum - top);

@@ -64,6 +64,7 @@ ${entryPoint(tileInvocations, forwardBody(columns))}`,
 }
 
 function forwardBody(columns: number): string {
+  const summedValue = "valueIf(start + row < uniforms.keys, valueRows + (start + row) * u32(uniforms.valueRow), column)";
   const both = (piece: (i: number) => string): string => each(2, piece);
   return `  if (workgroup >= uniforms.count) { return; }
 ${tileNames}
@@ -114,7 +115,7 @@ ${each(columns / 8, (n) => `    sum${i}_${n} *= shrink${i};`)}`,
 )}
     // What a causal query does not see may be memory that nobody wrote yet.
     let guarded = min(start + ${streamedRows}u, uniforms.keys) > fewest;
-${addWeightedRows("sum", ["weights0", "weights1"], "valueIf(start + row < uniforms.keys, valueRows + (start + row) * u32(uniforms.valueRow), column)", columns, "guarded")}
+${addWeightedRows("sum", ["weights0", "weights1"], summedValue, columns, "guarded")}
   }
   workgroupBarrier();
   tile[lane] = vec4<f32>(total0, total1, 0.0, 0.0);
@@ -125,8 +126,8 @@ ${both(
   (i) => `  let factor${i} = select(1.0 / totals[${i}], 0.0, totals[${i}] == 0.0);
   let outputBase${i} = outputBase(split * uniforms.batch + batchIndex, head${i}, query${i});
   if (valid${i} && isFirstBlock && tx == 0u) {
-    logSumExp[uniforms.logSumExpOffset + split * uniforms.splitRows + (batchIndex * uniforms.heads + head${i}) * uniforms.queries + query${i}] =
-      logSumExpOf(maximum${i}, totals[${i}]);
+    let place = split * uniforms.splitRows + (batchIndex * uniforms.heads + head${i}) * uniforms.queries + query${i};
+    logSumExp[uniforms.logSumExpOffset + place] = logSumExpOf(maximum${i}, totals[${i}]);
   }`,
 )}
 ${storeSums("sum", "output", columns, ["factor0", "factor1"])}`;

@@ -122,7 +122,8 @@ ${tileNames}
 
 function queryGradientBody(columns: number): string {
   const both = (piece: (i: number) => string): string => each(2, piece);
-  const rowOf = (name: string): string => `${name}If(start + ty < uniforms.keys, ${name}Rows + (start + ty) * u32(uniforms.${name}Row), column)`;
+  const rowOf = (name: string, index: string): string =>
+    `${name}If(start + ${index} < uniforms.keys, ${name}Rows + (start + ${index}) * u32(uniforms.${name}Row), column)`;
   return `${workCode(columns, true)}
   let keyRows = keyBase(batchIndex, keyHead, 0u);
   let valueRows = valueBase(batchIndex, keyHead, 0u);
@@ -140,15 +141,15 @@ ${both(
   let keyEnd = visibleKeys((min(tileStart + ${residentRows}u, uniforms.rows) - 1u) / uniforms.group);
 ${declareSums("sum", columns)}
   for (var start = 0u; start < keyEnd; start += ${streamedRows}u) {
-${rowProducts("score", ["queryIf(valid0, queryBase0, column)", "queryIf(valid1, queryBase1, column)"], rowOf("key"))}
-${rowProducts("mixed", ["gradientIf(valid0, gradientBase0, column)", "gradientIf(valid1, gradientBase1, column)"], rowOf("value"))}
+${rowProducts("score", ["queryIf(valid0, queryBase0, column)", "queryIf(valid1, queryBase1, column)"], rowOf("key", "ty"))}
+${rowProducts("mixed", ["gradientIf(valid0, gradientBase0, column)", "gradientIf(valid1, gradientBase1, column)"], rowOf("value", "ty"))}
     let keyIndex = vec4<u32>(start + 4u * tx) + vec4<u32>(0u, 1u, 2u, 3u);
 ${maskedScores}
 ${both(
   (i) => `    let weights${i} = select(weightsOf(score${i} - known${i}.x) * (mixed${i} - known${i}.y), vec4<f32>(), hidden${i});`,
 )}
     workgroupBarrier();
-${addWeightedRows("sum", ["weights0", "weights1"], "keyIf(start + row < uniforms.keys, keyRows + (start + row) * u32(uniforms.keyRow), column)", columns)}
+${addWeightedRows("sum", ["weights0", "weights1"], rowOf("key", "row"), columns)}
   }
 ${storeSums("sum", "queryGradient", columns, ["uniforms.scale", "uniforms.scale"])}`;
 }
@@ -186,6 +187,7 @@ ${entryPoint(tileInvocations, keyValueGradientBody(columns))}`,
 
 function keyValueGradientBody(columns: number): string {
   const both = (piece: (i: number) => string): string => each(2, piece);
+  const own = (name: string): [string, string] => [`${name}If(valid0, ${name}Base0, column)`, `${name}If(valid1, ${name}Base1, column)`];
   const each4 = (piece: (j: number) => string): string => [0, 1, 2, 3].map(piece).join(", ");
   const summed = (name: string): string => {
     const base = `${name}Base(batchIndex, keyHead * uniforms.group + (start + row) % uniforms.group, (start + row) / uniforms.group)`;
@@ -209,8 +211,8 @@ ${declareSums("valueSum", columns)}
     let isRow = start + ty < uniforms.rows;
     let ownQuery = queryBase(batchIndex, ownHead, (start + ty) / uniforms.group);
     let ownGradient = gradientBase(batchIndex, ownHead, (start + ty) / uniforms.group);
-${rowProducts("score", ["keyIf(valid0, keyBase0, column)", "keyIf(valid1, keyBase1, column)"], "queryIf(isRow, ownQuery, column)")}
-${rowProducts("mixed", ["valueIf(valid0, valueBase0, column)", "valueIf(valid1, valueBase1, column)"], "gradientIf(isRow, ownGradient, column)")}
+${rowProducts("score", own("key"), "queryIf(isRow, ownQuery, column)")}
+${rowProducts("mixed", own("value"), "gradientIf(isRow, ownGradient, column)")}
     let freeIndex = vec4<u32>(start + 4u * tx) + vec4<u32>(0u, 1u, 2u, 3u);
     let rowIndex = min(freeIndex, vec4<u32>(uniforms.rows - 1u));
     let queryIndex = rowIndex / uniforms.group;

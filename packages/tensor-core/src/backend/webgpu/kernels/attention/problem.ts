@@ -72,9 +72,9 @@ export class RowTensors {
   }
 
   /**
-   * WGSL: `<name>Base(batch, head, row)` for all. For inputs, reads of "checked" columns are `<name>If(condition, base, column)`, with zeros
-   * where the condition is false and past the end of the row; of "clamped" columns `<name>At(base, column)`, which past the end repeats the
-   * last value and takes no branch. For outputs `<name>Store(base, column, values)`. Columns count four values.
+   * WGSL: `<name>Base(batch, head, row)` for all. For inputs, "checked" reads are `<name>If(condition, base, column)`, with zeros where the
+   * condition is false and past the end of the row; "clamped" reads are `<name>At(base, column)`, which past the end repeats the last value
+   * and takes no branch. For outputs `<name>Store(base, column, values)`. Columns count four values.
    */
   code(reads: "checked" | "clamped"): string {
     const load = reads === "checked" ? checkedLoad : clampedLoad;
@@ -166,8 +166,11 @@ export function maskArguments({ mask, key }: AttentionInputs): {
   readonly uniforms: Record<string, UniformValue>;
 } {
   const masked = mask !== undefined && sizeOf(mask.shape) > 0;
-  const strides = ["maskBatch", "maskHead", "maskRow", "maskKey"].map((name, axis) => [name, i32(masked ? mask.strides[axis]! : 0)] as const);
-  return { bindings: { mask: read(masked ? mask : key, "f32") }, uniforms: { masked: u32(masked ? 1 : 0), ...Object.fromEntries(strides) } };
+  const strideOf = (axis: number): UniformValue => i32(masked ? mask.strides[axis]! : 0);
+  return {
+    bindings: { mask: read(masked ? mask : key, "f32") },
+    uniforms: { masked: u32(masked ? 1 : 0), maskBatch: strideOf(0), maskHead: strideOf(1), maskRow: strideOf(2), maskKey: strideOf(3) },
+  };
 }
 
 /**
@@ -200,7 +203,8 @@ fn isMinusInfinity(x: f32) -> bool {
 
 /** WGSL of reading the mask. */
 export const maskCode = `fn maskBase(batchIndex: u32, headIndex: u32, queryIndex: u32) -> i32 {
-  return i32(uniforms.maskOffset) + i32(batchIndex) * uniforms.maskBatch + i32(headIndex) * uniforms.maskHead + i32(queryIndex) * uniforms.maskRow;
+  return i32(uniforms.maskOffset) + i32(batchIndex) * uniforms.maskBatch + i32(headIndex) * uniforms.maskHead +
+    i32(queryIndex) * uniforms.maskRow;
 }
 fn maskAt(base: i32, keyIndex: u32) -> f32 {
   return mask[u32(base + i32(keyIndex) * uniforms.maskKey)];

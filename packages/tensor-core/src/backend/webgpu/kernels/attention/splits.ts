@@ -109,8 +109,8 @@ ${entryPoint(
   }
   let queryIndex = row % uniforms.queries;
   let head = row / uniforms.queries;
-  let place = i32(uniforms.outputOffset) + i32(head / uniforms.heads) * uniforms.outputBatch + i32(head % uniforms.heads) * uniforms.outputHead +
-    i32(queryIndex) * uniforms.outputRow;
+  let place = i32(uniforms.outputOffset) + i32(head / uniforms.heads) * uniforms.outputBatch +
+    i32(head % uniforms.heads) * uniforms.outputHead + i32(queryIndex) * uniforms.outputRow;
   output[u32(place) + column] = select(sum / total, 0.0, total == 0.0);
   if (column == 0u) { logSumExp[uniforms.logSumExpOffset + row] = logSumExpOf(maximum, total); }`,
 )}`,

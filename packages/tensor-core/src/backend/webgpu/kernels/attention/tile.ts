@@ -63,7 +63,7 @@ ${[0, 1].map((i) => `    ${result}${i} = vec4<f32>(${range(4).map((j) => `sumOf(
   }`;
 }
 
-/** Vectors of a row that a workgroup sums up at once, for head dimensions up to 64, 128 and (unless capped) 256. */
+/** Vectors of a row that a workgroup sums up at once, a power of two from 16 to `limit` that holds a row, if one does. */
 export function summedColumns(headDim: number, limit: number): number {
   let columns = 16;
   while (4 * columns < headDim && columns < limit) columns *= 2;
@@ -114,7 +114,8 @@ ${each(columns / 8, (n) => {
 })}
         }
       }`;
-  const body = guarded === undefined ? products(false) : `      if (${guarded}) {\n${products(true)}\n      } else {\n${products(false)}\n      }`;
+  const either = (condition: string): string => `      if (${condition}) {\n${products(true)}\n      } else {\n${products(false)}\n      }`;
+  const body = guarded === undefined ? products(false) : either(guarded);
   return `  {
     tile[ownRow + (tx ^ twist)] = ${weights[0]};
     tile[256u + ownRow + (tx ^ twist)] = ${weights[1]};
