@@ -1,4 +1,5 @@
 import { openAsBlob } from "node:fs";
+import { float16BitsToFloat32, float32ToFloat16Bits } from "@frugal/tensor-core";
 import { findStories15m, openStories15m, STORIES15M_BYTES } from "@frugal/language-model";
 
 /** Bytes appended one after another. */
@@ -69,8 +70,31 @@ function ggufName(name: string): string {
   return name === "model.embed_tokens.weight" ? "token_embd.weight" : "output_norm.weight";
 }
 
-/** stories15M in float32 as a GGUF file, for engines that read nothing else. */
-export async function stories15mGguf(): Promise<Blob> {
+/** ggml's numbers of the encodings written here. */
+const encodings = { float32: 0, Q8_0: 8 } as const;
+const groupSize = 32;
+/** A float16 scale and 32 signed bytes. */
+const groupBytes = 34;
+
+/** float32 values as Q8_0: groups of 32 with scale = largest magnitude / 127. */
+function eightBit(bytes: Uint8Array): Uint8Array {
+  const values = new Float32Array(bytes.slice().buffer);
+  const output = new DataView(new ArrayBuffer((values.length / groupSize) * groupBytes));
+  for (let group = 0; group < values.length / groupSize; group++) {
+    const part = values.subarray(group * groupSize, (group + 1) * groupSize);
+    const scaleBits = float32ToFloat16Bits(part.reduce((largest, value) => Math.max(largest, Math.abs(value)), 0) / 127);
+    const scale = float16BitsToFloat32(scaleBits);
+    output.setUint16(group * groupBytes, scaleBits, true);
+    for (let i = 0; i < groupSize; i++) {
+      const code = scale === 0 ? 0 : Math.max(-127, Math.min(127, Math.round(part[i]! / scale)));
+      output.setInt8(group * groupBytes + 2 + i, code);
+    }
+  }
+  return new Uint8Array(output.buffer);
+}
+
+/** stories15M as a GGUF file: in float32 for engines that read nothing else, or its matrices in a fourth of that. */
+export async function stories15mGguf(matrixEncoding: keyof typeof encodings = "float32"): Promise<Blob> {
   const source = await openStories15m();
   const { config } = source;
   const { pieces, scores } = await vocabulary(config.vocabularySize);
@@ -125,13 +149,16 @@ export async function stories15mGguf(): Promise<Blob> {
     writer.text(ggufName(name));
     writer.unsigned(shape.length);
     for (const length of [...shape].reverse()) writer.long(length);
-    writer.unsigned(0);
+    const size = shape.reduce((product, length) => product * length, 1);
+    const encoding = shape.length === 2 ? matrixEncoding : "float32";
+    writer.unsigned(encodings[encoding]);
     writer.long(offset);
-    offset += Math.ceil((4 * shape.reduce((product, length) => product * length, 1)) / 32) * 32;
+    offset += Math.ceil((encoding === "float32" ? 4 * size : (size / groupSize) * groupBytes) / 32) * 32;
   }
-  for (const [name] of weights) {
+  for (const [name, { shape }] of weights) {
     writer.align(32);
-    writer.bytes(await source.read(name));
+    const bytes = await source.read(name);
+    writer.bytes(shape.length === 2 && matrixEncoding === "Q8_0" ? eightBit(bytes) : bytes);
   }
   await source.close();
   return new Blob(writer.parts as Uint8Array<ArrayBuffer>[]);
