@@ -1,8 +1,7 @@
 /**
- * `npm run bench -- <package> [--gpu | --browser] [--json]` and `npm run verify -- <package> [--json]`: builds the packages, installs the peers in
- * `benchmarks/` when its lockfile has changed, and runs `benchmarks/run.ts` or `benchmarks/verify.ts`; `--gpu`
- * and `--browser` choose the programs for a graphics card and for WebGPU in Chromium. Only that program
- * writes to stdout.
+ * `npm run bench -- <package> [--gpu | --browser] [--json]` and `npm run verify -- <package> [--json]`: builds the packages,
+ * installs the peers in `benchmarks/` when its lockfile has changed, and runs `benchmarks/run.ts` or `benchmarks/verify.ts`;
+ * `--gpu` and `--browser` choose the programs for a graphics card and for WebGPU in Chromium. Only that program writes to stdout.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
@@ -31,7 +30,8 @@ function main(): number {
   const built = runTurbo(["run", "build", "--quiet"]);
   if (built !== 0) return built;
   // On a card only we and PyTorch are measured: none of the peers is needed there.
-  if (variant === undefined || variant === "--browser") installProject(folder, "installing the peers in benchmarks/ (once for each lockfile)");
+  if (variant === undefined || variant === "--browser")
+    installProject(folder, "installing the peers in benchmarks/ (once for each lockfile)");
   return spawnSync(process.execPath, [folder + program, ...args], { cwd: root, stdio: "inherit" }).status ?? 1;
 }
 

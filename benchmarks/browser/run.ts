@@ -51,7 +51,9 @@ const { values: options } = parseArgs({
 /** Gives up on a page that hangs. */
 async function within<Value>(promise: Promise<Value>, what: string): Promise<Value> {
   let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => (timer = setTimeout(() => reject(new Error(`${what} took longer than ${patience / 1000} s`)), patience)));
+  const late = new Promise<never>(
+    (_, reject) => (timer = setTimeout(() => reject(new Error(`${what} took longer than ${patience / 1000} s`)), patience)),
+  );
   try {
     return await Promise.race([promise, late]);
   } finally {
@@ -59,7 +61,8 @@ async function within<Value>(promise: Promise<Value>, what: string): Promise<Val
   }
 }
 
-const firstLine = (error: unknown): string => (error instanceof Error ? error.message : String(error)).split("\n", 1)[0]!.replace(/^page\.evaluate: (Error: )?/, "");
+const firstLine = (error: unknown): string =>
+  (error instanceof Error ? error.message : String(error)).split("\n", 1)[0]!.replace(/^page\.evaluate: (Error: )?/, "");
 
 async function expectedResult({ task }: BrowserWorkload): Promise<readonly number[]> {
   const { operation, dispose } = prepareOperation(task, "cpu");
@@ -200,7 +203,19 @@ try {
 
 const software = /swiftshader|llvmpipe|software/i.test(adapter);
 if (options.json) {
-  console.log(JSON.stringify({ package: "tensor-core", machine: { ...machine, adapter, browser: browser.version() }, ...(software && { warning }), versions, results }, undefined, 2));
+  console.log(
+    JSON.stringify(
+      {
+        package: "tensor-core",
+        machine: { ...machine, adapter, browser: browser.version() },
+        ...(software && { warning }),
+        versions,
+        results,
+      },
+      undefined,
+      2,
+    ),
+  );
 } else {
   console.log(`Chromium ${browser.version()}, ${adapter}${software ? `; ${warning}` : ""}`);
   console.log(terminalTable(results).join("\n"));

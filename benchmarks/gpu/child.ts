@@ -28,13 +28,17 @@ async function check(task: OperationTask): Promise<string> {
   }
   const expected = await expectedSample(compared);
   const difference = disagreement([...expected], [...actual]);
-  if (!(difference <= tolerance)) throw new Error(`wrong numbers: they differ from the CPU's by ${difference.toPrecision(2)} of the largest`);
+  if (!(difference <= tolerance))
+    throw new Error(`wrong numbers: they differ from the CPU's by ${difference.toPrecision(2)} of the largest`);
   return `differs from the CPU by ${difference.toPrecision(1)} of the largest value`;
 }
 
 /** Small operations as programs have them: a dependent chain that is fused, with a row-wise operation every third. */
 async function measureOverhead(device: WebGpuDevice, operations: number): Promise<Omit<GpuMeasurement, "id">> {
-  const [a, b] = [tensor(new Float32Array(64).fill(0.5), [8, 8], { device: "webgpu" }), tensor(new Float32Array(64).fill(0.1), [8, 8], { device: "webgpu" })];
+  const [a, b] = [
+    tensor(new Float32Array(64).fill(0.5), [8, 8], { device: "webgpu" }),
+    tensor(new Float32Array(64).fill(0.1), [8, 8], { device: "webgpu" }),
+  ];
   const round = (): void => tidy(() => void softmax(exp(add(a, b))));
   for (let i = 0; i < 200; i++) round();
   await synchronize("webgpu");
@@ -87,6 +91,8 @@ async function measureWorkload(device: WebGpuDevice, { task, work }: GpuWorkload
   }
 }
 
+const mebibytes = (bytes: number): number => Math.round(bytes / 2 ** 20);
+
 const { adapter, report, device } = await openGpu();
 await say({ type: "adapter", report });
 if (request.group === undefined) {
@@ -98,7 +104,9 @@ if (request.group === undefined) {
     const { id, largestBuffer } = workload;
     try {
       if (largestBuffer > report.maximumBufferBytes) {
-        throw new Error(`needs a buffer of ${Math.round(largestBuffer / 2 ** 20)} MiB, the adapter has ${Math.round(report.maximumBufferBytes / 2 ** 20)} MiB`);
+        throw new Error(
+          `needs a buffer of ${mebibytes(largestBuffer)} MiB, the adapter has ${mebibytes(report.maximumBufferBytes)} MiB`,
+        );
       }
       await say({ type: "started", id });
       const measured = await measureWorkload(device, workload, request.quick ? quickGpuEffort : fullGpuEffort);

@@ -33,7 +33,10 @@ export interface PreparedModel {
   dispose(): void;
 }
 
-/** "Once upon a time" in Llama's vocabulary, and how stories15M goes on: ", there was a little girl named Lily. She loved to play outside in". */
+/**
+ * "Once upon a time" in Llama's vocabulary, and how stories15M goes on:
+ * ", there was a little girl named Lily. She loved to play outside in".
+ */
 const promptIds = [1, 9038, 2501, 263, 931];
 const goldenIds = [29892, 727, 471, 263, 2217, 7826, 4257, 365, 2354, 29889, 2296, 18012, 304, 1708, 5377, 297];
 
@@ -172,4 +175,3 @@ export async function prepareTraining(shape: TrainingShape): Promise<PreparedMod
     },
   };
 }
-

@@ -27,7 +27,7 @@ function copyCode(from: string, to: string): void {
   cpSync(from, to, {
     recursive: true,
     dereference: true,
-    filter: (path) => statSync(path).isDirectory() ? !path.slice(from.length).includes("node_modules") : code.has(extname(path)),
+    filter: (path) => (statSync(path).isDirectory() ? !path.slice(from.length).includes("node_modules") : code.has(extname(path))),
   });
 }
 
@@ -92,13 +92,15 @@ const { modulePath } = await prepareLane("system");
 rmSync(folder, { recursive: true, force: true });
 mkdirSync(join(folder, "benchmarks"), { recursive: true });
 const keep = (path: string): boolean => !/__pycache__|\.sh$|pack\.ts$/.test(path);
-for (const part of ["gpu", "src"]) cpSync(join(root, "benchmarks", part), join(folder, "benchmarks", part), { recursive: true, filter: keep });
+for (const part of ["gpu", "src"])
+  cpSync(join(root, "benchmarks", part), join(folder, "benchmarks", part), { recursive: true, filter: keep });
 writeFileSync(join(folder, "benchmarks/package.json"), '{ "private": true, "type": "module" }\n');
 cpSync(join(root, "benchmarks/gpu/run.sh"), join(folder, "run.sh"));
 const packed = new Map<string, string>();
 for (const name of ["tensor-core", "language-model"]) copyPackage(join(root, "packages", name), packed);
 const dawn = dirname(modulePath);
-for (const part of ["index.js", "package.json", "LICENSE.md", "dist/linux-x64"]) cpSync(join(dawn, part), join(folder, "webgpu", part), { recursive: true });
+for (const part of ["index.js", "package.json", "LICENSE.md", "dist/linux-x64"])
+  cpSync(join(dawn, part), join(folder, "webgpu", part), { recursive: true });
 cpSync(compressedNode(), join(folder, "node.xz"));
 writeFileSync(join(folder, "stories15m-q8_0.gguf"), new Uint8Array(await (await stories15mGguf("Q8_0")).arrayBuffer()));
 const loader = ["/usr/lib/x86_64-linux-gnu/libvulkan.so.1", "/usr/lib64/libvulkan.so.1"].find((path) => existsSync(path));

@@ -45,11 +45,18 @@ export function gpuResultOf(workload: GpuWorkload, measurement: GpuMeasurement, 
   const rate = (seconds: number): number => (unit === "µs" ? seconds * 1e6 : work / seconds);
   const clock = unit === "µs" ? (measurement.recordingMicroseconds ?? rate(wallSeconds)) : rate(wallSeconds);
   const timestamps = gpuSeconds === null ? null : rate(gpuSeconds);
-  const settings = "absent" in pytorch ? {} : Object.fromEntries(Object.entries(pytorch.seconds[id] ?? {}).map(([name, s]) => [name, rounded(rate(s))]));
+  const settings =
+    "absent" in pytorch ? {} : Object.fromEntries(Object.entries(pytorch.seconds[id] ?? {}).map(([name, s]) => [name, rounded(rate(s))]));
   const { [strict]: same, ...others } = settings;
-  const reason = "absent" in pytorch ? pytorch.absent : (pytorch.errors[id] ?? "has no such workload");
+  const reason =
+    "absent" in pytorch
+      ? pytorch.absent
+      : (pytorch.errors[id] ?? (Object.keys(others).length > 0 ? "not in this precision" : "has no such workload"));
   const peak = limit === undefined ? null : peaks[limit.of];
-  const share = limit === undefined || peak === null ? null : (value: number) => Number(((value * limit.perUnit) / (peak * (unit.startsWith("G") ? 1 : 1e9))).toPrecision(3));
+  const share =
+    limit === undefined || peak === null
+      ? null
+      : (value: number) => Number(((value * limit.perUnit) / (peak * (unit.startsWith("G") ? 1 : 1e9))).toPrecision(3));
   return {
     id,
     unit,
@@ -59,7 +66,11 @@ export function gpuResultOf(workload: GpuWorkload, measurement: GpuMeasurement, 
     yardsticks: others,
     absent: same === undefined ? { [strict]: reason } : {},
     timestamps: timestamps === null ? null : rounded(timestamps),
-    share: share && { of: limit!.of === "bandwidth" ? "copy" : limit!.of, clock: share(clock), timestamps: timestamps === null ? null : share(timestamps) },
+    share: share && {
+      of: limit!.of === "bandwidth" ? "copy" : limit!.of,
+      clock: share(clock),
+      timestamps: timestamps === null ? null : share(timestamps),
+    },
     wallMicroseconds: rounded(wallSeconds * 1e6),
     gpuMicroseconds: gpuSeconds === null ? null : rounded(gpuSeconds * 1e6),
     launches: rounded(measurement.launches),

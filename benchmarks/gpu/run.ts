@@ -43,7 +43,8 @@ function readOptions(): {
     if (positionals.some((name) => name !== "tensor-core")) throw new Error(`--gpu measures tensor-core, not ${positionals.join(" ")}`);
     const lane = lanes.find((name) => name === values.lane);
     if (lane === undefined) throw new Error(`--lane is ${lanes.join(", ")}, not ${values.lane}`);
-    if (values.write && (values.quick || values.only !== "")) throw new Error("--write publishes a whole, careful run: leave out --quick and --only");
+    if (values.write && (values.quick || values.only !== ""))
+      throw new Error("--write publishes a whole, careful run: leave out --quick and --only");
     return { ...values, lane, only: new RegExp(values.only) };
   } catch (error) {
     console.error(error instanceof Error ? error.message : error);
@@ -79,7 +80,9 @@ async function examine(): Promise<{ readonly report: GpuAdapterReport; readonly 
 
 const { report: adapter, peaks } = await examine();
 const warning = "software adapter: proves nothing about speed";
-console.error(`${adapter.description || adapter.device} (${adapter.vendor} ${adapter.architecture})${adapter.software ? `: ${warning}` : ""}`);
+console.error(
+  `${adapter.description || adapter.device} (${adapter.vendor} ${adapter.architecture})${adapter.software ? `: ${warning}` : ""}`,
+);
 const scale = adapter.software ? "trial" : "full";
 const groups = scale === "full" ? fullGroups : trialGroups;
 
@@ -92,7 +95,9 @@ for (const [group, workloads] of Object.entries(groups)) {
   for await (const message of child.messages()) {
     if (message.type === "measured") {
       measured.set(message.measurement.id, message.measurement);
-      console.error(`  ${message.measurement.id}: ${(message.measurement.wallSeconds * 1e3).toPrecision(4)} ms (${message.measurement.checked})`);
+      console.error(
+        `  ${message.measurement.id}: ${(message.measurement.wallSeconds * 1e3).toPrecision(4)} ms (${message.measurement.checked})`,
+      );
     } else if (message.type === "failed") {
       failures[message.id] = message.reason;
       console.error(`  ${message.id}: ${message.reason}`);

@@ -21,17 +21,21 @@ const cells = (result: GpuResult): string[] => [
   Object.entries(result.yardsticks)
     .map(([name, value]) => `${name.replace("PyTorch ", "")} ${readable(value)}`)
     .join(" · "),
-  `${readable(result.launches)}${result.submissionsPerToken === undefined ? "" : `, at most ${result.submissionsPerToken} submissions a token`}`,
+  readable(result.launches) +
+    (result.submissionsPerToken === undefined ? "" : `, at most ${result.submissionsPerToken} submissions a token`),
 ];
 
 function heading({ machine, warning }: GpuReport): string {
   const { adapter, peaks } = machine;
   const half = peaks.float16 === null ? "no float16" : `float16 ${readable(peaks.float16)} GFLOP/s`;
-  return (
-    `${warning === undefined ? "" : `**${warning}.** `}${adapter.description || adapter.device} (${adapter.vendor} ${adapter.architecture}); measured peaks: ` +
-    `float32 ${readable(peaks.float32)} GFLOP/s by multiply-adds in registers, ${half}, copy ${readable(peaks.bandwidth)} GB/s (read + written). ` +
-    `Features used: ${adapter.features.join(", ") || "none"}. ${machine.cpu}, ${machine.cores} cores, ${machine.platform}, Node ${machine.node.slice(1)}.`
-  );
+  return [
+    ...(warning === undefined ? [] : [`**${warning}.**`]),
+    `${adapter.description || adapter.device} (${adapter.vendor} ${adapter.architecture}).`,
+    `Measured peaks: float32 ${readable(peaks.float32)} GFLOP/s by multiply-adds in registers, ${half},`,
+    `copy ${readable(peaks.bandwidth)} GB/s (read + written).`,
+    `Features used: ${adapter.features.join(", ") || "none"}.`,
+    `${machine.cpu}, ${machine.cores} cores, ${machine.platform}, Node ${machine.node.slice(1)}.`,
+  ].join(" ");
 }
 
 /** Lines of a table for the terminal. */
@@ -40,7 +44,12 @@ export function gpuTable(report: GpuReport): string[] {
   const widths = header.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
   return [
     heading(report).replaceAll("**", ""),
-    ...rows.map((row) => row.map((cell, column) => (column < 2 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!))).join("  ").trimEnd()),
+    ...rows.map((row) =>
+      row
+        .map((cell, column) => (column < 2 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)))
+        .join("  ")
+        .trimEnd(),
+    ),
     ...Object.entries(report.failures).map(([id, reason]) => `without a number: ${id}: ${reason}`),
   ];
 }

@@ -28,7 +28,12 @@ export type GpuTask =
   /** Recording of small operations, without waiting for the GPU. */
   | { readonly kind: "overhead"; readonly operations: number }
   /** Greedy generation, one token at a time. */
-  | { readonly kind: "generate"; readonly model: "stories15m" | "llama-1.1b" | "llama-tiny"; readonly weights: WeightFormat; readonly tokens: number }
+  | {
+      readonly kind: "generate";
+      readonly model: "stories15m" | "llama-1.1b" | "llama-tiny";
+      readonly weights: WeightFormat;
+      readonly tokens: number;
+    }
   | { readonly kind: "train"; readonly shape: TrainingShape };
 
 /** One row of the table. */

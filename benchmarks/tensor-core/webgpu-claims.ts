@@ -49,7 +49,11 @@ async function runNode(args: readonly string[], environment: Readonly<Record<str
 interface VitestReport {
   readonly numTotalTests: number;
   readonly numPassedTests: number;
-  readonly testResults: readonly { readonly name: string; readonly status: string; readonly assertionResults: readonly { readonly status: string }[] }[];
+  readonly testResults: readonly {
+    readonly name: string;
+    readonly status: string;
+    readonly assertionResults: readonly { readonly status: string }[];
+  }[];
 }
 
 /** Tests that did not pass, skipped ones and files that did not load included. @throws Error when nothing ran */
@@ -62,7 +66,9 @@ function notPassed({ status, errors }: Ended, file: string): Measured {
   }
   if (report.numTotalTests === 0) throw new Error("no test ran");
   const others = report.numTotalTests - report.numPassedTests;
-  const broken = report.testResults.filter((result) => result.status === "failed" && result.assertionResults.every((test) => test.status === "passed"));
+  const broken = report.testResults.filter(
+    (result) => result.status === "failed" && result.assertionResults.every((test) => test.status === "passed"),
+  );
   const failing = report.testResults
     .filter((result) => result.status === "failed" || result.assertionResults.some((test) => test.status !== "passed"))
     .map((result) => result.name.split("/").at(-1)!);
@@ -70,7 +76,9 @@ function notPassed({ status, errors }: Ended, file: string): Measured {
   const outside = status !== 0 && others === 0 && broken.length === 0 ? 1 : 0;
   return {
     value: others + broken.length + outside,
-    note: `${report.numPassedTests} of ${report.numTotalTests} passed in ${report.testResults.length} files${failing.length > 0 ? `; look at ${failing.slice(0, 5).join(", ")}` : ""}`,
+    note:
+      `${report.numPassedTests} of ${report.numTotalTests} passed in ${report.testResults.length} files` +
+      (failing.length > 0 ? `; look at ${failing.slice(0, 5).join(", ")}` : ""),
   };
 }
 
@@ -87,7 +95,9 @@ async function withReport(run: (file: string) => Promise<Ended>): Promise<Measur
 const reporters = (file: string): string[] => ["--reporter=json", `--outputFile=${file}`];
 
 /** The lane, or why there is none: then nothing is claimed. */
-async function findLane(names: readonly LaneName[]): Promise<{ readonly name: LaneName; readonly lane: WebGpuLane } | { readonly skipped: string }> {
+async function findLane(
+  names: readonly LaneName[],
+): Promise<{ readonly name: LaneName; readonly lane: WebGpuLane } | { readonly skipped: string }> {
   const reasons: string[] = [];
   for (const name of names) {
     try {
@@ -118,13 +128,23 @@ async function chromiumSuite(): Promise<Measured> {
 }
 
 /** Runs the child on lavapipe, or SwiftShader where there is no Mesa. */
-async function onLane<Report>(task: "generate" | "leak"): Promise<{ readonly report: Report; readonly lane: string } | { readonly skipped: string }> {
+async function onLane<Report>(
+  task: "generate" | "leak",
+): Promise<{ readonly report: Report; readonly lane: string } | { readonly skipped: string }> {
   const found = await findLane(["lavapipe", "swiftshader"]);
   if ("skipped" in found) return found;
   const { name, lane } = found;
   const environment = { ...lane.environment, FRUGAL_WEBGPU_LANE: name, FRUGAL_WEBGPU_MODULE: lane.modulePath };
   const { status, output, errors } = await runNode([child, task], environment, 10);
-  if (status !== 0) throw new Error(`ended with status ${status}: ${errors.trim().split("\n").find((line) => line.includes("Error")) ?? errors.slice(-200)}`);
+  if (status !== 0)
+    throw new Error(
+      `ended with status ${status}: ${
+        errors
+          .trim()
+          .split("\n")
+          .find((line) => line.includes("Error")) ?? errors.slice(-200)
+      }`,
+    );
   return { report: JSON.parse(output) as Report, lane: name };
 }
 
@@ -144,7 +164,9 @@ async function leak(): Promise<Measured> {
   const { afterOperations, afterCycles, operations, cycles, grownMebibytes } = result.report;
   return {
     value: Math.abs(afterOperations) + Math.abs(afterCycles),
-    note: `${operations} operations, ${cycles} devices opened and destroyed (process grew by ${grownMebibytes.toFixed(0)} MiB); ${result.lane}`,
+    note:
+      `${operations} operations, ${cycles} devices opened and destroyed ` +
+      `(process grew by ${grownMebibytes.toFixed(0)} MiB); ${result.lane}`,
   };
 }
 

@@ -14,6 +14,7 @@ export async function laneGpu(): Promise<GPU> {
   gpu = create(["backend=vulkan"]);
   const adapter = await gpu.requestAdapter();
   const { device = "none", architecture = "", description = "" } = adapter?.info ?? {};
-  if (!adapters[lane].test(`${device} ${architecture} ${description}`)) throw new Error(`lane ${lane} got the adapter ${device} ${architecture}`);
+  if (!adapters[lane].test(`${device} ${architecture} ${description}`))
+    throw new Error(`lane ${lane} got the adapter ${device} ${architecture}`);
   return gpu;
 }

@@ -47,7 +47,11 @@ export function prepareOperation(task: PageTask, device: DeviceName): FrugalOper
       return { operation: () => softmax(x), dispose };
     }
     case "attention": {
-      const [query, key, value] = [1, 2, 3].map((seed) => input(seed, [1, task.heads, task.length, task.headDim])) as [Tensor, Tensor, Tensor];
+      const [query, key, value] = [1, 2, 3].map((seed) => input(seed, [1, task.heads, task.length, task.headDim])) as [
+        Tensor,
+        Tensor,
+        Tensor,
+      ];
       return { operation: () => scaledDotProductAttention(query, key, value), dispose };
     }
     case "gradient": {

@@ -59,7 +59,8 @@ function prepare(task: PageTask): PreparedPage {
       );
     }
     case "gradient": {
-      const loss = (weights: readonly JaxArray[], c: JaxArray): JaxArray => np.sum(nn.softmax(np.matmul(weights[0]!, weights[1]!), -1).mul(c));
+      const loss = (weights: readonly JaxArray[], c: JaxArray): JaxArray =>
+        np.sum(nn.softmax(np.matmul(weights[0]!, weights[1]!), -1).mul(c));
       const gradients = grad(loss as never) as unknown as (weights: readonly JaxArray[], c: JaxArray) => [JaxArray, JaxArray];
       return repeated(
         [1, 2, 3].map((seed) => array(seed, [task.size, task.size])),

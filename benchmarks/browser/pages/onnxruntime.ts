@@ -10,7 +10,12 @@ const copyDestination = 8;
 
 /** Its own inputs are named x0, x1, … and its output y. */
 function graphOf(task: PageTask): { readonly graph: Graph; readonly inputs: readonly (readonly number[])[] } | undefined {
-  const graph = (shapes: readonly (readonly number[])[], output: readonly number[], nodes: readonly Node[], constants: Graph["initializers"] = []) => ({
+  const graph = (
+    shapes: readonly (readonly number[])[],
+    output: readonly number[],
+    nodes: readonly Node[],
+    constants: Graph["initializers"] = [],
+  ) => ({
     inputs: shapes,
     graph: {
       nodes,
