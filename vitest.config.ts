@@ -27,8 +27,14 @@ const isAskedFor = (name: string): boolean =>
 if (isAskedFor("webgpu")) {
   projects.push({
     extends: true,
-    // Software drivers take up to a second to compile a shader.
-    test: { name: "webgpu", include: tests(".webgpu.test.ts"), testTimeout: 180_000, hookTimeout: 180_000 },
+    test: {
+      name: "webgpu",
+      include: tests(".webgpu.test.ts"),
+      setupFiles: [fileURLToPath(new URL("scripts/webgpu-patient-polling.ts", import.meta.url))],
+      // Software drivers take up to a second to compile a shader.
+      testTimeout: 180_000,
+      hookTimeout: 180_000,
+    },
   });
 }
 
