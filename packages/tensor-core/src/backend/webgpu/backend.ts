@@ -4,7 +4,7 @@ import { uncapturedError } from "./error-scopes.ts";
 import { deviceLost, DeviceLostError, GpuCommandError } from "./errors.ts";
 import type { BatchOutput } from "./failures.ts";
 import { createKernels } from "./kernels/index.ts";
-import { isolatedAllocation, WebGpuRuntime } from "./runtime.ts";
+import { isolatedAllocation, WebGpuRuntime, type RuntimeOptions } from "./runtime.ts";
 import { StagingPool } from "./staging.ts";
 import { writeBytes } from "./unaligned-write.ts";
 
@@ -26,8 +26,8 @@ export interface WebGpuBackend extends Backend {
 }
 
 /** A backend over a device that this backend owns from now on. */
-export function createWebGpuBackend(device: GPUDevice): WebGpuBackend {
-  const runtime = new WebGpuRuntime(device);
+export function createWebGpuBackend(device: GPUDevice, options: RuntimeOptions = {}): WebGpuBackend {
+  const runtime = new WebGpuRuntime(device, options);
   const staging = new StagingPool(device);
   const onUncaptured = ({ error }: GPUUncapturedErrorEvent): void => {
     runtime.uncaptured ??= uncapturedError(error);

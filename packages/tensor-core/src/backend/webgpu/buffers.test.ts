@@ -83,15 +83,25 @@ describe("BufferPool", () => {
     expect(pool.usage()).toEqual({ allocatedBytes: 0, allocations: 0, reservedBytes: 0, peakBytes: 305 });
   });
 
-  it("keeps as much idle memory as it may, and destroys the rest when told that nothing uses it", () => {
+  it("keeps as much idle memory as was in use at a time, and destroys the rest when told that nothing uses it", () => {
     const driver = new CountingDriver();
     const { pool } = poolOf(driver, 2048);
     const buffers = Array.from({ length: 5 }, () => pool.allocate(1024));
     for (const buffer of buffers) pool.free(buffer);
+    expect(pool.usage().reservedBytes).toBe(5 * 1024);
+    pool.free(pool.allocate(4096));
     expect(driver.destroyed).toBe(0);
-    expect(pool.usage().reservedBytes).toBe(2048);
+    expect(pool.usage().reservedBytes).toBe(5 * 1024);
     pool.releaseSurplus();
-    expect(driver.destroyed).toBe(3);
+    expect(driver.destroyed).toBe(1);
+  });
+
+  it("keeps a little idle memory however little was in use", () => {
+    const driver = new CountingDriver();
+    const { pool } = poolOf(driver, 2048);
+    for (const size of [256, 512, 1024]) pool.free(pool.allocate(size));
+    pool.releaseSurplus();
+    expect(driver.destroyed).toBe(0);
   });
 
   it("says at once what no buffer can hold, and takes exactly the limit", () => {

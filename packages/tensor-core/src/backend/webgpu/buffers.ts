@@ -60,7 +60,7 @@ export class BufferPool {
   readonly #source: BufferSource;
   readonly #scopes: ErrorScopes;
   readonly #limit: number;
-  readonly #maximumIdleBytes: number;
+  readonly #leastIdleBytes: number;
   readonly #refused: (error: Error) => void;
   readonly #idle = new Map<number, PooledBuffer[]>();
   readonly #surplus: GPUBuffer[] = [];
@@ -72,11 +72,11 @@ export class BufferPool {
   #peakBytes = 0;
 
   /** `refused` is told, later, of each buffer that the driver did not give. */
-  constructor(source: BufferSource, scopes: ErrorScopes, maximumIdleBytes: number, refused: (error: Error) => void) {
+  constructor(source: BufferSource, scopes: ErrorScopes, leastIdleBytes: number, refused: (error: Error) => void) {
     this.#source = source;
     this.#limit = Math.floor(Math.min(source.limits.maxBufferSize, source.limits.maxStorageBufferBindingSize) / 4) * 4;
     this.#scopes = scopes;
-    this.#maximumIdleBytes = maximumIdleBytes;
+    this.#leastIdleBytes = leastIdleBytes;
     this.#refused = refused;
   }
 
@@ -115,7 +115,7 @@ export class BufferPool {
   /** The second half of `free`: the memory may be handed out again. */
   recycle(buffer: WebGpuBuffer): void {
     const { pooled } = buffer;
-    if (pooled.failure !== undefined || this.#idleBytes + pooled.capacity > this.#maximumIdleBytes) {
+    if (pooled.failure !== undefined || this.#idleBytes + pooled.capacity > Math.max(this.#leastIdleBytes, this.#peakBytes)) {
       this.#reservedBytes -= pooled.capacity;
       this.#surplus.push(pooled.resource);
       return;

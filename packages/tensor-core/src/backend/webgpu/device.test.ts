@@ -32,12 +32,19 @@ describe("openDevice", () => {
         Promise.resolve(
           adapter((descriptor) => {
             asked = descriptor;
-            return Promise.resolve({});
+            return Promise.resolve({ features: new Set() });
           }),
         ),
     };
     await openDevice({ gpu, withoutFeatures: ["shader-f16", "subgroups"] });
     expect(asked).toMatchObject({ requiredFeatures: ["timestamp-query"], requiredLimits: { maxBufferSize: 1000 } });
+  });
+
+  it("opens adapters that say nothing of themselves, as older browsers' do", async () => {
+    const silent = { ...(adapter(() => Promise.resolve({ features: new Set() })) as object), info: undefined };
+    const { info, subgroups } = await openDevice({ gpu: { requestAdapter: () => Promise.resolve(silent) } });
+    expect(info).toEqual({});
+    expect(subgroups).toBe(false);
   });
 
   it("refuses names of features that it does not know", async () => {

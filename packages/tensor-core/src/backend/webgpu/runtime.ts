@@ -27,11 +27,19 @@ export interface RuntimeLimits {
   readonly workgroupMemory: number;
 }
 
+/** What is known of a device beyond what it says itself. */
+export interface RuntimeOptions {
+  /** Choose kernels as for a software adapter, or as for a graphics card; default: what the adapter is. */
+  readonly isSoftware?: boolean | undefined;
+  /** Whether kernels may use subgroups, where the device has them; default false, see `hasOrderedSubgroups`. */
+  readonly subgroups?: boolean | undefined;
+}
+
 /** Storage arrays that every adapter binds in one shader. */
 const maximumBindings = 8;
 
-/** Freed memory kept for reuse. */
-const maximumIdleBytes = 2 ** 30;
+/** Freed memory kept for reuse, or as much as was ever in use at a time where that is more: a training step must not ask the driver anew. */
+const leastIdleBytes = 2 ** 28;
 
 /** Allocations from here on are isolated in a batch of their own, so that running out of memory costs nobody else's results. */
 export const isolatedAllocation: number = 2 ** 24;
@@ -49,6 +57,8 @@ export class WebGpuRuntime {
   readonly device: GPUDevice;
   readonly features: RuntimeFeatures;
   readonly limits: RuntimeLimits;
+  /** The adapter computes on the CPU: kernels that compile quickly serve it better than kernels that run fast on a card. */
+  readonly isSoftware: boolean;
   readonly pool: BufferPool;
   readonly pipelines: PipelineCache;
   readonly queue: CommandQueue;
@@ -60,11 +70,13 @@ export class WebGpuRuntime {
   /** An error outside all recorded commands, of which nobody was told yet. */
   uncaptured: Error | undefined;
 
-  constructor(device: GPUDevice) {
+  constructor(device: GPUDevice, { isSoftware, subgroups = false }: RuntimeOptions = {}) {
     this.device = device;
+    // Older browsers do not tell.
+    this.isSoftware = isSoftware ?? (device.adapterInfo as GPUAdapterInfo | undefined)?.isFallbackAdapter ?? false;
     this.features = {
       f16: device.features.has("shader-f16"),
-      subgroups: device.features.has("subgroups"),
+      subgroups: subgroups && device.features.has("subgroups"),
       timestamps: device.features.has("timestamp-query"),
       subgroupMatrix: device.features.has("chromium-experimental-subgroup-matrix"),
     };
@@ -73,7 +85,7 @@ export class WebGpuRuntime {
       workgroupMemory: device.limits.maxComputeWorkgroupStorageSize,
     };
     const scopes = new ErrorScopes(device);
-    this.pool = new BufferPool(device, scopes, maximumIdleBytes, (error) => this.#noMemory(error));
+    this.pool = new BufferPool(device, scopes, leastIdleBytes, (error) => this.#noMemory(error));
     this.pipelines = new PipelineCache(device, scopes);
     this.queue = new CommandQueue(device, this.pool, scopes);
     this.constants = new ConstantTables(device, this.queue);

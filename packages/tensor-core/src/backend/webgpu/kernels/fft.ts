@@ -17,7 +17,7 @@ export function fftKernels(
   options: Partial<FftConfiguration> = {},
 ): Pick<Kernels, "fft" | "realFft" | "inverseRealFft"> {
   const configuration: FftConfiguration = {
-    tiles: runtime.device.adapterInfo.isFallbackAdapter ? "none" : "common",
+    tiles: runtime.isSoftware ? "none" : "common",
     limits: runtime.limits,
     ...options,
   };
