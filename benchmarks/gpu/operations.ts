@@ -230,28 +230,33 @@ export function prepareOperation(task: OperationTask, device: DeviceName): Prepa
   }
 }
 
-/** The task whose result is compared with the CPU's: the whole one unless that would take minutes there. */
-export function comparedTask(task: OperationTask): OperationTask {
-  if (task.kind === "attention") return { ...task, heads: Math.min(2, task.heads) };
-  return task;
-}
-
-/** What the result should be, from the CPU; for large products some of its elements by plain sums in double precision. */
+/** What the result should be, from the CPU; of large products and element-wise results some elements, computed in double precision. */
 export async function expectedSample(task: OperationTask): Promise<Float32Array> {
   if (task.kind === "gemm" && task.size > 1024) return expectedProduct(task.size, task.weights);
+  if (task.kind === "elementwise" && task.size > 2 ** 20) return expectedElements(task);
   const operation = prepareOperation(task, "cpu");
   const values = await operation.sample();
   operation.dispose();
   return values;
 }
 
-/** Picks as `spread` does. */
+/** Where `spread` picks. */
+const placeOf = (i: number, length: number): number => Math.floor((i * (length - 1)) / (sampledValues - 1));
+
+function expectedElements({ operation, size }: Extract<GpuTask, { kind: "elementwise" }>): Float32Array {
+  const [a, b] = [floats(size, 1), floats(size, 2)];
+  return Float32Array.from({ length: sampledValues }, (_, i) => {
+    const [x, y] = [a[placeOf(i, size)]!, b[placeOf(i, size)]!];
+    return { add: x + y, exp: Math.exp(x), chain: Math.exp(x * y + x) * 0.5 }[operation];
+  });
+}
+
 function expectedProduct(size: number, weights: "float32" | "float16"): Float32Array {
   const a = floats(size ** 2, 1);
   const isHalf = weights === "float16";
   const b = isHalf ? halves(size ** 2, 3) : floats(size ** 2, 3);
   return Float32Array.from({ length: sampledValues }, (_, i) => {
-    const at = Math.floor((i * (size ** 2 - 1)) / (sampledValues - 1));
+    const at = placeOf(i, size ** 2);
     const [row, column] = [Math.floor(at / size), at % size];
     let total = 0;
     for (let k = 0; k < size; k++) {

@@ -21,6 +21,8 @@ type Lane = (typeof lanes)[number];
 
 function readOptions(): {
   readonly lane: Lane;
+  /** Default: by the adapter. */
+  readonly sizes: "full" | "trial" | undefined;
   readonly json: boolean;
   readonly quick: boolean;
   readonly write: boolean;
@@ -33,6 +35,7 @@ function readOptions(): {
       options: {
         gpu: { type: "boolean", default: true },
         lane: { type: "string", default: "system" },
+        sizes: { type: "string" },
         json: { type: "boolean", default: false },
         quick: { type: "boolean", default: false },
         write: { type: "boolean", default: false },
@@ -45,10 +48,12 @@ function readOptions(): {
     if (lane === undefined) throw new Error(`--lane is ${lanes.join(", ")}, not ${values.lane}`);
     if (values.write && (values.quick || values.only !== ""))
       throw new Error("--write publishes a whole, careful run: leave out --quick and --only");
-    return { ...values, lane, only: new RegExp(values.only) };
+    const sizes = (["full", "trial"] as const).find((name) => name === values.sizes);
+    if (values.sizes !== undefined && sizes === undefined) throw new Error(`--sizes is full or trial, not ${values.sizes}`);
+    return { ...values, lane, sizes, only: new RegExp(values.only) };
   } catch (error) {
     console.error(error instanceof Error ? error.message : error);
-    console.error("options: --lane=<name>, --json, --only=<regular expression>, --quick, --write, --output=<file for the JSON>");
+    console.error("options: --lane=<name>, --sizes=full|trial, --json, --only=<regular expression>, --quick, --write, --output=<file for the JSON>");
     process.exit(2);
   }
 }
@@ -83,7 +88,7 @@ const warning = "software adapter: proves nothing about speed";
 console.error(
   `${adapter.description || adapter.device} (${adapter.vendor} ${adapter.architecture})${adapter.software ? `: ${warning}` : ""}`,
 );
-const scale = adapter.software ? "trial" : "full";
+const scale = options.sizes ?? (adapter.software ? "trial" : "full");
 const groups = scale === "full" ? fullGroups : trialGroups;
 
 const measured = new Map<string, GpuMeasurement>();
