@@ -56,7 +56,16 @@ export async function openDevice(request: DeviceRequest = {}): Promise<OpenedDev
     const name = [vendor, architecture, description].filter(Boolean).join(" ") || "without a name";
     throw new DeviceError(`the WebGPU adapter (${name}) gives no device: ${messageOf(cause)}; ${adapterHelp()}`, { cause });
   });
+  languages.set(device, gpu.wgslLanguageFeatures as ReadonlySet<string> | undefined);
   return { device, info: adapter.info };
+}
+
+/** What WGSL can do where a device comes from. */
+const languages = new WeakMap<GPUDevice, ReadonlySet<string> | undefined>();
+
+/** Whether shaders of a device that `openDevice` gave can use a WGSL language feature (`wgslLanguageFeatures`); false where it is not told. */
+export function hasLanguageFeature(device: GPUDevice, name: string): boolean {
+  return languages.get(device)?.has(name) ?? false;
 }
 
 /**

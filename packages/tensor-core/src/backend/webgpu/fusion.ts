@@ -2,6 +2,7 @@ import { itemSize, type Dtype } from "../../tensor/dtype.ts";
 import { contiguousStrides, sameShape, sizeOf } from "../../tensor/shape.ts";
 import type { TensorView } from "../backend.ts";
 import type { WebGpuBuffer } from "./buffers.ts";
+import { bytesOf } from "./work.ts";
 import { bitsOf, loadFunction, storeBitsFunction, valueType } from "./elements.ts";
 import { entryPoint, f32, i32, u32, workgroupGrid, type ElementType, type KernelBinding, type UniformValue } from "./program.ts";
 import type { DeferredWork, WebGpuRuntime } from "./runtime.ts";
@@ -181,6 +182,7 @@ function launchChain(runtime: WebGpuRuntime, chain: Chain): void {
     bindings,
     uniforms,
     workgroups: workgroupGrid(Math.ceil(groups / workgroupSize)),
+    work: { bytes: bytesOf([...chain.inputs, ...outputs].map(({ view }) => view)), operations: count * chain.steps.length },
     code: () => chainSource(chain, outputs, inputAxes, wide, vector),
   });
 }

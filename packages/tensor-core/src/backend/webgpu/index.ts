@@ -35,6 +35,7 @@ export {
   type UniformValue,
 } from "./program.ts";
 export type { RuntimeFeatures, RuntimeLimits } from "./runtime.ts";
+export type { SubgroupMatrixState } from "./kernels/matmul/subgroup-matrix-trial.ts";
 export { webgpu, type AdapterDescription, type WebGpuDevice, type WebGpuOptions, type WebGpuStatistics } from "./webgpu.ts";
 export type { ElementMismatch } from "../../validation/compare.ts";
 export { outputSpec, tensorSpec, type KernelSpec, type Layout, type QuantizedSpec, type TensorSpec } from "../../validation/tensor-spec.ts";

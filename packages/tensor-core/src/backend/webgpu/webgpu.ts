@@ -11,12 +11,22 @@ import { KernelOverrides, type RegisteredKernel } from "./override/register.ts";
 import type { KernelReport, WgslValidationOptions } from "./override/report.ts";
 import type { PipelineRecord } from "./pipelines.ts";
 import { profile, type Profiled } from "./profile.ts";
+import { enableSubgroupMatrix, type SubgroupMatrixState } from "./kernels/matmul/subgroup-matrix-trial.ts";
 import type { RuntimeFeatures } from "./runtime.ts";
 
 /** How to open the device "webgpu". */
 export interface WebGpuOptions extends DeviceRequest {
   /** A table of `autotune` for this adapter, parsed from JSON; default: in Node the saved one, if any. null uses none. */
   readonly tuning?: unknown;
+  /**
+   * Lets matrix products use the GPU's matrix units where the adapter offers them to WebGPU (`chromium-experimental-subgroup-matrix`: Chrome
+   * with --enable-unsafe-webgpu, Dawn for Node with `allow_unsafe_apis`); default false. With it, a product with a float16 right operand
+   * rounds its float32 left operand to float16 first: 11 significant bits instead of 24, and infinity beyond 65504. Sums stay float32, and
+   * so do products with float32 and quantised operands, which use matrix units only where those take float32. Experimental: this release
+   * was not tested on hardware that has the feature, so units are used only after a trial product was right in every bit; see
+   * `WebGpuDevice.subgroupMatrix`.
+   */
+  readonly subgroupMatrix?: boolean | undefined;
 }
 
 /** What the adapter says of itself. */
@@ -42,6 +52,8 @@ export interface WebGpuStatistics {
 export interface WebGpuDevice {
   readonly adapter: AdapterDescription;
   readonly features: RuntimeFeatures;
+  /** Whether matrix products use matrix units: "off" unless asked for, "refused: …" says why they cannot. */
+  readonly subgroupMatrix: SubgroupMatrixState;
   /** Resolves when the device is lost, by the driver or by `destroy`. */
   readonly lost: Promise<DeviceLostError>;
   statistics(): WebGpuStatistics;
@@ -135,14 +147,16 @@ async function open(options: WebGpuOptions | undefined): Promise<WebGpuDevice> {
     if (options !== undefined) throw new DeviceError('webgpu: device "webgpu" is open already; destroy() it before opening another with options');
     return current.device;
   }
-  const { device, info } = await openDevice(options);
+  const { device, info } = await openDevice(withoutMatrixUnits(options));
   const backend = createWebGpuBackend(device);
+  const subgroupMatrix = options?.subgroupMatrix ? await enableSubgroupMatrix(backend) : "off";
   applyTuning(backend, await givenTuning(options?.tuning, adapterName(backend.runtime)));
   const { vendor, architecture, device: name, description } = info;
-  const overrides = new KernelOverrides(backend, async () => createWebGpuBackend((await openDevice(options)).device));
+  const overrides = new KernelOverrides(backend, async () => createWebGpuBackend((await openDevice(withoutMatrixUnits(options))).device));
   const handle: WebGpuDevice = {
     adapter: { vendor, architecture, device: name, description },
     features: backend.runtime.features,
+    subgroupMatrix,
     lost: backend.lost,
     statistics() {
       const { queue, pipelines } = backend.runtime;
@@ -176,6 +190,12 @@ async function open(options: WebGpuOptions | undefined): Promise<WebGpuDevice> {
   current = { backend, device: handle };
   installBackend("webgpu", backend);
   return handle;
+}
+
+/** An experimental feature of the adapter is not even requested unless it is asked for. */
+function withoutMatrixUnits(options: WebGpuOptions | undefined): DeviceRequest | undefined {
+  if (options?.subgroupMatrix) return options;
+  return { ...options, withoutFeatures: [...(options?.withoutFeatures ?? []), "chromium-experimental-subgroup-matrix"] };
 }
 
 /** The table that the caller gave, or the saved one. A damaged file costs speed alone, so it is reported and left aside. */

@@ -44,6 +44,7 @@ export function feedforwardKernels(runtime: WebGpuRuntime): Pick<Kernels, "swigl
       runtime.launch({
         name: "swiglu",
         bindings: { gate: read(gate, type), up: read(up, type), output: write(output, type) },
+        work: { bytes: 12 * count, operations: 5 * count },
         uniforms: { count: u32(count / width) },
         workgroups: workgroupGrid(Math.ceil(count / width / workgroupSize)),
         code: () =>
@@ -62,6 +63,7 @@ export function feedforwardKernels(runtime: WebGpuRuntime): Pick<Kernels, "swigl
       const type = width === 4 ? "vec4<f32>" : "f32";
       runtime.launch({
         name: "swigluGradient",
+        work: { bytes: 20 * count, operations: 12 * count },
         bindings: {
           gradient: read(gradient, type),
           gate: read(gate, type),

@@ -18,7 +18,7 @@ import type { WebGpuRuntime } from "../runtime.ts";
 import { chooseMatmul, planTiles, shapeOf, type MatmulPlan } from "./matmul/choose.ts";
 import type { MatrixVectorPlan } from "./matmul/matrix-vector.ts";
 import { tileNames, type TileName } from "./matmul/tiles.ts";
-import { runMatmul } from "./matmul.ts";
+import { machineOf, runMatmul } from "./matmul.ts";
 
 type Call = KernelSpec<"matmul">;
 type Planner = NonNullable<Parameters<typeof runMatmul>[2]>;
@@ -80,7 +80,10 @@ describe("matmul by plan", () => {
 
   /** The plan for a GPU. */
   const usual: Planner = (problem, layout) =>
-    chooseMatmul(shapeOf(problem), layout, { limits: backend.runtime.limits, isSoftware: false });
+    chooseMatmul(shapeOf(problem), layout, { ...machineOf(backend.runtime), isSoftware: false, subgroups: true });
+  /** The same without subgroups. */
+  const core: Planner = (problem, layout) =>
+    chooseMatmul(shapeOf(problem), layout, { ...machineOf(backend.runtime), isSoftware: false, subgroups: false });
   const tiled =
     (tile: TileName, splits?: number): Planner =>
     (problem) => ({ ...planTiles(tile, shapeOf(problem)), ...(splits === undefined ? {} : { splits }) });
@@ -138,6 +141,9 @@ describe("matmul by plan", () => {
       for (const activation of ["relu", undefined] as const) {
         const output = view("float32", [a.shape[0]!, b.shape["format" in b ? 0 : 1]!]);
         for (const tile of tileNames) runMatmul(recorder, { a, b, output, activation }, tiled(tile, 1));
+        for (const plan of [usual, core]) {
+          runMatmul(recorder, { a: { ...a, shape: [3, a.shape[1]!] }, b, output: { ...output, shape: [3, output.shape[1]!] }, activation }, plan);
+        }
         for (const rows of [1, 4] as const) runMatmul(recorder, { a, b, output, activation }, () => ({ kind: "direct", rows, splits: 1 }));
       }
     }
@@ -155,9 +161,30 @@ describe("matmul by plan", () => {
     it("by rows of b, split along k", async () => {
       const b = tensorSpec("float32", [4100, 37], normals(2), columnsFirst);
       const plan = await expectRight(call(tensorSpec("float32", [1, 4100], normals(1)), b, { bias: tensorSpec("float32", [37], normals(4)) }), usual);
-      expect(plan).toMatchObject({ kind: "matrixVector", orientation: "rows", matrix: "b" });
+      expect(plan).toMatchObject({ kind: "matrixVector", orientation: "rows", matrix: "b", subgroups: true });
       expect(plan.splits).toBeGreaterThan(1);
+      await expectRight(call(tensorSpec("float32", [1, 4100], normals(1)), b), core);
       await expectRight(call(tensorSpec("float32", [1, 52], normals(1)), tensorSpec("float32", [52, 5], normals(2), columnsFirst)), usual);
+    });
+
+    it("without subgroups, in every width", async () => {
+      for (const k of [16, 52, 250, 1000]) {
+        const b = tensorSpec("float32", [k, 21], normals(2), columnsFirst);
+        expect(await expectRight(call(tensorSpec("float32", [1, k], normals(1)), b), core)).toMatchObject({ subgroups: false });
+        expect(await expectRight(call(tensorSpec("float32", [1, k], normals(1)), b), usual)).toMatchObject({ subgroups: true });
+      }
+      const plain = await laneBackend(["subgroups"]);
+      expect(machineOf(plain.runtime).subgroups).toBe(false);
+      plain.destroy();
+    });
+
+    it("of 9 to 16 rows, 8 at a time", async () => {
+      const a = tensorSpec("float32", [13, 300], normals(1), { offset: 4 });
+      const bias = tensorSpec("float32", [44], normals(3));
+      const byRows = call(a, tensorSpec("float32", [300, 44], normals(2), columnsFirst), { bias, activation: "silu" });
+      expect(await expectRight(byRows, usual)).toMatchObject({ matrix: "b", orientation: "rows", vectors: 8, vectorBlocks: 2 });
+      const byColumns = call(a, tensorSpec("float32", [300, 44], normals(2), { offset: 4 }), { bias });
+      expect(await expectRight(byColumns, usual)).toMatchObject({ orientation: "columns", vectorBlocks: 2 });
     });
 
     it("by columns of b, in batches", async () => {
@@ -171,6 +198,11 @@ describe("matmul by plan", () => {
       const bias = tensorSpec("float32", [2], normals(3));
       const spec = call(tensorSpec("float32", [70, 260], normals(1)), tensorSpec("float32", [260, 2], normals(2)), { bias, activation: "relu" });
       expect(await expectRight(spec, usual)).toMatchObject({ kind: "matrixVector", matrix: "a", orientation: "rows" });
+    });
+
+    it("by rows of a where a quantised b has few columns", async () => {
+      const spec = call(tensorSpec("float32", [37, 96], normals(1)), quantized("uint4", 3, 96, 24, true));
+      expect(await expectRight(spec, usual)).toMatchObject({ kind: "matrixVector", matrix: "a", vectors: 4 });
     });
 
     it("of float16", async () => {

@@ -5,6 +5,7 @@ import { launchDirect } from "./matmul/direct.ts";
 import { sumSplits, type Destination } from "./matmul/epilogue.ts";
 import { launchMatrixVector } from "./matmul/matrix-vector.ts";
 import { matmulProblems, type MatmulProblem } from "./matmul/problem.ts";
+import { launchSubgroupMatrix, unitsOf } from "./matmul/subgroup-matrix.ts";
 import { launchTiled } from "./matmul/tiled.ts";
 import { tunedTilesOf } from "./matmul/tuned-tiles.ts";
 
@@ -31,16 +32,21 @@ export function runMatmul(
 }
 
 /** What the choice of kernels needs to know of an adapter. */
-export function machineOf({ device, limits }: WebGpuRuntime): MatmulMachine {
-  // Older browsers do not tell.
-  const info = device.adapterInfo as GPUAdapterInfo | undefined;
-  return { limits, isSoftware: info?.isFallbackAdapter ?? false };
+export function machineOf(runtime: WebGpuRuntime): MatmulMachine {
+  const { features, limits } = runtime;
+  return {
+    limits,
+    isSoftware: runtime.isSoftware,
+    subgroups: features.subgroups,
+    subgroupMatrix: unitsOf(runtime),
+  };
 }
 
 function launch(runtime: WebGpuRuntime, problem: MatmulProblem, layout: MatmulLayout, plan: MatmulPlan): void {
   const launchPart = (destination: Destination): void => {
     if (plan.kind === "tiled") launchTiled(runtime, problem, layout, plan, destination);
     else if (plan.kind === "matrixVector") launchMatrixVector(runtime, problem, layout, plan, destination);
+    else if (plan.kind === "subgroupMatrix") launchSubgroupMatrix(runtime, problem, layout, plan, destination);
     else launchDirect(runtime, problem, layout, plan, destination);
   };
   if (plan.splits === 1) {

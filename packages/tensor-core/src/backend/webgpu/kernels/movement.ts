@@ -18,6 +18,7 @@ import { mergeAxes, stridedPlaces, stridedUniforms, stridedVariant } from "../st
 import { mathSource } from "../wgsl/math.ts";
 import { float32ToFloat16Bits } from "../../../tensor/dtype.ts";
 import { indexingKernels } from "./indexing.ts";
+import { bytesOf } from "../work.ts";
 
 const workgroupSize = 256;
 
@@ -98,6 +99,7 @@ function fill(runtime: WebGpuRuntime, output: TensorView, bits: number): void {
       bindings: { output: { buffer: output.buffer as WebGpuBuffer, access: "write", type: "u32", offset: (output.offset * size) / 4 } },
       uniforms: { count: u32(words), word: u32(word) },
       workgroups: workgroupGrid(Math.ceil(words / workgroupSize)),
+      work: { bytes: 4 * words },
       code: () =>
         entryPoint(workgroupSize, "  if (index < uniforms.count) { output[uniforms.outputOffset + index] = uniforms.word; }"),
     });
@@ -146,6 +148,7 @@ function copy(runtime: WebGpuRuntime, { input, output }: KernelArguments["copy"]
     },
     uniforms: { count: u32(count), ...stridedUniforms(axes, ["input", "output"]) },
     workgroups: workgroupGrid(Math.ceil(invocations / workgroupSize)),
+    work: { bytes: bytesOf([input, output]) },
     code: () => {
       const needs = [...load.needs, ...converted.needs, ...bits.needs];
       const element = (number: string): string => `${stridedPlaces(axes, ["input", "output"], number)}`;

@@ -3,6 +3,7 @@ import { f32, read, write } from "../program.ts";
 import type { WebGpuRuntime } from "../runtime.ts";
 import { callReduction, rowDeclarations, rowEntryPoint, rowExtensions, rowLayout, rowReduction } from "../wgsl/row-reduction.ts";
 import { normalizationGradient } from "./normalization-gradient.ts";
+import { bytesOf } from "../work.ts";
 
 /** LayerNorm and RMSNorm over rows: one pass for the statistics, one for the results. */
 export function normalizationKernels(
@@ -27,6 +28,7 @@ export function normalizationKernels(
         },
         uniforms: { ...layout.uniforms, epsilon: f32(epsilon) },
         workgroups: layout.workgroups,
+        work: { bytes: bytesOf([input, output, mean, rstd]), operations: 8 * rows * columns },
         ...rowExtensions(runtime),
         code: () =>
           `${rowDeclarations(layout)}
@@ -85,6 +87,7 @@ ${rowEntryPoint(
         },
         uniforms: { ...layout.uniforms, epsilon: f32(epsilon) },
         workgroups: layout.workgroups,
+        work: { bytes: bytesOf([input, output, rstd]), operations: 4 * rows * columns },
         ...rowExtensions(runtime),
         code: () =>
           `${rowDeclarations(layout)}

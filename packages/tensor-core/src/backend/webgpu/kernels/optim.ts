@@ -25,6 +25,7 @@ export function optimizerKernels(runtime: WebGpuRuntime): Pick<Kernels, "adamW" 
           gradientScale: f32(settings.gradientScale),
         },
         workgroups: workgroupGrid(Math.ceil(count / workgroupSize)),
+        work: { bytes: 7 * 4 * count, operations: 14 * count },
         code: () =>
           entryPoint(
             workgroupSize,
@@ -64,6 +65,7 @@ export function optimizerKernels(runtime: WebGpuRuntime): Pick<Kernels, "adamW" 
           gradientScale: f32(settings.gradientScale),
         },
         workgroups: workgroupGrid(Math.ceil(count / workgroupSize)),
+        work: { bytes: (velocity === undefined ? 3 : 5) * 4 * count, operations: (velocity === undefined ? 4 : 8) * count },
         code: () =>
           entryPoint(
             workgroupSize,

@@ -3,6 +3,7 @@ import { f32, read, write } from "../program.ts";
 import type { WebGpuRuntime } from "../runtime.ts";
 import { exponentialSumDeclarations, exponentialSumFunctions, lowestFloat, reduceExponentialSum } from "../wgsl/exponential-sum.ts";
 import { rowMask, type RowMask } from "../wgsl/row-mask.ts";
+import { bytesOf } from "../work.ts";
 import {
   callReduction,
   fewestWorthwhileChunks,
@@ -55,6 +56,7 @@ ${scoreFunction(layout, addressing)}
           bindings: { ...bindings, partials: write(partials, "vec2<f32>") },
           uniforms,
           workgroups: layout.workgroups,
+          work: { bytes: bytesOf([input, ...(mask ? [mask] : [])]), operations: 4 * rows * columns },
           ...rowExtensions(runtime),
           code: () =>
             declarations() +
@@ -95,6 +97,7 @@ ${sumScores}${reduceExponentialSum(runtime)}  if (isRow && rowLane == 0u) {
         bindings: { ...bindings, ...(partials && { partials: read(partials, "vec2<f32>") }), output: write(output, layout.type) },
         uniforms,
         workgroups: layout.workgroups,
+        work: { bytes: bytesOf([input, output, ...(mask ? [mask] : [])]), operations: (partials === undefined ? 7 : 3) * rows * columns },
         ...rowExtensions(runtime),
         code: () =>
           declarations() +
@@ -120,6 +123,7 @@ ${partials === undefined ? sumScores : sumPartials}${reduceExponentialSum(runtim
         bindings: { gradient: read(gradient, layout.type), output: read(output, layout.type), result: write(result, layout.type) },
         uniforms: { ...layout.uniforms, scale: f32(scale) },
         workgroups: layout.workgroups,
+        work: { bytes: bytesOf([gradient, output, result]), operations: 5 * rows * columns },
         ...rowExtensions(runtime),
         code: () =>
           `${rowDeclarations(layout)}

@@ -5,7 +5,7 @@ import { splitLength } from "./tiled.ts";
 import { tileInvocations, tileMemory, tileNames, tiles } from "./tiles.ts";
 
 const baseline = { workgroupInvocations: 256, workgroupMemory: 16_384 };
-const gpu: MatmulMachine = { limits: baseline, isSoftware: false };
+const gpu: MatmulMachine = { limits: baseline, isSoftware: false, subgroups: false };
 
 const rows: MatrixLayout = { format: "float32", access: "alongK", native: false, minimums: false, nearest: "k", wide: false };
 const columns: MatrixLayout = { ...rows, access: "alongTile", nearest: "tile" };
@@ -38,20 +38,33 @@ describe("chooseMatmul", () => {
 
   it("reads the matrix once for few rows", () => {
     const plan = chooseMatmul({ batches: 1, m: 1, k: 4096, n: 4096 }, weights, gpu);
-    expect(plan).toEqual({ kind: "matrixVector", matrix: "b", orientation: "rows", vectors: 1, lanes: 64, wide: false, splits: 1 });
+    const expected = { kind: "matrixVector", matrix: "b", orientation: "rows", vectors: 1, vectorBlocks: 1, lanes: 64, wide: false, splits: 1 };
+    expect(plan).toEqual({ ...expected, subgroups: false });
+    expect(chooseMatmul({ batches: 1, m: 1, k: 4096, n: 4096 }, weights, { ...gpu, subgroups: true })).toEqual({ ...expected, subgroups: true });
     expect(chooseMatmul({ batches: 1, m: 5, k: 4096, n: 4096 }, { a: rows, b: columns }, gpu)).toMatchObject({
       orientation: "columns",
       vectors: 8,
       lanes: 32,
       splits: 32,
+      subgroups: false,
     });
-    expect(chooseMatmul({ batches: 1, m: 9, k: 4096, n: 4096 }, weights, gpu).kind).toBe("tiled");
   });
 
-  it("takes a as the matrix where b has few columns, unless b is stored in fewer bits", () => {
+  it("reads the matrix again from the cache for up to 16 rows, where its loads are wide", () => {
+    const shape = { batches: 1, m: 9, k: 4096, n: 4096 };
+    expect(chooseMatmul(shape, weights, gpu)).toMatchObject({ kind: "matrixVector", matrix: "b", vectors: 8, vectorBlocks: 2 });
+    expect(chooseMatmul({ ...shape, m: 16 }, { a: rows, b: columns }, gpu)).toMatchObject({ orientation: "columns", vectors: 8, vectorBlocks: 2 });
+    expect(chooseMatmul(shape, { a: rows, b: { ...rows, format: "uint4", wide: true } }, gpu)).toMatchObject({ vectorBlocks: 2, wide: true });
+    expect(chooseMatmul(shape, { a: rows, b: { ...rows, access: "scattered" } }, gpu).kind).toBe("tiled");
+    expect(chooseMatmul({ ...shape, m: 17 }, weights, gpu).kind).toBe("tiled");
+  });
+
+  it("takes a as the matrix where b has few columns, however they are stored", () => {
     const shape = { batches: 1, m: 4096, k: 4096, n: 3 };
-    expect(chooseMatmul(shape, weights, gpu)).toMatchObject({ kind: "matrixVector", matrix: "a", vectors: 4 });
-    expect(chooseMatmul(shape, { a: rows, b: { ...rows, format: "int8" } }, gpu).kind).toBe("tiled");
+    for (const format of ["float32", "float16", "int8", "uint4"] as const) {
+      const plan = chooseMatmul(shape, { a: rows, b: { ...rows, format, wide: format === "int8" } }, gpu);
+      expect(plan).toMatchObject({ kind: "matrixVector", matrix: "a", vectors: 4, vectorBlocks: 1, wide: false });
+    }
   });
 
   it("splits long inner products", () => {
@@ -72,6 +85,22 @@ describe("chooseMatmul", () => {
     expect(chooseMatmul(square(4096), weights, gpu, tuned)).toMatchObject({ tile: "128x128x16" });
     expect(chooseMatmul(square(1024), weights, gpu, tuned)).toMatchObject({ tile: "64x64x32" });
     expect(chooseMatmul(square(1024), { a: rows, b: { ...rows, format: "float16" } }, gpu, tuned)).toMatchObject({ tile: "64x64x16" });
+  });
+
+  it("uses matrix units only where they were found good, and where they keep the precision of what is not float16", () => {
+    const unit = { m: 16, n: 16, k: 16, subgroupSize: 32 };
+    const f16 = { ...unit, component: "f16" } as const;
+    const f32 = { ...unit, component: "f32" } as const;
+    const halves: MatmulLayout = { a: rows, b: { ...rows, format: "float16" } };
+    const kindOf = (layout: MatmulLayout, machine: MatmulMachine, size = 1024): string => chooseMatmul(square(size), layout, machine).kind;
+    expect(kindOf(halves, gpu)).toBe("tiled");
+    expect(kindOf(halves, { ...gpu, subgroupMatrix: {} })).toBe("tiled");
+    expect(chooseMatmul(square(1024), halves, { ...gpu, subgroupMatrix: { f16 } })).toEqual({ kind: "subgroupMatrix", unit: f16, splits: 1 });
+    expect(kindOf(weights, { ...gpu, subgroupMatrix: { f16 } })).toBe("tiled");
+    expect(kindOf({ a: rows, b: { ...rows, format: "int8" } }, { ...gpu, subgroupMatrix: { f16 } })).toBe("tiled");
+    expect(chooseMatmul(square(1024), weights, { ...gpu, subgroupMatrix: { f16, f32 } })).toMatchObject({ unit: f32 });
+    expect(kindOf(halves, { ...gpu, subgroupMatrix: { f16 } }, 31)).toBe("tiled");
+    expect(kindOf(halves, { ...gpu, isSoftware: true, subgroupMatrix: { f16 } })).toBe("direct");
   });
 
   it("is defined for nothing to sum", () => {

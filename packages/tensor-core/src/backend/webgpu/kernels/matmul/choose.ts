@@ -4,6 +4,7 @@ import type { DirectPlan } from "./direct.ts";
 import { chunkLength, hasWideRows, matrixVectorInvocations, maximumVectors, type MatrixVectorPlan } from "./matrix-vector.ts";
 import { operandLayout, type OperandLayout } from "./operand.ts";
 import type { MatmulProblem, Operand, OperandFormat } from "./problem.ts";
+import { leastMatrixSize, unitFor, type SubgroupMatrixPlan, type SubgroupMatrixUnits } from "./subgroup-matrix.ts";
 import type { TiledPlan } from "./tiled.ts";
 import { fitsLimits, tileInvocations, tileNames, tiles, type TileName } from "./tiles.ts";
 
@@ -30,13 +31,17 @@ export interface MatmulLayout {
 }
 
 /** How to compute a product. */
-export type MatmulPlan = TiledPlan | MatrixVectorPlan | DirectPlan;
+export type MatmulPlan = TiledPlan | MatrixVectorPlan | DirectPlan | SubgroupMatrixPlan;
 
 /** What the choice depends on besides shape and layout. */
 export interface MatmulMachine {
   readonly limits: RuntimeLimits;
   /** The adapter runs shaders on the CPU (lavapipe, SwiftShader, WARP). */
   readonly isSoftware: boolean;
+  /** Shaders can exchange values within subgroups, which follow each other in a workgroup in order. */
+  readonly subgroups: boolean;
+  /** Units that the user asked for and that gave right results; see `subgroup-matrix.ts`. Undefined unless asked for. */
+  readonly subgroupMatrix?: SubgroupMatrixUnits | undefined;
 }
 
 /** Classes of products that tiles are tuned for: by the number of output elements. */
@@ -80,28 +85,37 @@ const wantedInvocations = 65_536;
 /** Longest sums of parts: their reading costs as much as that of so many outputs. */
 const maximumSplits = 64;
 
+/** Rows of a up to which b is better read once for each 8 of them: tiles would be half empty. */
+const mostRows = 2 * maximumVectors;
+
 /**
  * Chooses a kernel.
  *
  * - Software adapters: no workgroup memory (`direct`).
- * - Up to 8 rows of a (or columns of b, for float32): the matrix is read once (`matrixVector`).
+ * - Up to 16 rows of a, or 8 columns of b: the matrix is read once, or once and again from the cache (`matrixVector`).
+ * - Subgroup matrices, where they were asked for and have shown that they work (`subgroupMatrix`).
  * - Otherwise tiles: those of `tuned` for the shape's class if there are any and the adapter can run them; else the largest that leave no
  *   part of a big GPU idle. Few tiles and long k: several workgroups share the k of a tile (`splits`), their parts are added in order.
  */
 export function chooseMatmul(shape: MatmulShape, layout: MatmulLayout, machine: MatmulMachine, tuned?: TunedTiles): MatmulPlan {
   const { m, n } = shape;
   if (machine.isSoftware) return { kind: "direct", rows: m === 1 ? 1 : 4, splits: 1 };
-  if (m <= maximumVectors && (m <= n || n > maximumVectors || layout.b.format !== "float32")) return chooseMatrixVector(shape, layout, "b");
-  if (n <= maximumVectors && layout.b.format === "float32") return chooseMatrixVector(shape, layout, "a");
+  if (m <= maximumVectors && (m <= n || n > maximumVectors)) return chooseMatrixVector(shape, layout, machine, "b");
+  if (n <= maximumVectors) return chooseMatrixVector(shape, layout, machine, "a");
+  if (m <= mostRows && layout.b.access !== "scattered") return chooseMatrixVector(shape, layout, machine, "b");
+  const unit = unitFor(layout.b.format, machine.subgroupMatrix);
+  if (unit !== undefined && m >= leastMatrixSize && n >= leastMatrixSize) return { kind: "subgroupMatrix", unit, splits: 1 };
   return planTiles(chooseTile(shape, layout, machine.limits, tuned), shape);
 }
 
-function chooseMatrixVector(shape: MatmulShape, layout: MatmulLayout, matrix: "a" | "b"): MatrixVectorPlan {
+function chooseMatrixVector(shape: MatmulShape, layout: MatmulLayout, machine: MatmulMachine, matrix: "a" | "b"): MatrixVectorPlan {
   const { access, nearest, format, wide } = layout[matrix];
   const [vectorCount, length] = matrix === "b" ? [shape.m, shape.n] : [shape.n, shape.m];
   const isRows = access === "alongK" || (access === "scattered" && nearest === "k");
   const quads = Math.ceil(length / 4);
-  const common = { kind: "matrixVector", matrix, vectors: powerOfTwo(vectorCount) as 1 | 2 | 4 | 8 } as const;
+  const vectorBlocks = Math.ceil(vectorCount / maximumVectors);
+  const vectors = powerOfTwo(Math.ceil(vectorCount / vectorBlocks)) as 1 | 2 | 4 | 8;
+  const common = { kind: "matrixVector", matrix, vectors, vectorBlocks } as const;
   if (isRows) {
     const chunk = chunkLength(format, "rows", wide);
     let lanes = 32;
@@ -109,13 +123,13 @@ function chooseMatrixVector(shape: MatmulShape, layout: MatmulLayout, matrix: "a
     while (lanes > 4 && (lanes / 2) * chunk >= shape.k) lanes /= 2;
     const invocations = quads * shape.batches * lanes;
     const splits = splitsFor(wantedInvocations / 4 / invocations, shape.k / (lanes * chunk * 4));
-    return { ...common, orientation: "rows", lanes, wide, splits };
+    return { ...common, orientation: "rows", lanes, wide, subgroups: machine.subgroups, splits };
   }
   const lanes = Math.min(32, powerOfTwo(quads));
   const workgroups = Math.ceil(quads / lanes) * shape.batches;
   const turn = (matrixVectorInvocations / lanes) * 4;
   const splits = splitsFor((2 * wantedInvocations) / matrixVectorInvocations / workgroups, shape.k / (turn * 4));
-  return { ...common, orientation: "columns", lanes, wide: false, splits };
+  return { ...common, orientation: "columns", lanes, wide: false, subgroups: false, splits };
 }
 
 /** Splits that reach what is wanted, as far as k is long enough for them. */

@@ -20,6 +20,7 @@ import {
   type OperandLayout,
 } from "./operand.ts";
 import type { MatmulProblem } from "./problem.ts";
+import { workOf } from "./work.ts";
 
 const workgroupSize = 64;
 
@@ -70,6 +71,7 @@ export function launchDirect(
       ...destinationUniforms(destination),
     },
     workgroups: workgroupGrid(Math.ceil((across * down * batches) / workgroupSize)),
+    work: workOf(problem, destination, plan.splits),
     enables: operandEnables(aLayout, bLayout),
     code: () => directSource(rows, aLayout, bLayout, activated),
   });

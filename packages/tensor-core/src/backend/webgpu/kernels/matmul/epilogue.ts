@@ -105,6 +105,7 @@ export function sumSplits(runtime: WebGpuRuntime, parts: TensorView, splits: num
     bindings: { parts: read(parts), ...destinationBindings(destination, parts) },
     uniforms: { count: u32(count), splits: u32(splits), columns: u32(n), ...destinationUniforms(destination) },
     workgroups: workgroupGrid(Math.ceil(count / workgroupSize)),
+    work: { bytes: 4 * count * (splits + 1 + (problem.accumulate ? 1 : 0)), operations: count * splits },
     code: () =>
       epilogueSource +
       (activated ? activationSource() : "") +

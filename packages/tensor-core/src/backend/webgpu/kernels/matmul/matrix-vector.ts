@@ -1,8 +1,10 @@
 /**
- * Products of a matrix with up to 8 vectors: every element of the matrix is read once, and reading it is what the time goes to. The matrix
- * is b and the vectors are the rows of a, or the other way round.
+ * Products of a matrix with a few vectors: every element of the matrix is read once for each 8 of them, and reading it is what the time goes
+ * to. The matrix is b and the vectors are the rows of a, or the other way round. Where there are more than 8 vectors, the workgroups that
+ * read the same part of the matrix are neighbours, so that all but one find it in the cache.
  *
- * "rows": k is contiguous. Lanes share the k of four rows, in a fixed number of lanes for each four; their sums meet in workgroup memory.
+ * "rows": k is contiguous. Lanes share the k of four rows, in a fixed number of lanes for each four; their sums meet in workgroup memory, or
+ * first within subgroups.
  * "columns": the tile axis is contiguous. Lanes take four columns each, slices of lanes share k.
  */
 import { entryPoint, u32, workgroupGrid } from "../../program.ts";
@@ -25,12 +27,16 @@ import {
   type OperandLayout,
 } from "./operand.ts";
 import type { MatmulProblem, Operand } from "./problem.ts";
+import { workOf } from "./work.ts";
 
 /** Invocations of a workgroup: 8 vectors then need no more than 16 KiB. */
 export const matrixVectorInvocations = 128;
 
-/** Most vectors at once. */
+/** Most vectors that a workgroup takes. */
 export const maximumVectors = 8;
+
+/** Fewest invocations of a subgroup, by the WebGPU standard. */
+const smallestSubgroup = 4;
 
 /** How to compute a product with few rows (or columns). */
 export interface MatrixVectorPlan {
@@ -39,12 +45,16 @@ export interface MatrixVectorPlan {
   readonly matrix: "a" | "b";
   /** Which axis of the matrix lanes run along. */
   readonly orientation: "rows" | "columns";
-  /** Sums an invocation keeps for each element of the matrix: at least the number of vectors. */
+  /** Sums an invocation keeps for each element of the matrix. */
   readonly vectors: 1 | 2 | 4 | 8;
+  /** Workgroups that read the same part of the matrix, for `vectors` vectors each. */
+  readonly vectorBlocks: number;
   /** rows: lanes that share four rows. columns: lanes side by side. A power of two from 4 to 128. */
   readonly lanes: number;
   /** Quantised rows by 16 bytes at a time. */
   readonly wide: boolean;
+  /** rows: sums meet within subgroups first, whatever their size, and only then in workgroup memory. */
+  readonly subgroups: boolean;
   /** Parts of k that workgroups of their own sum up. */
   readonly splits: number;
 }
@@ -86,12 +96,19 @@ export function launchMatrixVector(
   const columnsOfWorkgroup = plan.orientation === "rows" ? matrixVectorInvocations / plan.lanes : plan.lanes;
   const batches = batchSizes[0] * batchSizes[1] * batchSizes[2];
   const blocks = Math.ceil(matrix.tileSize / (4 * columnsOfWorkgroup));
-  const workgroups = blocks * batches * plan.splits;
+  const workgroups = plan.vectorBlocks * blocks * batches * plan.splits;
   const activated = isActivated(destination);
   const wideUnit = matrix.format === "int8" ? 16 : 32;
   runtime.launch({
     name: `matmul by ${plan.orientation}`,
-    variant: [layoutName(matrixLayout), layoutName(vectorLayout), plan.vectors, plan.wide ? "wide" : "", activated ? "activation" : ""].join(" "),
+    variant: [
+      layoutName(matrixLayout),
+      layoutName(vectorLayout),
+      plan.vectors,
+      plan.wide ? "wide" : "",
+      plan.subgroups ? "subgroups" : "",
+      activated ? "activation" : "",
+    ].join(" "),
     bindings: {
       ...(plan.wide
         ? { matrix: bindOperand(matrix, "vec4<u32>", wideUnit), ...quantizedBindings(matrix.quantized) }
@@ -104,6 +121,7 @@ export function launchMatrixVector(
       workgroups: u32(workgroups),
       batches: u32(batches),
       blocks: u32(blocks),
+      vectorBlocks: u32(plan.vectorBlocks),
       lanes: u32(plan.lanes),
       splitLength: u32(vectorSplitLength(k, plan, matrix.format)),
       outputSize: u32(m * n),
@@ -117,7 +135,8 @@ export function launchMatrixVector(
       ...destinationUniforms(destination),
     },
     workgroups: workgroupGrid(workgroups),
-    enables: operandEnables(matrixLayout, vectorLayout),
+    work: workOf(problem, destination, plan.splits),
+    enables: [...operandEnables(matrixLayout, vectorLayout), ...(plan.subgroups ? (["subgroups"] as const) : [])],
     code: () => matrixVectorSource(matrixLayout, vectorLayout, plan, activated),
   });
 }
@@ -140,7 +159,7 @@ ${range(4)
   .join("\n")}
 ${range(vectors)
   .map(
-    (v) => `    let vector${q}_${v} = select(${zero}, vectorsAlongK(vectorsStart, ${v}u, k${q}), valid${q});
+    (v) => `    let vector${q}_${v} = select(${zero}, vectorsAlongK(vectorsStart, firstVector + ${v}u, k${q}), valid${q});
     sum${v} += vec4<f32>(${range(4)
       .map((r) => `dot(row${q}_${r}, vector${q}_${v})`)
       .join(", ")});`,
@@ -187,7 +206,7 @@ ${quads
       .join("\n")}
 ${range(vectors)
   .map(
-    (v) => `    let vector${q}_${v} = vectorsAlongK(vectorsStart, ${v}u, k + ${4 * q}u);
+    (v) => `    let vector${q}_${v} = vectorsAlongK(vectorsStart, firstVector + ${v}u, k + ${4 * q}u);
     part${v} += vec4<f32>(${range(4)
       .map((r) => `dot(quants${q}_${r}, vector${q}_${v})`)
       .join(", ")});
@@ -211,21 +230,80 @@ ${range(4)
   .join("\n")}
 ${range(vectors)
   .map(
-    (v) => `    let vector${v} = select(${zero}, vectorsAlongK(vectorsStart, ${v}u, k), valid);
+    (v) => `    let vector${v} = select(${zero}, vectorsAlongK(vectorsStart, firstVector + ${v}u, k), valid);
     sum${v} += vector${v}.x * row0 + vector${v}.y * row1 + vector${v}.z * row2 + vector${v}.w * row3;`,
   )
   .join("\n")}
   }`;
 }
 
+/**
+ * What remains to be added up of the sums of all lanes: after `reduce`, sums[v] of a quad are the vectors at `place(v, quad, j)` of
+ * workgroup memory, j < `remaining`.
+ */
+interface Reduction {
+  /** Vectors of workgroup memory. */
+  readonly memory: number;
+  readonly reduce: string;
+  readonly remaining: string;
+  place(v: string, quad: string, j: string): string;
+}
+
+/** Steps of a tree in workgroup memory, until few enough vectors remain that one lane adds them as fast as the next barriers pass. */
+function treeReduction(vectors: number, isRows: boolean): Reduction {
+  const lanes = matrixVectorInvocations;
+  const remaining = isRows ? "min(uniforms.lanes, 8u)" : "4u";
+  return {
+    memory: vectors * lanes,
+    reduce: `${range(vectors)
+      .map((v) => `  partial[${v * lanes}u + lane] = sum${v};`)
+      .join("\n")}
+  workgroupBarrier();
+  let remaining = ${remaining};
+  for (var distance = ${isRows ? "uniforms.lanes" : `${lanes}u`} / 2u; distance >= ${isRows ? "remaining" : "remaining * uniforms.lanes"}; distance /= 2u) {
+    if (${isRows ? "part" : "lane"} < distance) {
+      for (var place = lane; place < ${vectors * lanes}u; place += ${lanes}u) { partial[place] += partial[place + distance]; }
+    }
+    workgroupBarrier();
+  }`,
+    remaining: "remaining",
+    place: (v, quad, j) =>
+      isRows ? `${v} * ${lanes}u + ${quad} * uniforms.lanes + ${j}` : `${v} * ${lanes}u + ${j} * uniforms.lanes + ${quad}`,
+  };
+}
+
+/** Shuffles within each subgroup (or the part of it that shares rows), then one barrier. */
+function subgroupReduction(vectors: number): Reduction {
+  const most = matrixVectorInvocations / smallestSubgroup;
+  return {
+    memory: vectors * most,
+    reduce: `  let width = min(uniforms.lanes, subgroupSize);
+  for (var distance = width / 2u; distance > 0u; distance /= 2u) {
+${range(vectors)
+  .map((v) => `    sum${v} += subgroupShuffleXor(sum${v}, distance);`)
+  .join("\n")}
+  }
+  if (part % width == 0u) {
+${range(vectors)
+  .map((v) => `    partial[${v * most}u + lane / width] = sum${v};`)
+  .join("\n")}
+  }
+  workgroupBarrier();
+  let remaining = uniforms.lanes / width;`,
+    remaining: "remaining",
+    place: (v, quad, j) => `${v} * ${most}u + ${quad} * remaining + ${j}`,
+  };
+}
+
 /** The shader of one plan and one pair of layouts. */
 export function matrixVectorSource(matrix: OperandLayout, vector: OperandLayout, plan: MatrixVectorPlan, activated: boolean): string {
-  const { vectors, orientation, wide } = plan;
+  const { vectors, orientation, wide, subgroups } = plan;
   const isRows = orientation === "rows";
   const lanes = matrixVectorInvocations;
   const sums = range(vectors);
+  const { memory, reduce, remaining, place } = subgroups ? subgroupReduction(vectors) : treeReduction(vectors, isRows);
   return [
-    `var<workgroup> partial: array<vec4<f32>, ${vectors * lanes}>;
+    `var<workgroup> partial: array<vec4<f32>, ${memory}>;
 `,
     batchSource,
     wide ? groupSource(matrix.minimums) : operandSource("matrix", matrix),
@@ -236,9 +314,11 @@ export function matrixVectorSource(matrix: OperandLayout, vector: OperandLayout,
     entryPoint(
       lanes,
       `  if (workgroup >= uniforms.workgroups) { return; }
-  let block = workgroup % uniforms.blocks;
-  let batch = (workgroup / uniforms.blocks) % uniforms.batches;
-  let split = workgroup / (uniforms.blocks * uniforms.batches);
+  let firstVector = workgroup % uniforms.vectorBlocks * ${vectors}u;
+  let outer = workgroup / uniforms.vectorBlocks;
+  let block = outer % uniforms.blocks;
+  let batch = (outer / uniforms.blocks) % uniforms.batches;
+  let split = outer / (uniforms.blocks * uniforms.batches);
   let slices = ${lanes}u / uniforms.lanes;
   // Each quad of rows or columns of the matrix has ${isRows ? "the lanes side by side" : "one lane in each slice"}.
   let quads = ${isRows ? "slices" : "uniforms.lanes"};
@@ -250,27 +330,23 @@ export function matrixVectorSource(matrix: OperandLayout, vector: OperandLayout,
   let kEnd = min(kStart + uniforms.splitLength, uniforms.k);
 ${sums.map((v) => `  var sum${v} = ${zero};`).join("\n")}
 ${isRows ? rowsLoop(matrix, plan) : columnsLoop(plan)}
-${sums.map((v) => `  partial[${v * lanes}u + lane] = sum${v};`).join("\n")}
-  workgroupBarrier();
-  for (var distance = ${isRows ? "uniforms.lanes" : `${lanes}u`} / 2u; distance >= ${isRows ? "1u" : "uniforms.lanes"}; distance /= 2u) {
-    if (${isRows ? "part" : "lane"} < distance) {
-      for (var place = lane; place < ${vectors * lanes}u; place += ${lanes}u) { partial[place] += partial[place + distance]; }
-    }
-    workgroupBarrier();
-  }
+${reduce}
   let outputStart = uniforms.outputOffset + (split * uniforms.batches + batch) * uniforms.outputSize;
   for (var item = lane; item < ${vectors}u * quads; item += ${lanes}u) {
     let v = item / quads;
     let quad = item % quads;
-    let sums = partial[v * ${lanes}u + quad * ${isRows ? "uniforms.lanes" : "1u"}];
+    var sums = partial[${place("v", "quad", "0u")}];
+    for (var j = 1u; j < ${remaining}; j++) { sums += partial[${place("v", "quad", "j")}]; }
+    let row = firstVector + v;
     for (var i = 0u; i < 4u; i++) {
       let index = (block * quads + quad) * 4u + i;
-      if (v >= uniforms.vectorsTiles || index >= uniforms.matrixTiles) { continue; }
-      let place = outputStart + v * uniforms.outputVectorStride + index * uniforms.outputMatrixStride;
-      let result = finish(sums[i], place, v * uniforms.biasVectorStride + index * uniforms.biasMatrixStride);
+      if (row >= uniforms.vectorsTiles || index >= uniforms.matrixTiles) { continue; }
+      let place = outputStart + row * uniforms.outputVectorStride + index * uniforms.outputMatrixStride;
+      let result = finish(sums[i], place, row * uniforms.biasVectorStride + index * uniforms.biasMatrixStride);
       output[place] = ${activated ? "activate(result)" : "result"};
     }
   }`,
+      subgroups ? ", @builtin(subgroup_size) subgroupSize: u32" : "",
     ),
   ].join("");
 }

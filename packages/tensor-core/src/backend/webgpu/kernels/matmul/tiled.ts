@@ -21,6 +21,7 @@ import {
   type OperandLayout,
 } from "./operand.ts";
 import type { MatmulProblem } from "./problem.ts";
+import { workOf } from "./work.ts";
 import { tileInvocations, tiles, type Tile, type TileName } from "./tiles.ts";
 
 /** Tile rows that are worked through together, so that what they share of b stays in the cache. */
@@ -78,6 +79,7 @@ export function launchTiled(
       ...destinationUniforms(destination),
     },
     workgroups: workgroupGrid(workgroups),
+    work: workOf(problem, destination, plan.splits),
     enables: operandEnables(layouts.a, layouts.b),
     code: () => tiledSource(tile, layouts.a, layouts.b, vectors, activated),
   } satisfies KernelLaunch);
@@ -157,10 +159,11 @@ export function tiledSource(tile: Tile, a: OperandLayout, b: OperandLayout, vect
   const store = slots
     .map((slot) =>
       forEachOperand(slot, (operand) => {
-        const row = `${operand === "a" ? "halfA" : "halfB"} + place${slot.name}.y * ${4 * quads[operand]}u + (place${slot.name}.x ^ (place${slot.name}.y * ${swizzle}u))`;
+        const { name } = slot;
+        const place = (i: number): string => `[half + place${name}.y][${i}][place${name}.x ^ (place${name}.y * ${swizzle}u)]`;
         const target = operand === "a" ? "tileA" : "tileB";
         return range(4)
-          .map((i) => `${target}[${row} + ${i * quads[operand]}u] = block${slot.name}[${i}];`)
+          .map((i) => `${target}${place(i)} = block${name}[${i}];`)
           .join(" ");
       }),
     )
@@ -170,8 +173,8 @@ export function tiledSource(tile: Tile, a: OperandLayout, b: OperandLayout, vect
   const columnQuads = range(tile.columns / 4);
   const sums = rowQuads.flatMap((i) => range(4).flatMap((r) => columnQuads.map((j) => ({ i, r, j, name: `sum${i * 4 + r}_${j}` }))));
   const multiply = range(4).flatMap((i) => [
-    ...rowQuads.map((q) => `let a${i}_${q} = tileA[rowA${q} + ${i * quads.a}u];`),
-    ...columnQuads.map((q) => `let b${i}_${q} = tileB[rowB${q} + ${i * quads.b}u];`),
+    ...rowQuads.map((q) => `let a${i}_${q} = tileA[half + step][${i}][placeA${q}];`),
+    ...columnQuads.map((q) => `let b${i}_${q} = tileB[half + step][${i}][placeB${q}];`),
     ...sums.map((sum) => `${sum.name} += a${i}_${sum.i}.${"xyzw"[sum.r]!} * b${i}_${sum.j};`),
   ]);
 
@@ -189,10 +192,12 @@ export function tiledSource(tile: Tile, a: OperandLayout, b: OperandLayout, vect
   }`;
 
   const toggle = tile.buffers === 2;
-  const size = { a: quads.a * tile.k, b: quads.b * tile.k };
+  // Arrays of arrays: Tint keeps each index within its bounds. So the four k of a step share that work, and differ by a constant only,
+  // which loads have room for; of one long array each load's index is computed and clamped by itself.
+  const tileType = (operand: "a" | "b"): string => `array<array<array<vec4<f32>, ${quads[operand]}>, 4>, ${steps * tile.buffers}>`;
   return [
-    `var<workgroup> tileA: array<vec4<f32>, ${size.a * tile.buffers}>;
-var<workgroup> tileB: array<vec4<f32>, ${size.b * tile.buffers}>;
+    `var<workgroup> tileA: ${tileType("a")};
+var<workgroup> tileB: ${tileType("b")};
 `,
     batchSource,
     operandSource("a", a),
@@ -220,11 +225,13 @@ var<workgroup> tileB: array<vec4<f32>, ${size.b * tile.buffers}>;
   let bStart = ${batchStart("b")};
   let kStart = split * uniforms.splitLength;
   let kEnd = min(kStart + uniforms.splitLength, uniforms.k);
-  let x = lane % ${across}u;
-  let y = lane / ${across}u;
+  // 32 neighbours are 8 × 4: as a row of 16 or 32 they would read more different vectors of the tiles.
+  let cluster = lane / 32u;
+  let x = cluster % ${across / 8}u * 8u + lane % 8u;
+  let y = cluster / ${across / 8}u * 4u + lane / 8u % 4u;
   ${places.join("\n  ")}
   ${sums.map(({ name }) => `var ${name} = vec4<f32>();`).join(" ")}
-  ${toggle ? "var halfA = 0u;\n  var halfB = 0u;" : "const halfA = 0u;\n  const halfB = 0u;"}
+  ${toggle ? "var" : "const"} half = 0u;
   // Each turn fetches a step of k into registers and multiplies the one before, so that the loads have all that time to arrive.
   for (var k = kStart; k < kEnd + ${tile.k}u; k += ${tile.k}u) {
     if (k < kEnd) {
@@ -232,12 +239,12 @@ ${lines(fetch("k").split("\n"), "      ")}
     }
     if (k > kStart) {
       for (var step = 0u; step < ${steps}u; step++) {
-${rowQuads.map((q) => `        let rowA${q} = halfA + step * ${4 * quads.a}u + ((y + ${q * down}u) ^ (step * ${swizzle}u));`).join("\n")}
-${columnQuads.map((q) => `        let rowB${q} = halfB + step * ${4 * quads.b}u + ((x + ${q * across}u) ^ (step * ${swizzle}u));`).join("\n")}
+${rowQuads.map((q) => `        let placeA${q} = (y + ${q * down}u) ^ (step * ${swizzle}u);`).join("\n")}
+${columnQuads.map((q) => `        let placeB${q} = (x + ${q * across}u) ^ (step * ${swizzle}u);`).join("\n")}
 ${lines(multiply, "        ")}
       }
     }
-    ${toggle ? `halfA ^= ${size.a}u;\n    halfB ^= ${size.b}u;` : "workgroupBarrier();"}
+    ${toggle ? `half = ${steps}u - half;` : "workgroupBarrier();"}
     if (k < kEnd) {
 ${lines(store.split("\n"), "      ")}
     }
