@@ -21,7 +21,7 @@ interface GenerateArguments extends ModelArguments {
 
 async function generate(given: GenerateArguments): Promise<void> {
   applyThreads(given.threads);
-  const { model, tokenizer } = await loadNamedModel(given, given.json);
+  const { model, tokenizer, device } = await loadNamedModel(given, "generate", given.json);
   try {
     const encoded = tokenizer.encode(given.prompt, { parseSpecial: given.parseSpecial });
     const promptIds = encoded.length === 0 && tokenizer.bosTokenId !== undefined ? [tokenizer.bosTokenId] : encoded;
@@ -47,6 +47,7 @@ async function generate(given: GenerateArguments): Promise<void> {
       }
     });
     show(decoder.end());
+    await device.remember();
     const seconds = (performance.now() - first) / 1000;
     const tokensPerSecond = tokenIds.length > 1 ? (tokenIds.length - 1) / seconds : undefined;
     const promptSeconds = (first - started) / 1000;

@@ -2,7 +2,7 @@ import type { DecoderModel } from "../model/decoder-model.ts";
 import { loadModel, type WeightPrecision } from "../model/load-model.ts";
 import { openPretrained, type PretrainedModel } from "../pretrained/open-pretrained.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
-import { openDevice, type CommandDevice } from "./device.ts";
+import { openDevice, type CommandDevice, type OpenDevice } from "./device.ts";
 import { interruptible, interruption } from "./run-to-end.ts";
 import { note, startProgress } from "./terminal.ts";
 
@@ -21,16 +21,18 @@ export async function openNamedModel({ model, tokenizer }: Pick<ModelArguments, 
 }
 
 /** Opens and loads a model with its tokenizer, showing progress. */
-export async function loadNamedModel(given: ModelArguments, silent: boolean): Promise<{ model: DecoderModel; tokenizer: Tokenizer }> {
-  const device = await openDevice(given.device, silent);
+export async function loadNamedModel(
+  given: ModelArguments, task: string, silent: boolean,
+): Promise<{ model: DecoderModel; tokenizer: Tokenizer; device: OpenDevice }> {
+  const device = await openDevice(given.device, `${task} ${given.model} ${given.precision}`, silent);
   const opened = await openNamedModel(given);
   const { source } = opened;
   const progress = startProgress(`loading ${given.model}`, source.descriptors.size, { silent: silent || !process.stderr.isTTY });
   try {
     const tokenizer = await opened.loadTokenizer();
     const onProgress = ({ loaded }: { readonly loaded: number }): void => progress.update(loaded);
-    const options = { device, precision: given.precision, signal: interruption, onProgress };
-    return { model: await interruptible(() => loadModel(source, options)), tokenizer };
+    const options = { device: given.device, precision: given.precision, signal: interruption, onProgress };
+    return { model: await interruptible(() => loadModel(source, options)), tokenizer, device };
   } finally {
     progress.stop();
     await source.close();

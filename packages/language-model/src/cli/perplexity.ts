@@ -29,7 +29,7 @@ function encodeBeginning(tokenizer: Tokenizer, text: string, count: number | und
 async function perplexity(given: PerplexityArguments): Promise<void> {
   applyThreads(given.threads);
   const text = await loadNamedText(given.text);
-  const { model, tokenizer } = await loadNamedModel(given, given.json);
+  const { model, tokenizer, device } = await loadNamedModel(given, "perplexity", given.json);
   try {
     const ids = encodeBeginning(tokenizer, text, given.maxTokens);
     const characters = tokenizer.decode(ids).length;
@@ -48,6 +48,7 @@ async function perplexity(given: PerplexityArguments): Promise<void> {
     } finally {
       progress.stop();
     }
+    await device.remember();
     const tokens = ids.length - 1;
     const result = {
       model: given.model, precision: given.precision, text: given.text, tokens, perplexity: Math.exp(-logProbability / tokens),

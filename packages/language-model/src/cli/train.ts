@@ -43,9 +43,10 @@ async function openRun(given: TrainArguments, command: Command): Promise<Trainin
 
 async function train(given: TrainArguments, command: Command): Promise<void> {
   applyThreads(given.threads);
-  await openDevice(given.device, given.json);
+  const device = await openDevice(given.device, "train", given.json);
   const run = await openRun(given, command);
   await interruptible(() => take(run, given));
+  await device.remember();
 }
 
 /** Takes the steps that are left, and leaves checkpoint and model in the folder. */
