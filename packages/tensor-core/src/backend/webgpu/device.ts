@@ -1,4 +1,5 @@
 import { DeviceError } from "../../errors.ts";
+import { hasOrderedSubgroups } from "./subgroup-probe.ts";
 
 /** How to choose and open an adapter. */
 export interface DeviceRequest {
@@ -11,6 +12,8 @@ export interface DeviceRequest {
   readonly powerPreference?: "high-performance" | "low-power" | undefined;
   /** Leave these features unused although the adapter has them, to run as others will. */
   readonly withoutFeatures?: readonly string[] | undefined;
+  /** Ask for no more than every adapter has (256 invocations, 16 KiB a workgroup), to run as others will. */
+  readonly baselineLimits?: boolean | undefined;
 }
 
 /** Features that kernels make use of. */
@@ -29,7 +32,10 @@ const usefulLimits = [
 /** An adapter as it was chosen. */
 export interface OpenedDevice {
   readonly device: GPUDevice;
-  readonly info: GPUAdapterInfo;
+  /** What the adapter says of itself; browsers may keep any of it to themselves. */
+  readonly info: Partial<GPUAdapterInfo>;
+  /** Whether subgroups lie as kernels take them to. */
+  readonly subgroups: boolean;
 }
 
 /** Finds an adapter and opens a device on it. @throws DeviceError that says what to install or switch on */
@@ -41,7 +47,6 @@ export async function openDevice(request: DeviceRequest = {}): Promise<OpenedDev
     }
   }
   const gpu = (request.gpu ?? (await defaultGpu())) as GPU;
-  inUse.add(gpu);
   usedGpus.add(gpu);
   const powerPreference = request.powerPreference ?? "high-performance";
   const adapter = await gpu.requestAdapter({ powerPreference }).catch((cause: unknown) => {
@@ -50,15 +55,18 @@ export async function openDevice(request: DeviceRequest = {}): Promise<OpenedDev
   if (!adapter) throw new DeviceError(`WebGPU finds no adapter here; ${adapterHelp()}`);
   const requiredFeatures = usefulFeatures.filter((name) => adapter.features.has(name) && !excluded.has(name)) as GPUFeatureName[];
   const requiredLimits: Record<string, number> = {};
-  for (const name of usefulLimits) requiredLimits[name] = adapter.limits[name];
+  if (!request.baselineLimits) for (const name of usefulLimits) requiredLimits[name] = adapter.limits[name];
   const device = await adapter.requestDevice({ requiredFeatures, requiredLimits }).catch((cause: unknown) => {
-    const { vendor, architecture, description } = adapter.info;
+    const { vendor, architecture, description } = infoOf(adapter);
     const name = [vendor, architecture, description].filter(Boolean).join(" ") || "without a name";
     throw new DeviceError(`the WebGPU adapter (${name}) gives no device: ${messageOf(cause)}; ${adapterHelp()}`, { cause });
   });
   languages.set(device, gpu.wgslLanguageFeatures as ReadonlySet<string> | undefined);
-  return { device, info: adapter.info };
+  return { device, info: infoOf(adapter), subgroups: await hasOrderedSubgroups(device) };
 }
+
+/** Browsers of the first years of WebGPU do not tell. */
+const infoOf = (adapter: GPUAdapter): Partial<GPUAdapterInfo> => (adapter.info as GPUAdapterInfo | undefined) ?? {};
 
 /** What WGSL can do where a device comes from. */
 const languages = new WeakMap<GPUDevice, ReadonlySet<string> | undefined>();
@@ -75,9 +83,6 @@ export function hasLanguageFeature(device: GPUDevice, name: string): boolean {
 const usedGpus = new Set<GPU>();
 
 const messageOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));
-
-/** Dawn's adapters and devices do not outlive the object they came from, so that it must stay reachable. */
-const inUse = new Set<GPU>();
 
 /** Whether this is Node, with files. */
 export const isNode = (): boolean => typeof globalThis.process?.versions?.node === "string";

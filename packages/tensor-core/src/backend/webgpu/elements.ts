@@ -83,6 +83,7 @@ export function bitsOf(dtype: Dtype, value: string): WgslExpression {
 /** An expression that converts between dtypes: to a narrower integer saturates, float → integer truncates and gives 0 for NaN. */
 export function convertExpression(from: Dtype, to: Dtype, value: string): WgslExpression {
   const source = valueType(from);
+  if (from === to) return { expression: value, needs: [] };
   switch (to) {
     case "float32":
     case "float16":

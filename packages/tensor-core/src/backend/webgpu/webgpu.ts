@@ -12,7 +12,7 @@ import type { KernelReport, WgslValidationOptions } from "./override/report.ts";
 import type { PipelineRecord } from "./pipelines.ts";
 import { profile, type Profiled } from "./profile.ts";
 import { enableSubgroupMatrix, type SubgroupMatrixState } from "./kernels/matmul/subgroup-matrix-trial.ts";
-import type { RuntimeFeatures } from "./runtime.ts";
+import type { RuntimeFeatures, RuntimeLimits } from "./runtime.ts";
 
 /** How to open the device "webgpu". */
 export interface WebGpuOptions extends DeviceRequest {
@@ -35,6 +35,8 @@ export interface AdapterDescription {
   readonly architecture: string;
   readonly device: string;
   readonly description: string;
+  /** It computes on the CPU. Results are right, but device "cpu" is faster. */
+  readonly isSoftware: boolean;
 }
 
 /** What the device has done since it was opened. */
@@ -52,6 +54,7 @@ export interface WebGpuStatistics {
 export interface WebGpuDevice {
   readonly adapter: AdapterDescription;
   readonly features: RuntimeFeatures;
+  readonly limits: RuntimeLimits;
   /** Whether matrix products use matrix units: "off" unless asked for, "refused: …" says why they cannot. */
   readonly subgroupMatrix: SubgroupMatrixState;
   /** Resolves when the device is lost, by the driver or by `destroy`. */
@@ -147,15 +150,19 @@ async function open(options: WebGpuOptions | undefined): Promise<WebGpuDevice> {
     if (options !== undefined) throw new DeviceError('webgpu: device "webgpu" is open already; destroy() it before opening another with options');
     return current.device;
   }
-  const { device, info } = await openDevice(withoutMatrixUnits(options));
-  const backend = createWebGpuBackend(device);
+  const { device, info, subgroups } = await openDevice(withoutMatrixUnits(options));
+  const backend = createWebGpuBackend(device, { subgroups });
   const subgroupMatrix = options?.subgroupMatrix ? await enableSubgroupMatrix(backend) : "off";
   applyTuning(backend, await givenTuning(options?.tuning, adapterName(backend.runtime)));
-  const { vendor, architecture, device: name, description } = info;
-  const overrides = new KernelOverrides(backend, async () => createWebGpuBackend((await openDevice(withoutMatrixUnits(options))).device));
+  const { vendor = "", architecture = "", device: name = "", description = "" } = info;
+  const overrides = new KernelOverrides(backend, async () => {
+    const trial = await openDevice(withoutMatrixUnits(options));
+    return createWebGpuBackend(trial.device, { subgroups: trial.subgroups });
+  });
   const handle: WebGpuDevice = {
-    adapter: { vendor, architecture, device: name, description },
+    adapter: { vendor, architecture, device: name, description, isSoftware: backend.runtime.isSoftware },
     features: backend.runtime.features,
+    limits: backend.runtime.limits,
     subgroupMatrix,
     lost: backend.lost,
     statistics() {

@@ -1,10 +1,8 @@
 /**
  * Conversions between dtypes, as `copy` makes them: float → integer truncates and saturates, NaN gives 0; integers saturate; bool is "not
- * zero". In WGSL a value of dtype float32 or float16 is an f32, int32 and int8 an i32, uint8 and bool a u32.
+ * zero". In WGSL a value of dtype float32 or float16 is an f32, of an integer an i32, bool a u32 (`valueType`).
  */
-import type { Dtype } from "../../../tensor/dtype.ts";
-import type { WgslExpression } from "./expressions.ts";
-import type { ConversionFunction, MathFunction, MathSource } from "./math-function.ts";
+import type { ConversionFunction, MathSource } from "./math-function.ts";
 
 /** Functions of `ConversionFunction`. */
 export const conversionFunctions: Readonly<Record<ConversionFunction, MathSource>> = {
@@ -66,37 +64,3 @@ fn float16BitsToFloat32(bits: u32) -> f32 {
 }`,
   },
 };
-
-const families: Readonly<Record<Dtype, "f32" | "i32" | "u32">> = {
-  float32: "f32",
-  float16: "f32",
-  int32: "i32",
-  int8: "i32",
-  uint8: "u32",
-  bool: "u32",
-};
-
-/** The WGSL type that holds a value of a dtype. */
-export function wgslTypeOf(dtype: Dtype): "f32" | "i32" | "u32" {
-  return families[dtype];
-}
-
-/** The value `x` of dtype `from` as a value of dtype `to`. float16 keeps float32's precision: storing rounds. `x` may be used twice. */
-export function conversionExpression(from: Dtype, to: Dtype, x: string): WgslExpression {
-  const source = families[from];
-  const plain = (expression: string): WgslExpression => ({ expression, needs: [] });
-  const call = (name: MathFunction): WgslExpression => ({ expression: `${name}(${x})`, needs: [name] });
-  if (from === to) return plain(x);
-  if (to === "bool") return source === "f32" ? { expression: `u32(isNonZero(${x}))`, needs: ["isNonZero"] } : plain(`u32(${x} != 0)`);
-  if (families[to] === "f32") return plain(source === "f32" ? x : `f32(${x})`);
-  switch (to) {
-    case "int32":
-      return source === "f32" ? call("float32ToInt32") : plain(source === "i32" ? x : `i32(${x})`);
-    case "int8":
-      if (source === "f32") return call("float32ToInt8");
-      return plain(source === "i32" ? `clamp(${x}, -128, 127)` : `i32(min(${x}, 127u))`);
-    default:
-      if (source === "f32") return call("float32ToUint8");
-      return plain(source === "i32" ? `u32(clamp(${x}, 0, 255))` : x);
-  }
-}

@@ -1,6 +1,6 @@
 /** Runs WGSL expressions over arrays of operands, many expressions in one pipeline: software adapters compile slowly. For tests. */
 import type { Dtype } from "../../../tensor/dtype.ts";
-import { conversionExpression, wgslTypeOf } from "./conversions.ts";
+import { convertExpression, valueType } from "../elements.ts";
 import type { WgslExpression } from "./expressions.ts";
 import { mathSource } from "./math.ts";
 
@@ -14,7 +14,7 @@ export interface SweepCase extends WgslExpression {
 
 /** The conversion of `a`. */
 export function conversionCase(from: Dtype, to: Dtype): SweepCase {
-  return { operands: [wgslTypeOf(from)], ...conversionExpression(from, to, "a") };
+  return { operands: [valueType(from)], ...convertExpression(from, to, "a") };
 }
 
 const names = ["a", "b", "c"] as const;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { DtypeError } from "../../../errors.ts";
 import type { Dtype } from "../../../tensor/dtype.ts";
-import { conversionExpression, wgslTypeOf } from "./conversions.ts";
+import { convertExpression, valueType } from "../elements.ts";
 import { binaryExpression, unaryExpression } from "./expressions.ts";
 import { mathFunctions, mathSource, type MathFunction } from "./math.ts";
 
@@ -46,8 +46,8 @@ describe("expressions", () => {
   });
 
   it("converts nothing where nothing changes", () => {
-    for (const dtype of dtypes) expect(conversionExpression(dtype, dtype, "x")).toEqual({ expression: "x", needs: [] });
-    expect(conversionExpression("float16", "float32", "x").expression).toBe("x");
-    expect(wgslTypeOf("uint8")).toBe("u32");
+    for (const dtype of dtypes) expect(convertExpression(dtype, dtype, "x")).toEqual({ expression: "x", needs: [] });
+    expect(convertExpression("float16", "float32", "x").expression).toBe("x");
+    expect(valueType("uint8")).toBe("i32");
   });
 });

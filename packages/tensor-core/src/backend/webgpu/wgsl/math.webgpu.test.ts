@@ -15,7 +15,7 @@ import {
   unaryDerivatives,
   unaryFunctions,
 } from "../../reference/functions.ts";
-import { wgslTypeOf } from "./conversions.ts";
+import { valueType } from "../elements.ts";
 import { binaryExpression, compareExpression, predicateExpression, unaryExpression, unaryGradientExpression } from "./expressions.ts";
 import { compileSweep, conversionCase, type Sweep, type SweepCase } from "./math-sweep.testing.ts";
 import { anyFloats, isWithin, pairs, scrambled, spread, sweepFloats, ulpError } from "./math-values.testing.ts";
@@ -208,7 +208,7 @@ describe("predicates and comparisons", () => {
   };
   const cases: Record<string, SweepCase> = {};
   for (const type of types) {
-    const operand = wgslTypeOf(type);
+    const operand = valueType(type);
     for (const name of comparisons) cases[`${name} ${type}`] = { operands: [operand, operand], ...compareExpression(name, type, "a", "b") };
     if (type === "bool") continue;
     for (const name of predicates) cases[`${name} ${type}`] = { operands: [operand], ...predicateExpression(name, type, "a") };
@@ -251,14 +251,14 @@ describe("conversions", () => {
   };
 
   it.each(dtypes.flatMap((from) => dtypes.map((to) => [from, to] as const)))("%s → %s", async (from, to) => {
-    const type = wgslTypeOf(from);
+    const type = valueType(from);
     const inputs = type === "f32" ? Float32Array.from(values[from]) : Int32Array.from(values[from]);
     const bits = await gpu.sweep(`${from} → ${to}`, inputs);
-    const results = wgslTypeOf(to) === "f32" ? floatsOf(bits) : wgslTypeOf(to) === "i32" ? integersOf(bits) : bits;
+    const results = valueType(to) === "f32" ? floatsOf(bits) : valueType(to) === "i32" ? integersOf(bits) : bits;
     check(results, (i) => {
       // float16 is rounded when it is stored.
       const expected = Math.fround(convert(inputs[i]!, to)) + 0;
-      const right = wgslTypeOf(to) === "f32" ? Object.is(results[i]! + 0, expected) : results[i] === convert(inputs[i]!, to) + 0;
+      const right = valueType(to) === "f32" ? Object.is(results[i]! + 0, expected) : results[i] === convert(inputs[i]!, to) + 0;
       return right ? undefined : `${inputs[i]} gives ${results[i]}, not ${expected}`;
     });
   });
