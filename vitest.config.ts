@@ -70,7 +70,12 @@ if (isAskedFor("browser")) {
         provider: playwright({
           launchOptions: {
             executablePath,
-            args: ["--no-sandbox", "--enable-unsafe-webgpu"],
+            // SwiftShader, the GPU of a machine without one, takes seconds to compile the zeros that the extension asks for.
+            args: [
+              "--no-sandbox",
+              "--enable-unsafe-webgpu",
+              "--disable-dawn-features=use_vulkan_zero_initialize_workgroup_memory_extension",
+            ],
             env: { ...(process.env as Record<string, string>), ...environment },
           },
         }),
