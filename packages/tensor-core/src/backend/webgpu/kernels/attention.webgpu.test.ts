@@ -5,6 +5,7 @@ import { runKernel } from "../../../validation/run-kernel.ts";
 import { outputSpec, tensorSpec, type KernelSpec, type TensorSpec } from "../../../validation/tensor-spec.ts";
 import { choices, normals, type Filler } from "../../../validation/values.ts";
 import { laneBackend } from "../../../testing/webgpu-backend.ts";
+import { laneName } from "../../../testing/webgpu-lane.ts";
 import type { Backend, DeviceBuffer, TensorView } from "../../backend.ts";
 import { createWasmBackend } from "../../wasm/backend.ts";
 import type { WebGpuBackend } from "../backend.ts";
@@ -53,9 +54,13 @@ function forwardSpec(problem: Problem): KernelSpec<"attention"> {
 }
 
 /** Largest difference of an output from the WASM kernels'; guard elements count too. */
-async function compare<Name extends "attention" | "attentionGradient">(name: Name, spec: KernelSpec<Name>): Promise<number> {
+async function compare<Name extends "attention" | "attentionGradient">(
+  name: Name,
+  spec: KernelSpec<Name>,
+  device: Backend = backend,
+): Promise<number> {
   const expected = await runKernel(cpu, name, spec);
-  const actual = await runKernel(backend, name, spec);
+  const actual = await runKernel(device, name, spec);
   let largest = 0;
   for (const [path, { values }] of expected) {
     values.forEach((value, i) => {
@@ -144,6 +149,37 @@ describe("attention of larger shapes beside the WASM kernels", () => {
     const spec = await backwardSpec(forwardSpec({ group: 2, queries: 33, keys: 65, headDim: 48, causal: true, queryOffset: 32 }));
     const [first, second] = [await runKernel(backend, "attentionGradient", spec), await runKernel(backend, "attentionGradient", spec)];
     expect(second).toEqual(first);
+  });
+});
+
+/**
+ * Loops unrolled, which software adapters take tens of seconds to compile (the gradients minutes): few shapes, in one lane. Lane "system"
+ * runs everything above this way.
+ */
+describe.runIf(laneName === "lavapipe")("attention as on hardware", () => {
+  let hardware: WebGpuBackend;
+  let baseline: WebGpuBackend;
+  beforeAll(async () => {
+    hardware = await laneBackend([], { isSoftware: false });
+    baseline = await laneBackend([], { isSoftware: false, baselineLimits: true });
+  });
+  afterAll(() => {
+    hardware.destroy();
+    baseline.destroy();
+  });
+
+  const prefill: Problem = { keyHeads: 1, group: 2, queries: 40, keys: 70, headDim: 48, causal: true, queryOffset: 30, mask: "padding" };
+
+  it.each<[string, Problem]>([
+    ["one token, keys in splits", { keyHeads: 1, queries: 1, keys: 300, headDim: 64, causal: true, queryOffset: 290 }],
+    ["prefill", prefill],
+    ["prefill of 64 columns", { queries: 40, keys: 40, headDim: 64, causal: true }],
+  ])("%s", async (_, problem) => {
+    expect(await compare("attention", forwardSpec(problem), hardware)).toBeLessThan(4e-6);
+  });
+
+  it("prefill, rows not held in 16 KiB", async () => {
+    expect(await compare("attention", forwardSpec(prefill), baseline)).toBeLessThan(4e-6);
   });
 });
 

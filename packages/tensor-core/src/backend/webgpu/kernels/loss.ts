@@ -18,7 +18,7 @@ export function lossKernels(runtime: WebGpuRuntime): Pick<Kernels, "crossEntropy
       if (rows === 0) return;
       const layout = rowLayout(rows, columns, [logits], { fewestChunks: fewestWorthwhileChunks });
       const declarations = (): string => `${rowDeclarations(layout)}
-${exponentialSumDeclarations(runtime, layout)}`;
+${exponentialSumDeclarations(runtime, layout, ["infinity", "negativeF32"])}`;
       const start = `  var state = ExponentialSum(${lowestFloat}, 0.0, 0.0);
 `;
       const sumLogits = `  for (var c = first; c < end; c += step) {
@@ -82,10 +82,10 @@ ${reduceExponentialSum(runtime)}`;
     if (state.y == 0.0) {
       // Every logit is -Infinity, and so are all logarithms of probabilities.
       logarithm = 0.0;
-      total = bitcast<f32>(infinityBits | 0x80000000u);
+      total = negativeF32(infinity());
     }
     if (isUndefined(state)) {
-      total = bitcast<f32>(notANumberBits);
+      total = notANumber();
     }
     logSumExp[uniforms.logSumExpOffset + row] = total;
     let column = u32(clamp(label, 0, i32(uniforms.columns) - 1));
@@ -95,7 +95,7 @@ ${reduceExponentialSum(runtime)}`;
       loss -= uniforms.labelSmoothing * ((state.z / f32(uniforms.columns) - state.x) - logarithm);
     }
     if (isUndefined(state) || u32(label) >= uniforms.columns) {
-      loss = bitcast<f32>(notANumberBits);
+      loss = notANumber();
     }
     losses[uniforms.lossesOffset + row] = select(loss, 0.0, label == uniforms.ignoreIndex);
   }`,
@@ -128,7 +128,7 @@ ${reduceExponentialSum(runtime)}`;
         workgroups: layout.workgroups,
         code: () =>
           `${rowDeclarations(layout)}
-${exponentialSumFunctions}
+${exponentialSumFunctions()}
 ${rowEntryPoint(
   undefined,
   layout,

@@ -18,6 +18,7 @@ import { mergeAxes, stridedPlaces, stridedUniforms, stridedVariant } from "../st
 import { mathSource } from "../wgsl/math.ts";
 import { float32ToFloat16Bits } from "../../../tensor/dtype.ts";
 import { indexingKernels } from "./indexing.ts";
+import { findTranspose, transposeCode, transposeUniforms, transposeVariant, transposeWorkgroups } from "./movement/transpose.ts";
 import { bytesOf } from "../work.ts";
 
 const workgroupSize = 256;
@@ -136,6 +137,21 @@ function copy(runtime: WebGpuRuntime, { input, output }: KernelArguments["copy"]
   const value = same ? "loadBits_input(inputPlace)" : "load_input(inputPlace)";
   const converted = same ? { expression: value, needs: [] } : convertExpression(input.dtype, output.dtype, value);
   const bits = same ? converted : bitsOf(output.dtype, converted.expression);
+  const transpose = itemSize(input.dtype) === 4 && size === 4 ? findTranspose(axes) : undefined;
+  if (transpose !== undefined) {
+    runtime.launch({
+      name: "copyTransposed",
+      variant: `${input.dtype} ${output.dtype} ${transposeVariant(transpose)}`,
+      bindings: { input: read(input, same ? "u32" : undefined), output: write(output, "u32") },
+      uniforms: transposeUniforms(transpose),
+      workgroups: transposeWorkgroups(transpose),
+      work: { bytes: bytesOf([input, output]) },
+      code: () => `${mathSource([...load.needs, ...converted.needs, ...bits.needs])}
+${load.code}
+${transposeCode(transpose, bits.expression)}`,
+    });
+    return;
+  }
   const perWord = elementsPerWord(output.dtype);
   const invocations = words ? Math.ceil(count / perWord) : count;
   const { offset } = output;

@@ -3,7 +3,6 @@ import { f32, read, write } from "../program.ts";
 import type { WebGpuRuntime } from "../runtime.ts";
 import { exponentialSumDeclarations, exponentialSumFunctions, lowestFloat, reduceExponentialSum } from "../wgsl/exponential-sum.ts";
 import { rowMask, type RowMask } from "../wgsl/row-mask.ts";
-import { bytesOf } from "../work.ts";
 import {
   callReduction,
   fewestWorthwhileChunks,
@@ -14,6 +13,7 @@ import {
   rowReduction,
   type RowLayout,
 } from "../wgsl/row-reduction.ts";
+import { bytesOf } from "../work.ts";
 
 /** `scoresAt(place, column)` with the scaled and masked scores of one value; `maskPlace` has to be in reach of the loop. */
 function scoreFunction({ width }: RowLayout, mask: RowMask | undefined): string {
@@ -79,14 +79,14 @@ ${sumScores}${reduceExponentialSum(runtime)}  if (isRow && rowLane == 0u) {
       const results = logarithm
         ? `  var shift = select(log(state.y), 0.0, state.y == 0.0);
   if (isUndefined(state)) {
-    shift = bitcast<f32>(notANumberBits);
+    shift = notANumber();
   }
   for (var c = first; c < end; c += step) {
     output[uniforms.outputOffset + rowStart + c] = (scoresAt(rowStart + c, c, maskPlace) - Value(state.x)) - Value(shift);
   }`
         : `  var factor = select(1.0 / state.y, 0.0, state.y == 0.0);
   if (isUndefined(state)) {
-    factor = bitcast<f32>(notANumberBits);
+    factor = notANumber();
   }
   for (var c = first; c < end; c += step) {
     output[uniforms.outputOffset + rowStart + c] = exponential(scoresAt(rowStart + c, c, maskPlace) - Value(state.x)) * factor;
@@ -127,7 +127,7 @@ ${partials === undefined ? sumScores : sumPartials}${reduceExponentialSum(runtim
         ...rowExtensions(runtime),
         code: () =>
           `${rowDeclarations(layout)}
-${exponentialSumFunctions}
+${exponentialSumFunctions()}
 ${rowReduction(runtime, layout, { name: "reduceSum", type: "f32", combine: "a + b" })}
 ${rowEntryPoint(
   runtime,

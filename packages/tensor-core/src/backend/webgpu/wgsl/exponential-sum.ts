@@ -3,6 +3,8 @@
  * as an infinite maximum, because WGSL compilers may assume that floats are finite.
  */
 import type { WebGpuRuntime } from "../runtime.ts";
+import type { MathFunction } from "./math-function.ts";
+import { mathSource } from "./math.ts";
 import { callReduction, rowReduction, type RowLayout } from "./row-reduction.ts";
 
 /** Lowest finite float: where the maximum starts, so that differences from it never are NaN. */
@@ -14,8 +16,11 @@ export const lowestFloat = "-0x1.fffffep+127f";
  * - `withoutNan(x)`: +Infinity in place of NaN.
  * - `ExponentialSum` = vec3(maximum, Σ e^(x - maximum), Σ x); `extend(state, scores)` adds scores. A row with NaN or +Infinity has an
  *   infinite maximum (`isUndefined`); one that is -Infinity throughout, or empty, has the sum 0.
+ * - the mathematics of `needs`, and `notANumber()` for undefined rows: a shader has one `mathSource`, and this is it.
  */
-export const exponentialSumFunctions: string = `alias ExponentialSum = vec3<f32>;
+export function exponentialSumFunctions(needs: readonly MathFunction[] = []): string {
+  return `${mathSource(["notANumber", ...needs])}
+alias ExponentialSum = vec3<f32>;
 fn exponential(x: Value) -> Value {
   let bits = bitcast<Bits>(x);
   let result = select(exp(x), Value(0.0), x < Value(-104.0));
@@ -42,16 +47,19 @@ fn isUndefined(state: ExponentialSum) -> bool {
 fn merged(a: ExponentialSum, b: ExponentialSum) -> ExponentialSum {
   let maximum = max(a.x, b.x);
   return vec3(maximum, a.y * scaledDown(a.x, maximum) + b.y * scaledDown(b.x, maximum), a.z + b.z);
+}`;
 }
-var<private> notANumberBits: u32 = 0x7fc00000u;
-var<private> infinityBits: u32 = 0x7f800000u;`;
 
 /**
  * The functions, and reductions for `reduceExponentialSum`. Lanes agree on the maximum first and add then: two plain reductions take fewer
  * instructions than one whose every step has exponentials.
  */
-export function exponentialSumDeclarations(runtime: WebGpuRuntime, layout: Pick<RowLayout, "lanes">): string {
-  return `${exponentialSumFunctions}
+export function exponentialSumDeclarations(
+  runtime: WebGpuRuntime,
+  layout: Pick<RowLayout, "lanes">,
+  needs: readonly MathFunction[] = [],
+): string {
+  return `${exponentialSumFunctions(needs)}
 ${rowReduction(runtime, layout, { name: "reduceMaximum", type: "f32", combine: "max(a, b)" })}
 ${rowReduction(runtime, layout, { name: "reduceSums", type: "vec2<f32>", combine: "a + b" })}
 `;

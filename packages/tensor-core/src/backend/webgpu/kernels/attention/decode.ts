@@ -3,7 +3,7 @@ import { entryPoint, u32, workgroupGrid, write } from "../../program.ts";
 import type { WebGpuRuntime } from "../../runtime.ts";
 import { commonCode, maskArguments, maskCode, RowTensors, sizeUniforms, type AttentionSizes } from "./problem.ts";
 import { forwardTarget, splitKeys } from "./splits.ts";
-import { each, summedColumns } from "./tile.ts";
+import { each, summedColumns, tripCounts, type TripCounts } from "./tile.ts";
 
 const invocations = 256;
 
@@ -41,10 +41,11 @@ export function decodeAttention(runtime: WebGpuRuntime, parameters: KernelArgume
   const target = forwardTarget(runtime, parameters, sizes, division);
   const tensors = new RowTensors({ query, key, value }, { output: target.output });
   const mask = maskArguments(parameters);
+  const trips = tripCounts(runtime.isSoftware, { rounds: columns / 4 / loadsAtOnce, slices: invocations / columns, rowsHeld });
   const count = tiles * pairs * division.splits;
   runtime.launch({
     name: "attentionDecode",
-    variant: `${columns} ${rowsHeld} ${tensors.vectors ? "vectors" : "scalars"}`,
+    variant: `${columns} ${rowsHeld} ${tensors.vectors ? "vectors" : "scalars"} ${trips.isUnrolled ? "unrolled" : ""}`,
     bindings: { ...tensors.bindings(), ...mask.bindings, logSumExp: write(target.logSumExp) },
     uniforms: {
       ...tensors.uniforms(),
@@ -55,10 +56,7 @@ export function decodeAttention(runtime: WebGpuRuntime, parameters: KernelArgume
       tiles: u32(tiles),
       batch: u32(batch),
       heads: u32(heads),
-      // Loops whose trip counts are numbers in the text are unrolled, which costs software adapters seconds to compile.
-      rounds: u32(columns / 4 / loadsAtOnce),
-      slices: u32(invocations / columns),
-      rowsHeld: u32(rowsHeld),
+      ...trips.uniforms,
     },
     workgroups: workgroupGrid(count),
     code: () => `${commonCode}
@@ -70,17 +68,18 @@ var<workgroup> held: array<vec4<f32>, ${Math.max(rowsHeld * columns, invocations
 var<workgroup> quarters: array<${vectorOf(Math.min(rowsHeld, 4))}, ${invocations * Math.ceil(rowsHeld / 4)}>;
 // Maximum and sum of weights of every slice.
 var<workgroup> found: array<vec2<f32>, ${(rowsHeld * invocations) / columns}>;
-${entryPoint(invocations, decodeBody(columns, rowsHeld))}`,
+${entryPoint(invocations, decodeBody(columns, rowsHeld, trips))}`,
   });
   target.finish();
 }
 
 const vectorOf = (width: number): string => (width === 1 ? "f32" : `vec${width}<f32>`);
 
-function decodeBody(columns: number, rows: number): string {
+function decodeBody(columns: number, rows: number, trips: TripCounts): string {
   const slices = invocations / columns;
   const eachRow = (piece: (r: number) => string): string => each(rows, piece);
   return `  if (workgroup >= uniforms.count) { return; }
+${trips.code}
   let rowStart = (workgroup % uniforms.tiles) * ${rows}u;
   var rest = workgroup / uniforms.tiles;
   let split = rest % uniforms.splits;
@@ -110,7 +109,7 @@ ${eachRow((r) => rowNames(r))}
 ${keyProducts(columns, rows)}
     }
     workgroupBarrier();
-    for (var round = 0u; round < uniforms.rounds; round++) {
+    for (var round = 0u; round < rounds; round++) {
       let first = slice + round * ${loadsAtOnce * slices}u;
 ${loadValues(slices)}
 ${each(loadsAtOnce, (i) => scoresOfKey(i, rows, slices))}
@@ -145,7 +144,7 @@ function keyProducts(columns: number, rows: number): string {
       if (uniforms.masked != 0u && quarter == 0u) {
 ${each(rows, (r) => `        product${r} = maskAt(maskBase${r}, keyIndex);`)}
       }
-      for (var round = 0u; round < uniforms.rounds; round++) {
+      for (var round = 0u; round < rounds; round++) {
         let column = quarter + round * ${4 * loadsAtOnce}u;
 ${each(loadsAtOnce, (i) => `        let k${i} = keyAt(base, column + ${4 * i}u);`)}
 ${each(loadsAtOnce, (i) => each(rows, (r) => `        product${r} += dot(k${i}, held[column + ${r * columns + 4 * i}u]);`))}
@@ -189,7 +188,7 @@ function mergeSlices(columns: number, rows: number): string {
   return `  if (ownColumn == 0u) {
 ${each(rows, (r) => `    found[${r * slices}u + slice] = vec2<f32>(maximum${r}, total${r});`)}
   }
-  for (var r = 0u; r < uniforms.rowsHeld; r++) {
+  for (var r = 0u; r < rowsHeld; r++) {
     workgroupBarrier();
     var sum = sum0;
     var maximum = maximum0;
@@ -199,14 +198,14 @@ ${each(
     maximum = select(maximum, maximum${r + 1}, r == ${r + 1}u);`,
 )}
     var top = lowest;
-    for (var i = 0u; i < uniforms.slices; i++) { top = max(top, found[r * ${slices}u + i].x); }
+    for (var i = 0u; i < slices; i++) { top = max(top, found[r * ${slices}u + i].x); }
     held[lane] = sum * weightOf(maximum - top);
     workgroupBarrier();
     let row = rowStart + r;
     if (lane < ${columns}u && row < uniforms.rows) {
       var all = 0.0;
       var result = vec4<f32>();
-      for (var i = 0u; i < uniforms.slices; i++) {
+      for (var i = 0u; i < slices; i++) {
         let share = found[r * ${slices}u + i];
         all += weightOf(share.x - top) * share.y;
         result += held[i * ${columns}u + lane];

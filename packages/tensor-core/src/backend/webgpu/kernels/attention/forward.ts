@@ -8,6 +8,10 @@ import {
   columnBlocks,
   declareSums,
   each,
+  fitsHeldRows,
+  heldMemory,
+  heldRowProducts,
+  holdRows,
   residentRows,
   rowProducts,
   storeSums,
@@ -16,11 +20,15 @@ import {
   tileInvocations,
   tileMemory,
   tileNames,
-  tripCounts,
+  tileTripCounts,
+  type TripCounts,
 } from "./tile.ts";
 
 /** Fewest keys of a split: below, its partial results weigh more than its keys. */
 const smallestSplit = 256;
+
+/** Workgroup memory of the tile and of rows held beside it. */
+const memoryWithHeldRows = 32 * 1024;
 
 /**
  * Attention of many queries (Dao et al. 2022, "FlashAttention"): 64 rows stay, keys pass by 32 at a time, and the softmax is rescaled
@@ -36,10 +44,12 @@ export function tiledAttention(runtime: WebGpuRuntime, parameters: KernelArgumen
   const target = forwardTarget(runtime, parameters, sizes, division);
   const tensors = new RowTensors({ query, key, value }, { output: target.output });
   const mask = maskArguments(parameters);
+  const trips = tileTripCounts(runtime.isSoftware, columns);
+  const holds = trips.isUnrolled && fitsHeldRows(headDim) && runtime.limits.workgroupMemory >= memoryWithHeldRows;
   const count = tiles * pairs * blocks * division.splits;
   runtime.launch({
     name: "attention",
-    variant: `${columns} ${tensors.vectors ? "vectors" : "scalars"}`,
+    variant: `${columns} ${tensors.vectors ? "vectors" : "scalars"} ${trips.isUnrolled ? "unrolled" : ""} ${holds ? "held" : ""}`,
     bindings: { ...tensors.bindings(), ...mask.bindings, logSumExp: write(target.logSumExp) },
     uniforms: {
       ...tensors.uniforms(),
@@ -49,7 +59,7 @@ export function tiledAttention(runtime: WebGpuRuntime, parameters: KernelArgumen
       count: u32(count),
       tiles: u32(tiles),
       blocks: u32(blocks),
-      ...tripCounts(columns),
+      ...trips.uniforms,
       batch: u32(batch),
       heads: u32(heads),
     },
@@ -58,16 +68,20 @@ export function tiledAttention(runtime: WebGpuRuntime, parameters: KernelArgumen
 ${maskCode}
 ${tensors.code("checked")}
 ${tileMemory}
-${entryPoint(tileInvocations, forwardBody(columns))}`,
+${holds ? heldMemory : ""}
+${entryPoint(tileInvocations, forwardBody(columns, trips, holds))}`,
   });
   target.finish();
 }
 
-function forwardBody(columns: number): string {
+function forwardBody(columns: number, trips: TripCounts, holds: boolean): string {
+  const queryRows = ["queryIf(valid0, queryBase0, column)", "queryIf(valid1, queryBase1, column)"] as const;
+  const keyRow = "keyIf(start + ty < uniforms.keys, keyRows + (start + ty) * u32(uniforms.keyRow), column)";
   const summedValue = "valueIf(start + row < uniforms.keys, valueRows + (start + row) * u32(uniforms.valueRow), column)";
   const both = (piece: (i: number) => string): string => each(2, piece);
   return `  if (workgroup >= uniforms.count) { return; }
 ${tileNames}
+${trips.code}
   // Late rows see most keys: they start first.
   let rowStart = (uniforms.tiles - 1u - workgroup % uniforms.tiles) * ${residentRows}u;
   var rest = workgroup / uniforms.tiles;
@@ -93,19 +107,16 @@ ${both(
   let keyEnd = min(most, (split + 1u) * uniforms.splitKeys);
 ${both((i) => `  var maximum${i} = lowest;\n  var total${i} = 0.0;`)}
 ${declareSums("sum", columns)}
+${holds ? holdRows(queryRows) : ""}
   for (var start = split * uniforms.splitKeys; start < keyEnd; start += ${streamedRows}u) {
-${rowProducts(
-  "score",
-  [0, 1].map((i) => `queryIf(valid${i}, queryBase${i}, column)`) as [string, string],
-  "keyIf(start + ty < uniforms.keys, keyRows + (start + ty) * u32(uniforms.keyRow), column)",
-)}
+${holds ? heldRowProducts("score", keyRow) : rowProducts("score", queryRows, keyRow, trips)}
     let keyIndex = vec4<u32>(start + 4u * tx) + vec4<u32>(0u, 1u, 2u, 3u);
 ${maskedScores}
 ${both((i) => `    score${i} = select(score${i}, vec4<f32>(lowest), hidden${i});`)}
     tile[768u + lane] = vec4<f32>(maximumOf(score0), maximumOf(score1), 0.0, 0.0);
     workgroupBarrier();
     var tops = vec2<f32>(maximum0, maximum1);
-    for (var j = 0u; j < uniforms.sharers; j++) { tops = max(tops, tile[768u + ownRow + ((j + ty) & 7u)].xy); }
+    for (var j = 0u; j < sharers; j++) { tops = max(tops, tile[768u + ownRow + ((j + ty) & 7u)].xy); }
 ${both(
   (i) => `    let shrink${i} = weightOf(maximum${i} - tops[${i}]);
     maximum${i} = tops[${i}];
@@ -115,13 +126,13 @@ ${each(columns / 8, (n) => `    sum${i}_${n} *= shrink${i};`)}`,
 )}
     // What a causal query does not see may be memory that nobody wrote yet.
     let guarded = min(start + ${streamedRows}u, uniforms.keys) > fewest;
-${addWeightedRows("sum", ["weights0", "weights1"], summedValue, columns, "guarded")}
+${addWeightedRows("sum", ["weights0", "weights1"], summedValue, columns, trips, "guarded")}
   }
   workgroupBarrier();
   tile[lane] = vec4<f32>(total0, total1, 0.0, 0.0);
   workgroupBarrier();
   var totals = vec2<f32>();
-  for (var j = 0u; j < uniforms.sharers; j++) { totals += tile[ownRow + ((j + ty) & 7u)].xy; }
+  for (var j = 0u; j < sharers; j++) { totals += tile[ownRow + ((j + ty) & 7u)].xy; }
 ${both(
   (i) => `  let factor${i} = select(1.0 / totals[${i}], 0.0, totals[${i}] == 0.0);
   let outputBase${i} = outputBase(split * uniforms.batch + batchIndex, head${i}, query${i});

@@ -15,7 +15,8 @@ import {
   tileInvocations,
   tileMemory,
   tileNames,
-  tripCounts,
+  tileTripCounts,
+  type TripCounts,
 } from "./tile.ts";
 
 type GradientArguments = KernelArguments["attentionGradient"];
@@ -87,10 +88,11 @@ function queryGradient(runtime: WebGpuRuntime, parameters: GradientArguments, si
   const tiles = Math.ceil(sizes.rows / residentRows);
   const tensors = new RowTensors({ gradient, query, key, value }, { queryGradient: parameters.queryGradient });
   const mask = maskArguments(parameters);
+  const trips = tileTripCounts(runtime.isSoftware, columns);
   const count = tiles * sizes.pairs * blocks;
   runtime.launch({
     name: "attentionGradientQuery",
-    variant: `${columns} ${tensors.vectors ? "vectors" : "scalars"}`,
+    variant: `${columns} ${tensors.vectors ? "vectors" : "scalars"} ${trips.isUnrolled ? "unrolled" : ""}`,
     bindings: { ...tensors.bindings(), ...mask.bindings, statistics: read(statistics, "vec2<f32>") },
     uniforms: {
       ...tensors.uniforms(),
@@ -99,14 +101,14 @@ function queryGradient(runtime: WebGpuRuntime, parameters: GradientArguments, si
       count: u32(count),
       tiles: u32(tiles),
       blocks: u32(blocks),
-      ...tripCounts(columns),
+      ...trips.uniforms,
     },
     workgroups: workgroupGrid(count),
     code: () => `${commonCode}
 ${maskCode}
 ${tensors.code("checked")}
 ${tileMemory}
-${entryPoint(tileInvocations, queryGradientBody(columns))}`,
+${entryPoint(tileInvocations, queryGradientBody(columns, trips))}`,
   });
 }
 
@@ -120,11 +122,12 @@ ${tileNames}
   let keyHead = pair % uniforms.keyHeads;
   let batchIndex = pair / uniforms.keyHeads;`;
 
-function queryGradientBody(columns: number): string {
+function queryGradientBody(columns: number, trips: TripCounts): string {
   const both = (piece: (i: number) => string): string => each(2, piece);
   const rowOf = (name: string, index: string): string =>
     `${name}If(start + ${index} < uniforms.keys, ${name}Rows + (start + ${index}) * u32(uniforms.${name}Row), column)`;
   return `${workCode(columns, true)}
+${trips.code}
   let keyRows = keyBase(batchIndex, keyHead, 0u);
   let valueRows = valueBase(batchIndex, keyHead, 0u);
 ${both(
@@ -141,15 +144,15 @@ ${both(
   let keyEnd = visibleKeys((min(tileStart + ${residentRows}u, uniforms.rows) - 1u) / uniforms.group);
 ${declareSums("sum", columns)}
   for (var start = 0u; start < keyEnd; start += ${streamedRows}u) {
-${rowProducts("score", ["queryIf(valid0, queryBase0, column)", "queryIf(valid1, queryBase1, column)"], rowOf("key", "ty"))}
-${rowProducts("mixed", ["gradientIf(valid0, gradientBase0, column)", "gradientIf(valid1, gradientBase1, column)"], rowOf("value", "ty"))}
+${rowProducts("score", ["queryIf(valid0, queryBase0, column)", "queryIf(valid1, queryBase1, column)"], rowOf("key", "ty"), trips)}
+${rowProducts("mixed", ["gradientIf(valid0, gradientBase0, column)", "gradientIf(valid1, gradientBase1, column)"], rowOf("value", "ty"), trips)}
     let keyIndex = vec4<u32>(start + 4u * tx) + vec4<u32>(0u, 1u, 2u, 3u);
 ${maskedScores}
 ${both(
   (i) => `    let weights${i} = select(weightsOf(score${i} - known${i}.x) * (mixed${i} - known${i}.y), vec4<f32>(), hidden${i});`,
 )}
     workgroupBarrier();
-${addWeightedRows("sum", ["weights0", "weights1"], rowOf("key", "row"), columns)}
+${addWeightedRows("sum", ["weights0", "weights1"], rowOf("key", "row"), columns, trips)}
   }
 ${storeSums("sum", "queryGradient", columns, ["uniforms.scale", "uniforms.scale"])}`;
 }
@@ -162,10 +165,11 @@ function keyValueGradient(runtime: WebGpuRuntime, parameters: GradientArguments,
   const tiles = Math.ceil(sizes.keys / residentRows);
   const tensors = new RowTensors({ gradient, query, key, value }, { keyGradient, valueGradient });
   const mask = maskArguments(parameters);
+  const trips = tileTripCounts(runtime.isSoftware, columns);
   const count = tiles * sizes.pairs * blocks;
   runtime.launch({
     name: "attentionGradientKeyValue",
-    variant: `${columns} ${tensors.vectors ? "vectors" : "scalars"}`,
+    variant: `${columns} ${tensors.vectors ? "vectors" : "scalars"} ${trips.isUnrolled ? "unrolled" : ""}`,
     bindings: { ...tensors.bindings(), ...mask.bindings, statistics: read(statistics, "vec2<f32>") },
     uniforms: {
       ...tensors.uniforms(),
@@ -174,18 +178,18 @@ function keyValueGradient(runtime: WebGpuRuntime, parameters: GradientArguments,
       count: u32(count),
       tiles: u32(tiles),
       blocks: u32(blocks),
-      ...tripCounts(columns),
+      ...trips.uniforms,
     },
     workgroups: workgroupGrid(count),
     code: () => `${commonCode}
 ${maskCode}
 ${tensors.code("checked")}
 ${tileMemory}
-${entryPoint(tileInvocations, keyValueGradientBody(columns))}`,
+${entryPoint(tileInvocations, keyValueGradientBody(columns, trips))}`,
   });
 }
 
-function keyValueGradientBody(columns: number): string {
+function keyValueGradientBody(columns: number, trips: TripCounts): string {
   const both = (piece: (i: number) => string): string => each(2, piece);
   const own = (name: string): [string, string] => [`${name}If(valid0, ${name}Base0, column)`, `${name}If(valid1, ${name}Base1, column)`];
   const each4 = (piece: (j: number) => string): string => [0, 1, 2, 3].map(piece).join(", ");
@@ -194,6 +198,7 @@ function keyValueGradientBody(columns: number): string {
     return `${name}If(start + row < uniforms.rows, ${base}, column)`;
   };
   return `${workCode(columns, false)}
+${trips.code}
 ${both(
   (i) => `  let key${i} = tileStart + ty + ${32 * i}u;
   let valid${i} = key${i} < uniforms.keys;
@@ -211,8 +216,8 @@ ${declareSums("valueSum", columns)}
     let isRow = start + ty < uniforms.rows;
     let ownQuery = queryBase(batchIndex, ownHead, (start + ty) / uniforms.group);
     let ownGradient = gradientBase(batchIndex, ownHead, (start + ty) / uniforms.group);
-${rowProducts("score", own("key"), "queryIf(isRow, ownQuery, column)")}
-${rowProducts("mixed", own("value"), "gradientIf(isRow, ownGradient, column)")}
+${rowProducts("score", own("key"), "queryIf(isRow, ownQuery, column)", trips)}
+${rowProducts("mixed", own("value"), "gradientIf(isRow, ownGradient, column)", trips)}
     let freeIndex = vec4<u32>(start + 4u * tx) + vec4<u32>(0u, 1u, 2u, 3u);
     let rowIndex = min(freeIndex, vec4<u32>(uniforms.rows - 1u));
     let queryIndex = rowIndex / uniforms.group;
@@ -240,9 +245,9 @@ ${both(
     let changes${i} = select(weights${i} * (mixed${i} - means), vec4<f32>(), hidden${i});`,
 )}
     workgroupBarrier();
-${addWeightedRows("valueSum", ["weights0", "weights1"], summed("gradient"), columns)}
+${addWeightedRows("valueSum", ["weights0", "weights1"], summed("gradient"), columns, trips)}
     workgroupBarrier();
-${addWeightedRows("keySum", ["changes0", "changes1"], summed("query"), columns)}
+${addWeightedRows("keySum", ["changes0", "changes1"], summed("query"), columns, trips)}
   }
 ${storeSums("keySum", "keyGradient", columns, ["uniforms.scale", "uniforms.scale"])}
 ${storeSums("valueSum", "valueGradient", columns, ["1.0", "1.0"])}`;
