@@ -153,7 +153,7 @@ describe("attention of larger shapes beside the WASM kernels", () => {
 });
 
 /** Loops unrolled, which lavapipe takes tens of seconds to compile, the gradients minutes: these belong to the other lanes. */
-function hardwareSuite(): void {
+describe.each(laneName === "lavapipe" ? [] : ["hardware"])("attention as on %s", () => {
   let hardware: WebGpuBackend;
   let baseline: WebGpuBackend;
   beforeAll(async () => {
@@ -188,9 +188,8 @@ function hardwareSuite(): void {
   ])("gradients: %s", async (_, problem) => {
     expect(await compare("attentionGradient", await backwardSpec(forwardSpec(problem)), hardware)).toBeLessThan(1e-5);
   });
-}
+});
 
-if (laneName !== "lavapipe") describe("attention as on hardware", hardwareSuite);
 describe("query, key and value as views of one buffer", () => {
   const [batch, length, heads, headDim] = [2, 40, 3, 48];
   const shape = [batch, heads, length, headDim];
