@@ -14,6 +14,7 @@ import type { KernelArguments, TensorView } from "../../../backend.ts";
 import { entryPoint, read, u32, workgroupGrid, write, type UniformValue } from "../../program.ts";
 import type { WebGpuRuntime } from "../../runtime.ts";
 import { mathSource } from "../../wgsl/math.ts";
+import { tripCounts, type TripCounts } from "../attention/tile.ts";
 import { sumByChannel } from "./channel-sums.ts";
 import { carryStates, log2OfE } from "./scan-carry.ts";
 
@@ -102,9 +103,13 @@ function gradientOfSlice(runtime: WebGpuRuntime, parameters: Gradient, slice: Sl
     constantsBase: u32(slice.constantsBase),
     partialBase: u32(slice.partialBase),
   };
+  const trips = tripCounts(runtime.isSoftware, { tileTimes, halfTimes: tileTimes / 2, heldStates });
+  Object.assign(uniforms, trips.uniforms);
+  const variant = trips.isUnrolled ? "unrolled" : "";
   const workgroups = workgroupGrid(slice.batches * slice.tiles * Math.ceil(slice.channels / lanes));
   runtime.launch({
     name: "selectiveScanGradient tiles",
+    variant,
     bindings: {
       input: read(input),
       delta: read(delta),
@@ -118,11 +123,12 @@ function gradientOfSlice(runtime: WebGpuRuntime, parameters: Gradient, slice: Sl
     },
     uniforms: { ...uniforms, hasSkip: u32(Number(skip !== undefined)) },
     workgroups,
-    code: tileSource,
+    code: () => tileSource(trips),
   });
   carrySlice(runtime, parameters, slice, scratch);
   runtime.launch({
     name: "selectiveScanGradient",
+    variant,
     bindings: {
       input: read(input),
       delta: read(delta),
@@ -135,7 +141,7 @@ function gradientOfSlice(runtime: WebGpuRuntime, parameters: Gradient, slice: Sl
     },
     uniforms,
     workgroups,
-    code: gradientSource,
+    code: () => gradientSource(trips),
   });
   sumByChannel(runtime, {
     partials: scratch,
@@ -221,7 +227,7 @@ function sumOverChannels(runtime: WebGpuRuntime, parameters: Gradient, slice: Sl
 
 const states = (text: (i: number) => string): string => Array.from({ length: heldStates }, (_, i) => text(i)).join(", ");
 
-/** Declarations of both walks. Loops over the tile have constant bounds, so that compilers can unroll them and keep arrays in registers. */
+/** Declarations of both walks. Loops over the tile have `trips`, which a GPU's compiler unrolls to keep arrays in registers. */
 const tileFunctions = `
 // Rows of B, then of C, at the times of the tile.
 var<workgroup> matrices: array<vec4<f32>, ${2 * tileTimes}>;
@@ -252,7 +258,7 @@ const tileLoads = `  let group = workgroup / uniforms.channelBlocks;
   var x: array<f32, ${tileTimes}>;
   var g: array<f32, ${tileTimes}>;
   var d: array<f32, ${tileTimes}>;
-  for (var i = 0u; i < ${tileTimes}u; i++) {
+  for (var i = 0u; i < tileTimes; i++) {
     let place = (first + min(i, times - 1u)) * uniforms.allChannels + channel;
     let isGiven = inside && i < times;
     x[i] = select(0.0, input[uniforms.inputOffset + place], isGiven);
@@ -260,7 +266,7 @@ const tileLoads = `  let group = workgroup / uniforms.channelBlocks;
     d[i] = select(0.0, delta[uniforms.deltaOffset + place], isGiven);
   }
   if (uniforms.deltaSoftplus != 0u) {
-    for (var i = 0u; i < ${tileTimes}u; i++) { d[i] = select(0.0, softplusF32(d[i]), inside && i < times); }
+    for (var i = 0u; i < tileTimes; i++) { d[i] = select(0.0, softplusF32(d[i]), inside && i < times); }
   }`;
 
 /** Fetches B and C for the states from n on. */
@@ -276,7 +282,7 @@ const matrixLoads = `    workgroupBarrier();
     workgroupBarrier();`;
 
 /** Every tile by itself. What g[t] gives to the state before the tile is g[t] C[t] decayed through all steps up to t. */
-function tileSource(): string {
+function tileSource(trips: TripCounts): string {
   return `${mathSource(["softplusF32"])}
 ${tileFunctions}
 fn rateOf(channel: u32, n: u32) -> f32 {
@@ -285,7 +291,8 @@ fn rateOf(channel: u32, n: u32) -> f32 {
 }
 ${entryPoint(
   lanes,
-  `${tileLoads}
+  `${trips.code}
+${tileLoads}
   let constants = uniforms.scratchOffset + uniforms.constantsBase + column;
   let keepsConstants = inside && group == 0u;
   for (var n = 0u; n < uniforms.stateSize; n += ${heldStates}u) {
@@ -294,13 +301,13 @@ ${matrixLoads}
     var h = vec4<f32>();
     var decayed = vec4<f32>(1.0);
     var before = vec4<f32>();
-    for (var i = 0u; i < ${tileTimes}u; i++) {
+    for (var i = 0u; i < tileTimes; i++) {
       let decay = exp2(d[i] * rate);
       h = decay * h + (d[i] * x[i]) * matrices[i];
       decayed *= decay;
       before += g[i] * decayed * matrices[${tileTimes}u + i];
     }
-    for (var j = 0u; j < ${heldStates}u; j++) {
+    for (var j = 0u; j < heldStates; j++) {
       if (inside && n + j < uniforms.stateSize) {
         scratch[planesBase + (n + j) * uniforms.channels] = h[j];
         scratch[planesBase + (uniforms.stateSize + 1u + n + j) * uniforms.channels] = before[j];
@@ -310,7 +317,7 @@ ${matrixLoads}
   }
   if (inside) {
     var sum = 0.0;
-    for (var i = 0u; i < ${tileTimes}u; i++) { sum += d[i]; }
+    for (var i = 0u; i < tileTimes; i++) { sum += d[i]; }
     scratch[planesBase + uniforms.stateSize * uniforms.channels] = sum;
   }
   if (keepsConstants) {
@@ -328,7 +335,7 @@ const pairwise = (terms: readonly string[]): string =>
 
 /** Four steps back from step `last`, then their sums over channels. h is the state after step i, `later` what λ gets from later times. */
 function backHalf(last: number, sumsStart: number): string {
-  return `      for (var step = 0u; step < 4u; step++) {
+  return `      for (var step = 0u; step < halfTimes; step++) {
         let i = ${last}u - step;
         let lambda = g[i] * matrices[${tileTimes}u + i] + later;
         let decaying = decay[i] * before[i];
@@ -344,7 +351,7 @@ function backHalf(last: number, sumsStart: number): string {
       addUp(partials + ${sumsStart}u, lane);`;
 }
 
-function gradientSource(): string {
+function gradientSource(trips: TripCounts): string {
   return `${mathSource(["softplusF32", "sigmoidF32"])}
 ${tileFunctions}
 // What each lane adds to the gradients of C at four times (rows 0 … 3) and of B (rows 4 … 7), and sums over eight lanes of it.
@@ -370,7 +377,8 @@ fn planeAt(base: u32, n: u32, inside: bool) -> f32 {
 }
 ${entryPoint(
   lanes,
-  `${tileLoads}
+  `${trips.code}
+${tileLoads}
   let constants = uniforms.scratchOffset + uniforms.constantsBase + column;
   let laterBase = planesBase + (uniforms.stateSize + 1u) * uniforms.channels;
   let blockPartials = ((workgroup % uniforms.channelBlocks) * uniforms.batches * uniforms.tiles + group) * uniforms.groups;
@@ -385,21 +393,21 @@ ${matrixLoads}
     var rateGradient = vec4<f32>();
     var before: array<vec4<f32>, ${tileTimes}>;
     var decay: array<vec4<f32>, ${tileTimes}>;
-    for (var i = 0u; i < ${tileTimes}u; i++) {
+    for (var i = 0u; i < tileTimes; i++) {
       before[i] = h;
       decay[i] = exp2(d[i] * rate);
       h = decay[i] * h + (d[i] * x[i]) * matrices[i];
     }
 ${backHalf(7, 0)}
 ${backHalf(3, 32)}
-    for (var j = 0u; j < ${heldStates}u; j++) {
+    for (var j = 0u; j < heldStates; j++) {
       if (inside && n + j < uniforms.stateSize) { scratch[planesBase + (n + j) * uniforms.channels] = rateGradient[j]; }
     }
   }
   if (!inside) { return; }
   let skipWeight = scratch[constants + uniforms.stateSize * uniforms.channels];
   var skipGradient = 0.0;
-  for (var i = 0u; i < ${tileTimes}u; i++) {
+  for (var i = 0u; i < tileTimes; i++) {
     skipGradient += g[i] * x[i];
     if (i < times) {
       let place = (first + i) * uniforms.allChannels + channel;
