@@ -61,12 +61,29 @@ export async function openDevice(request: DeviceRequest = {}): Promise<OpenedDev
     const name = [vendor, architecture, description].filter(Boolean).join(" ") || "without a name";
     throw new DeviceError(`the WebGPU adapter (${name}) gives no device: ${messageOf(cause)}; ${adapterHelp()}`, { cause });
   });
+  if (isNode()) destroyAtExit(device);
   languages.set(device, gpu.wgslLanguageFeatures as ReadonlySet<string> | undefined);
   return { device, info: infoOf(adapter), subgroups: await hasOrderedSubgroups(device) };
 }
 
 /** Browsers of the first years of WebGPU do not tell. */
 const infoOf = (adapter: GPUAdapter): Partial<GPUAdapterInfo> => (adapter.info as GPUAdapterInfo | undefined) ?? {};
+
+/** Devices that are open in this Node process; undefined until the first. */
+let openDevices: Set<GPUDevice> | undefined;
+
+/** Dawn 0.6.2 may crash in the driver when a process ends amid work that nobody waits for, as after an uncaught exception. */
+function destroyAtExit(device: GPUDevice): void {
+  if (openDevices === undefined) {
+    const devices = (openDevices = new Set());
+    process.once("exit", () => {
+      for (const open of devices) open.destroy();
+    });
+  }
+  const devices = openDevices;
+  devices.add(device);
+  void device.lost?.then(() => devices.delete(device));
+}
 
 /** What WGSL can do where a device comes from. */
 const languages = new WeakMap<GPUDevice, ReadonlySet<string> | undefined>();

@@ -27,10 +27,6 @@ export class UniformArena {
     this.#floats = new Float32Array(this.#bytes);
   }
 
-  get isFull(): boolean {
-    return this.#used === this.#capacity;
-  }
-
   /** Adds a launch's block; its offset. Fields lie as `assembleShader` declares them. */
   add(launch: KernelLaunch): number {
     const start = this.#used;

@@ -3,7 +3,8 @@ import { entryPoint, u32, workgroupGrid, write } from "../../program.ts";
 import type { WebGpuRuntime } from "../../runtime.ts";
 import { commonCode, maskArguments, maskCode, RowTensors, sizeUniforms, type AttentionSizes } from "./problem.ts";
 import { forwardTarget, splitKeys } from "./splits.ts";
-import { each, summedColumns, tripCounts, type TripCounts } from "./tile.ts";
+import { tripCounts, type TripCounts } from "../../trip-counts.ts";
+import { each, summedColumns } from "./tile.ts";
 
 const invocations = 256;
 

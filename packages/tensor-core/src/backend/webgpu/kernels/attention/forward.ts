@@ -3,6 +3,7 @@ import { entryPoint, u32, workgroupGrid, write } from "../../program.ts";
 import type { WebGpuRuntime } from "../../runtime.ts";
 import { commonCode, maskArguments, maskCode, maskedScores, RowTensors, sizeUniforms, type AttentionSizes } from "./problem.ts";
 import { forwardTarget, splitKeys } from "./splits.ts";
+import type { TripCounts } from "../../trip-counts.ts";
 import {
   addWeightedRows,
   columnBlocks,
@@ -21,7 +22,6 @@ import {
   tileMemory,
   tileNames,
   tileTripCounts,
-  type TripCounts,
 } from "./tile.ts";
 
 /** Fewest keys of a split: below, its partial results weigh more than its keys. */

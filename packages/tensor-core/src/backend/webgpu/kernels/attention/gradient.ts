@@ -2,6 +2,7 @@ import type { KernelArguments, TensorView } from "../../../backend.ts";
 import { entryPoint, read, u32, workgroupGrid, write } from "../../program.ts";
 import type { WebGpuRuntime } from "../../runtime.ts";
 import { commonCode, maskArguments, maskCode, maskedScores, RowTensors, sizesOf, sizeUniforms, type AttentionSizes } from "./problem.ts";
+import type { TripCounts } from "../../trip-counts.ts";
 import {
   addWeightedRows,
   columnBlocks,
@@ -16,7 +17,6 @@ import {
   tileMemory,
   tileNames,
   tileTripCounts,
-  type TripCounts,
 } from "./tile.ts";
 
 type GradientArguments = KernelArguments["attentionGradient"];

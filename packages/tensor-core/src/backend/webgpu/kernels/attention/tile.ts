@@ -13,7 +13,7 @@
  * Vectors of a row are permuted by exclusive-or with the row's number, so that invocations reading one column of 8 rows meet no bank twice.
  */
 
-import { u32, type UniformValue } from "../../program.ts";
+import { tripCounts, type TripCounts } from "../../trip-counts.ts";
 
 /** Resident rows of a workgroup. */
 export const residentRows = 64;
@@ -138,28 +138,6 @@ export function summedColumns(headDim: number, limit: number): number {
 /** Workgroups that share the columns of one tile. */
 export function columnBlocks(headDim: number, columns: number): number {
   return Math.max(1, Math.ceil(headDim / (4 * columns)));
-}
-
-/** Names for the trip counts of inner loops; see `tripCounts`. */
-export interface TripCounts {
-  /** Whether they are numbers in the text; part of the variant. */
-  readonly isUnrolled: boolean;
-  /** Statements that define the names, for the beginning of the entry point. */
-  readonly code: string;
-  readonly uniforms: Readonly<Record<string, UniformValue>>;
-}
-
-/**
- * Numbers in the text where a GPU's driver compiles it, which unrolls the loops. Software adapters would take many seconds to compile
- * unrolled barriers and loads from workgroup memory: for them the counts are uniforms.
- */
-export function tripCounts(isSoftware: boolean, counts: Readonly<Record<string, number>>): TripCounts {
-  const entries = Object.entries(counts);
-  return {
-    isUnrolled: !isSoftware,
-    code: entries.map(([name, count]) => (isSoftware ? `  let ${name} = uniforms.${name};` : `  const ${name} = ${count}u;`)).join("\n"),
-    uniforms: isSoftware ? Object.fromEntries(entries.map(([name, count]) => [name, u32(count)])) : {},
-  };
 }
 
 /** Trip counts of a kernel made of tiles: those of `addWeightedRows`, and the `sharers` of a row. */
