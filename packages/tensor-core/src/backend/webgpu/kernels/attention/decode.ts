@@ -1,7 +1,7 @@
 import type { KernelArguments } from "../../../backend.ts";
 import { entryPoint, u32, workgroupGrid, write } from "../../program.ts";
 import type { WebGpuRuntime } from "../../runtime.ts";
-import { commonCode, maskArguments, maskCode, RowTensors, sizeUniforms, type AttentionSizes } from "./problem.ts";
+import { commonCode, maskArguments, maskCode, RowTensors, sizeUniforms, workOf, type AttentionSizes } from "./problem.ts";
 import { forwardTarget, splitKeys } from "./splits.ts";
 import { tripCounts, type TripCounts } from "../../trip-counts.ts";
 import { each, summedColumns } from "./tile.ts";
@@ -60,6 +60,7 @@ export function decodeAttention(runtime: WebGpuRuntime, parameters: KernelArgume
       ...trips.uniforms,
     },
     workgroups: workgroupGrid(count),
+    work: workOf(sizes, { products: 2, queryTensors: 2, keyTensors: 2 }),
     code: () => `${commonCode}
 ${maskCode}
 ${tensors.code("clamped")}

@@ -1,7 +1,7 @@
 import type { KernelArguments } from "../../../backend.ts";
 import { entryPoint, u32, workgroupGrid, write } from "../../program.ts";
 import type { WebGpuRuntime } from "../../runtime.ts";
-import { commonCode, maskArguments, maskCode, maskedScores, RowTensors, sizeUniforms, type AttentionSizes } from "./problem.ts";
+import { commonCode, maskArguments, maskCode, maskedScores, RowTensors, sizeUniforms, workOf, type AttentionSizes } from "./problem.ts";
 import { forwardTarget, splitKeys } from "./splits.ts";
 import type { TripCounts } from "../../trip-counts.ts";
 import {
@@ -64,6 +64,7 @@ export function tiledAttention(runtime: WebGpuRuntime, parameters: KernelArgumen
       heads: u32(heads),
     },
     workgroups: workgroupGrid(count),
+    work: workOf(sizes, { products: 2, queryTensors: 2, keyTensors: 2 }),
     code: () => `${commonCode}
 ${maskCode}
 ${tensors.code("checked")}

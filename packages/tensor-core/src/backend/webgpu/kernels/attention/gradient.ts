@@ -1,7 +1,17 @@
 import type { KernelArguments, TensorView } from "../../../backend.ts";
 import { entryPoint, read, u32, workgroupGrid, write } from "../../program.ts";
 import type { WebGpuRuntime } from "../../runtime.ts";
-import { commonCode, maskArguments, maskCode, maskedScores, RowTensors, sizesOf, sizeUniforms, type AttentionSizes } from "./problem.ts";
+import {
+  commonCode,
+  maskArguments,
+  maskCode,
+  maskedScores,
+  RowTensors,
+  sizesOf,
+  sizeUniforms,
+  workOf,
+  type AttentionSizes,
+} from "./problem.ts";
 import type { TripCounts } from "../../trip-counts.ts";
 import {
   addWeightedRows,
@@ -104,6 +114,7 @@ function queryGradient(runtime: WebGpuRuntime, parameters: GradientArguments, si
       ...trips.uniforms,
     },
     workgroups: workgroupGrid(count),
+    work: workOf(sizes, { products: 3, queryTensors: 3, keyTensors: 2 }),
     code: () => `${commonCode}
 ${maskCode}
 ${tensors.code("checked")}
@@ -181,6 +192,7 @@ function keyValueGradient(runtime: WebGpuRuntime, parameters: GradientArguments,
       ...trips.uniforms,
     },
     workgroups: workgroupGrid(count),
+    work: workOf(sizes, { products: 4, queryTensors: 2, keyTensors: 4 }),
     code: () => `${commonCode}
 ${maskCode}
 ${tensors.code("checked")}

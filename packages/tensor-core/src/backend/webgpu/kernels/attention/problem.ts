@@ -31,6 +31,20 @@ export function sizesOf({ query, key }: AttentionInputs): AttentionSizes {
   return { batch, heads, keyHeads, group, queries, keys, headDim, rows: group * queries, pairs: batch * keyHeads };
 }
 
+/**
+ * What a launch does at the least: `products` of queries and keys (two in the forward), and the reading and writing of tensors as
+ * large as all queries (`queryTensors`) or all keys (`keyTensors`). A causal mask may spare half of it.
+ */
+export function workOf(
+  { pairs, rows, keys, headDim }: AttentionSizes,
+  { products, queryTensors, keyTensors }: { readonly products: number; readonly queryTensors: number; readonly keyTensors: number },
+): { readonly bytes: number; readonly operations: number } {
+  return {
+    bytes: 4 * pairs * headDim * (queryTensors * rows + keyTensors * keys),
+    operations: 2 * products * pairs * rows * keys * headDim,
+  };
+}
+
 /** Whether rows of all views can be read and written four values at a time. */
 export function areRowsVectors(views: readonly TensorView[]): boolean {
   return views.every(
