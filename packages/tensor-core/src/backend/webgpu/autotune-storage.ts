@@ -62,6 +62,8 @@ export async function loadTuning(adapter: string, options?: TuningStorageOptions
   } catch (cause) {
     throw new DeviceError(`${path} is no tuning table; delete it`, { cause });
   }
-  if (tuning.adapter !== adapter) throw new DeviceError(`${path} is the table of the adapter "${tuning.adapter}", not "${adapter}"; delete it`);
+  if (tuning.adapter !== adapter) {
+    throw new DeviceError(`${path} is the table of the adapter "${tuning.adapter}", not "${adapter}"; delete it`);
+  }
   return tuning;
 }

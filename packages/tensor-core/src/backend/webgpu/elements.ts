@@ -44,7 +44,8 @@ export function loadBitsFunction(name: string, size: number): string {
   const header = `fn loadBits_${name}(place: u32) -> u32`;
   if (size === 4) return `${header} { return ${name}[place]; }`;
   const perWord = 4 / size;
-  return `${header} { return (${name}[place / ${perWord}u] >> (${8 * size}u * (place % ${perWord}u))) & ${size === 2 ? "0xffffu" : "0xffu"}; }`;
+  const mask = size === 2 ? "0xffffu" : "0xffu";
+  return `${header} { return (${name}[place / ${perWord}u] >> (${8 * size}u * (place % ${perWord}u))) & ${mask}; }`;
 }
 
 /** `storeBits_<name>(place, bits)`: neighbours in the word stay as they are. Binds as `storeType(size)`. */

@@ -160,7 +160,9 @@ function launchChain(runtime: WebGpuRuntime, chain: Chain): void {
   const outputNames = outputs.map(({ step }) => `output${step}`);
   const axes = mergeAxes(chain.shape, [...chain.inputs.map(({ view }) => view.strides), contiguousStrides(chain.shape)]);
   const inputAxes: MergedAxes = { sizes: axes.sizes, strides: axes.strides.slice(0, -1) };
-  const vector = outputs.every(({ view }) => ownsGroups(view, count)) && (count >= vectorThreshold || outputs.some(({ view }) => view.dtype === "bool"));
+  // Bools go by fours however few they are: single bytes take two atomics each.
+  const wantsGroups = count >= vectorThreshold || outputs.some(({ view }) => view.dtype === "bool");
+  const vector = wantsGroups && outputs.every(({ view }) => ownsGroups(view, count));
   const isWide = (view: TensorView, strides: readonly number[]): boolean =>
     vector && itemSize(view.dtype) === 4 && axes.sizes.length === 1 && strides[0] === 1 && view.offset % 4 === 0;
   const wide = chain.inputs.map(({ view }, i) => isWide(view, inputAxes.strides[i]!));
@@ -202,7 +204,9 @@ function bindInput(view: TensorView, wide: boolean): KernelBinding {
 
 function bindOutput(view: TensorView, vector: boolean): KernelBinding {
   const buffer = view.buffer as WebGpuBuffer;
-  if (view.dtype === "bool") return { buffer, access: "write", type: vector ? "u32" : "atomic<u32>", offset: vector ? view.offset / 4 : view.offset };
+  if (view.dtype === "bool") {
+    return { buffer, access: "write", type: vector ? "u32" : "atomic<u32>", offset: vector ? view.offset / 4 : view.offset };
+  }
   if (vector) return { buffer, access: "write", type: vectorType(view.dtype), offset: view.offset / 4 };
   return { buffer, access: "write", type: view.dtype === "int32" ? "i32" : "f32", offset: view.offset };
 }

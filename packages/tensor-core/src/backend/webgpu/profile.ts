@@ -187,7 +187,8 @@ function table(summary: Summary, limit: number): string {
   const lines = rows.map((row) => row.map(aligned).join("  "));
   if (kernels.length > limit) lines.push(`… and ${kernels.length - limit} more kernels`);
   const times = `${gpuMicroseconds.toFixed(1)} µs in kernels, ${wallMicroseconds.toFixed(1)} µs in all`;
-  lines.push(`${launches} ${launches === 1 ? "launch" : "launches"} in ${submissions} ${submissions === 1 ? "submission" : "submissions"}: ${times}`);
+  const [launchNoun, submissionNoun] = [launches === 1 ? "launch" : "launches", submissions === 1 ? "submission" : "submissions"];
+  lines.push(`${launches} ${launchNoun} in ${submissions} ${submissionNoun}: ${times}`);
   if (untimed > 0) lines.push(`${untimed} launches were not timed`);
   if (unreliable > 0) lines.push(`${unreliable} launches had no sensible timestamps`);
   const resolution = resolutionMicroseconds.toFixed(1);

@@ -38,7 +38,9 @@ export interface RuntimeOptions {
 /** Storage arrays that every adapter binds in one shader. */
 const maximumBindings = 8;
 
-/** Freed memory kept for reuse, or as much as was ever in use at a time where that is more: a training step must not ask the driver anew. */
+/**
+ * Freed memory kept for reuse, or as much as was ever in use at a time where that is more: a training step must not ask the driver anew.
+ */
 const leastIdleBytes = 2 ** 28;
 
 /** Allocations from here on are isolated in a batch of their own, so that running out of memory costs nobody else's results. */

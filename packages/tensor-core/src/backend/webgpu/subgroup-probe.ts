@@ -24,7 +24,8 @@ export async function hasOrderedSubgroups(device: GPUDevice): Promise<boolean> {
     const encoder = device.createCommandEncoder();
     const pass = encoder.beginComputePass();
     pass.setPipeline(pipeline);
-    pass.setBindGroup(0, device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries: [{ binding: 0, resource: { buffer: seen } }] }));
+    const entries = [{ binding: 0, resource: { buffer: seen } }];
+    pass.setBindGroup(0, device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries }));
     pass.dispatchWorkgroups(1);
     pass.end();
     encoder.copyBufferToBuffer(seen, 0, staging, 0, byteLength);

@@ -38,7 +38,9 @@ export class UniformArena {
       else if (type === "u32") this.#unsigned[word++] = value;
       else this.#signed[word++] = value;
     }
-    if (word * 4 > start + uniformBlockSize) throw new DeviceError(`internal: ${launch.name} has more than ${uniformBlockSize / 4} uniforms`);
+    if (word * 4 > start + uniformBlockSize) {
+      throw new DeviceError(`internal: ${launch.name} has more than ${uniformBlockSize / 4} uniforms`);
+    }
     this.#used = start + uniformBlockSize;
     return start;
   }

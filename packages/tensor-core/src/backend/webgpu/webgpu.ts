@@ -1,6 +1,14 @@
 import { DeviceError } from "../../errors.ts";
 import { installBackend } from "../registry.ts";
-import { adapterName, applyTuning, autotune, parseTuning, type AutotuneOptions, type MatmulTuning, type TileMeasurement } from "./autotune.ts";
+import {
+  adapterName,
+  applyTuning,
+  autotune,
+  parseTuning,
+  type AutotuneOptions,
+  type MatmulTuning,
+  type TileMeasurement,
+} from "./autotune.ts";
 import { loadTuning, saveTuning } from "./autotune-storage.ts";
 import { createWebGpuBackend, type WebGpuBackend } from "./backend.ts";
 import type { KernelName } from "../backend.ts";
@@ -147,7 +155,9 @@ export async function webgpu(options?: WebGpuOptions): Promise<WebGpuDevice> {
 
 async function open(options: WebGpuOptions | undefined): Promise<WebGpuDevice> {
   if (current !== undefined && current.backend.runtime.lost === undefined) {
-    if (options !== undefined) throw new DeviceError('webgpu: device "webgpu" is open already; destroy() it before opening another with options');
+    if (options !== undefined) {
+      throw new DeviceError('webgpu: device "webgpu" is open already; destroy() it before opening another with options');
+    }
     return current.device;
   }
   const { device, info, subgroups } = await openDevice(withoutMatrixUnits(options));

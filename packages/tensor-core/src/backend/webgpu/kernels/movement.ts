@@ -126,7 +126,8 @@ function copy(runtime: WebGpuRuntime, { input, output }: KernelArguments["copy"]
   const size = itemSize(output.dtype);
   const bytes = count * size;
   // A large block needs no shader; small ones would end the compute pass for little.
-  if (same && bytes >= 65_536 && isDense(input) && isDense(output) && input.buffer !== output.buffer && [input.offset * size, output.offset * size, bytes].every((at) => at % 4 === 0)) {
+  const isBlock = same && isDense(input) && isDense(output) && input.buffer !== output.buffer;
+  if (isBlock && bytes >= 65_536 && [input.offset * size, output.offset * size, bytes].every((at) => at % 4 === 0)) {
     runtime.copyBytes(input.buffer as WebGpuBuffer, input.offset * size, output.buffer as WebGpuBuffer, output.offset * size, bytes);
     return;
   }
