@@ -90,18 +90,33 @@ ${entryPoint(
   });
 }
 
-/** One workgroup for 64 rows, going along the keys they see. */
-function queryGradient(runtime: WebGpuRuntime, parameters: GradientArguments, sizes: AttentionSizes, statistics: TensorView): void {
+/** What tells the two launches apart: each goes over tiles of its own side and writes the gradients of that side. */
+interface GradientPass {
+  readonly name: string;
+  /** Rows or keys, 64 of which a workgroup takes. */
+  readonly resident: number;
+  readonly outputs: Readonly<Record<string, TensorView>>;
+  readonly work: Parameters<typeof workOf>[1];
+  readonly body: (columns: number, trips: TripCounts) => string;
+}
+
+function launchGradient(
+  runtime: WebGpuRuntime,
+  parameters: GradientArguments,
+  sizes: AttentionSizes,
+  statistics: TensorView,
+  { name, resident, outputs, work, body }: GradientPass,
+): void {
   const { gradient, query, key, value } = parameters;
   const columns = summedColumns(sizes.headDim, 32);
   const blocks = columnBlocks(sizes.headDim, columns);
-  const tiles = Math.ceil(sizes.rows / residentRows);
-  const tensors = new RowTensors({ gradient, query, key, value }, { queryGradient: parameters.queryGradient });
+  const tiles = Math.ceil(resident / residentRows);
+  const tensors = new RowTensors({ gradient, query, key, value }, outputs);
   const mask = maskArguments(parameters);
   const trips = tileTripCounts(runtime.isSoftware, columns);
   const count = tiles * sizes.pairs * blocks;
   runtime.launch({
-    name: "attentionGradientQuery",
+    name,
     variant: `${columns} ${tensors.vectors ? "vectors" : "scalars"} ${trips.isUnrolled ? "unrolled" : ""}`,
     bindings: { ...tensors.bindings(), ...mask.bindings, statistics: read(statistics, "vec2<f32>") },
     uniforms: {
@@ -114,12 +129,23 @@ function queryGradient(runtime: WebGpuRuntime, parameters: GradientArguments, si
       ...trips.uniforms,
     },
     workgroups: workgroupGrid(count),
-    work: workOf(sizes, { products: 3, queryTensors: 3, keyTensors: 2 }),
+    work: workOf(sizes, work),
     code: () => `${commonCode}
 ${maskCode}
 ${tensors.code("checked")}
 ${tileMemory}
-${entryPoint(tileInvocations, queryGradientBody(columns, trips))}`,
+${entryPoint(tileInvocations, body(columns, trips))}`,
+  });
+}
+
+/** One workgroup for 64 rows, going along the keys they see. */
+function queryGradient(runtime: WebGpuRuntime, parameters: GradientArguments, sizes: AttentionSizes, statistics: TensorView): void {
+  launchGradient(runtime, parameters, sizes, statistics, {
+    name: "attentionGradientQuery",
+    resident: sizes.rows,
+    outputs: { queryGradient: parameters.queryGradient },
+    work: { products: 3, queryTensors: 3, keyTensors: 2 },
+    body: queryGradientBody,
   });
 }
 
@@ -170,34 +196,13 @@ ${storeSums("sum", "queryGradient", columns, ["uniforms.scale", "uniforms.scale"
 
 /** One workgroup for 64 keys, going along the rows that see them, of all query heads of the key head. */
 function keyValueGradient(runtime: WebGpuRuntime, parameters: GradientArguments, sizes: AttentionSizes, statistics: TensorView): void {
-  const { gradient, query, key, value, keyGradient, valueGradient } = parameters;
-  const columns = summedColumns(sizes.headDim, 32);
-  const blocks = columnBlocks(sizes.headDim, columns);
-  const tiles = Math.ceil(sizes.keys / residentRows);
-  const tensors = new RowTensors({ gradient, query, key, value }, { keyGradient, valueGradient });
-  const mask = maskArguments(parameters);
-  const trips = tileTripCounts(runtime.isSoftware, columns);
-  const count = tiles * sizes.pairs * blocks;
-  runtime.launch({
+  const { keyGradient, valueGradient } = parameters;
+  launchGradient(runtime, parameters, sizes, statistics, {
     name: "attentionGradientKeyValue",
-    variant: `${columns} ${tensors.vectors ? "vectors" : "scalars"} ${trips.isUnrolled ? "unrolled" : ""}`,
-    bindings: { ...tensors.bindings(), ...mask.bindings, statistics: read(statistics, "vec2<f32>") },
-    uniforms: {
-      ...tensors.uniforms(),
-      ...mask.uniforms,
-      ...sizeUniforms(parameters, sizes),
-      count: u32(count),
-      tiles: u32(tiles),
-      blocks: u32(blocks),
-      ...trips.uniforms,
-    },
-    workgroups: workgroupGrid(count),
-    work: workOf(sizes, { products: 4, queryTensors: 2, keyTensors: 4 }),
-    code: () => `${commonCode}
-${maskCode}
-${tensors.code("checked")}
-${tileMemory}
-${entryPoint(tileInvocations, keyValueGradientBody(columns, trips))}`,
+    resident: sizes.keys,
+    outputs: { keyGradient, valueGradient },
+    work: { products: 4, queryTensors: 2, keyTensors: 4 },
+    body: keyValueGradientBody,
   });
 }
 
