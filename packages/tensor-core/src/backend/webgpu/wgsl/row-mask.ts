@@ -1,6 +1,7 @@
 /** A mask with the shape of a tensor of rows and any strides, found from row and column. */
 import type { TensorView } from "../../backend.ts";
 import { i32, u32, type UniformValue } from "../program.ts";
+import { mergeAxes } from "../strided.ts";
 
 /** How a shader finds a mask's elements. */
 export interface RowMask {
@@ -13,20 +14,9 @@ export interface RowMask {
 
 /** Addressing of `mask`, whose last axis is the columns. Axes that lie as one are taken as one, so shaders know few ranks. */
 export function rowMask(mask: TensorView): RowMask {
-  const sizes: number[] = [];
-  const strides: number[] = [];
-  for (let axis = 0; axis < mask.shape.length - 1; axis++) {
-    const size = mask.shape[axis]!;
-    const stride = mask.strides[axis]!;
-    if (size === 1) continue;
-    if (sizes.length > 0 && strides.at(-1) === stride * size) {
-      sizes[sizes.length - 1]! *= size;
-      strides[strides.length - 1] = stride;
-    } else {
-      sizes.push(size);
-      strides.push(stride);
-    }
-  }
+  const merged = mergeAxes(mask.shape.slice(0, -1), [mask.strides]);
+  const { sizes } = merged;
+  const strides = merged.strides[0]!;
   const uniforms: Record<string, UniformValue> = { maskStep: i32(mask.strides.at(-1) ?? 0) };
   const lines: string[] = [];
   for (let axis = sizes.length - 1; axis >= 0; axis--) {

@@ -1,6 +1,7 @@
 /** Matrix products as the kernels see them: batch axes merged, row axes folded in, operands by tile axis and k axis. */
 import { contiguousStrides } from "../../../../tensor/shape.ts";
 import type { Activation, KernelArguments, QuantizedView, TensorView } from "../../../backend.ts";
+import { mergeAxes } from "../../strided.ts";
 
 /** How the elements of an operand are stored. */
 export type OperandFormat = "float32" | "float16" | "int8" | "uint4";
@@ -59,9 +60,9 @@ export function matmulProblems(call: KernelArguments["matmul"]): readonly Matmul
   const k = a.shape.at(-1)!;
   if (output.shape.includes(0)) return [];
 
-  const axes = mergedAxes(
-    output.shape.slice(0, -2).map((size, axis) => ({ size, a: a.strides[axis]!, b: quantized === undefined ? b.strides[axis]! : 0 })),
-  );
+  const batch = output.shape.slice(0, -2);
+  const merged = mergeAxes(batch, [a.strides, quantized === undefined ? b.strides : batch.map(() => 0)]);
+  const axes: BatchAxis[] = merged.sizes.map((size, axis) => ({ size, a: merged.strides[0]![axis]!, b: merged.strides[1]![axis]! }));
   let rowStride = a.strides[rank - 2]!;
   const last = axes.at(-1);
   // Rows of a batch that shares b are rows of one taller matrix.
@@ -115,21 +116,6 @@ export function matmulProblems(call: KernelArguments["matmul"]): readonly Matmul
 /** The values of a quantised weight [outputs, inputs] as [inputs, outputs], with strides in elements. */
 function transposedWeight({ shape: [outputs, inputs], values }: QuantizedView): TensorView {
   return { buffer: values.buffer, dtype: values.dtype, shape: [inputs, outputs], strides: [1, inputs], offset: values.offset };
-}
-
-/** Axes of the output's batch without those of size 1, neighbours merged where both operands step through them as through one. */
-function mergedAxes(axes: readonly BatchAxis[]): BatchAxis[] {
-  const merged: BatchAxis[] = [];
-  for (const axis of axes) {
-    if (axis.size === 1) continue;
-    const previous = merged.at(-1);
-    if (previous !== undefined && previous.a === axis.a * axis.size && previous.b === axis.b * axis.size) {
-      merged[merged.length - 1] = { size: previous.size * axis.size, a: axis.a, b: axis.b };
-    } else {
-      merged.push(axis);
-    }
-  }
-  return merged;
 }
 
 /** Every position along the axes, in row-major order, with its offsets in the operands. */
