@@ -4,16 +4,13 @@ import { loadModel } from "../model/load-model.ts";
 import { loadLlamaTokenizer } from "../tokenizer/llama-vocabulary.ts";
 import { fetchStories15m, fetchStories260k, hasStories260k } from "../weights/page-weights.testing.ts";
 import { generateText } from "./generate.ts";
+import { expectStory, GOLDEN_STORY_15M, GOLDEN_STORY_260K } from "./golden-stories.testing.ts";
 
 describe("stories260K in the browser", () => {
   it.skipIf(!hasStories260k())("continues as the golden text", async () => {
     const { source, tokenizer } = await fetchStories260k();
     using model = await loadModel(source);
-    const golden =
-      ", there was a little girl named Lily. She loved to play outside in the park. One day, she saw a big, red ball. " +
-      "She wanted to play with it, but it was";
-    const maxNewTokens = tokenizer.encode(`Once upon a time${golden}`).length - tokenizer.encode("Once upon a time").length;
-    expect((await generateText(model, tokenizer, "Once upon a time", { maxNewTokens })).text).toBe(golden);
+    await expectStory(model, tokenizer, GOLDEN_STORY_260K);
   });
 });
 
@@ -21,8 +18,7 @@ describe("stories15M in the browser", () => {
   it("continues as the golden text", async () => {
     const source = await fetchStories15m();
     const tokenizer = await loadLlamaTokenizer();
-    const golden =
-      ", there was a little girl named Lily. She loved to play outside in the sunshine. One day, she saw a big, red ball in the sky.";
+    const golden = GOLDEN_STORY_15M;
     const prompt = tokenizer.encode("Once upon a time");
     const maxNewTokens = tokenizer.encode(`Once upon a time${golden}`).length - prompt.length;
     for (const precision of ["float32", "int8"] as const) {

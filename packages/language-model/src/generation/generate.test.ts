@@ -12,6 +12,7 @@ import { openLlama2cFile } from "../weights/llama2c.ts";
 import { sharedData } from "../weights/shared-data.testing.ts";
 import { openStories15m } from "../weights/stories15m.ts";
 import { generateText, generateTokens, nextTokenLogits, streamText, type GenerationOptions, type NextTokenModel } from "./generate.ts";
+import { GOLDEN_STORY_15M, GOLDEN_STORY_260K } from "./golden-stories.testing.ts";
 
 async function collect(model: DecoderModel, prompt: readonly number[], options: GenerationOptions): Promise<number[]> {
   const ids: number[] = [];
@@ -29,9 +30,7 @@ describe("stories260K", () => {
     const tokenizer = await openLlama2cTokenizerFile(vocabulary!);
     const prompt = tokenizer.encode("Once upon a time");
     expect(prompt).toEqual([1, 403, 407, 261, 378]);
-    const golden =
-      ", there was a little girl named Lily. She loved to play outside in the park. One day, she saw a big, red ball. " +
-      "She wanted to play with it, but it was";
+    const golden = GOLDEN_STORY_260K;
     const expected = tokenizer.encode(`Once upon a time${golden}`).slice(prompt.length);
     expect(await collect(model, prompt, { maxNewTokens: expected.length })).toEqual(expected);
     expect((await generateText(model, tokenizer, "Once upon a time", { maxNewTokens: expected.length })).text).toBe(golden);
@@ -39,8 +38,7 @@ describe("stories260K", () => {
 });
 
 describe("stories15M", () => {
-  const golden =
-    ", there was a little girl named Lily. She loved to play outside in the sunshine. One day, she saw a big, red ball in the sky.";
+  const golden = GOLDEN_STORY_15M;
   let model: DecoderModel;
   let tokenizer: Tokenizer;
   const threads = getThreads();
