@@ -14,6 +14,8 @@ export interface DecoderCache {
   readonly length: number;
   /** Tokens that fit; Infinity for states that do not grow. */
   readonly capacity: number;
+  /** Bytes in memory, of all blocks. */
+  readonly byteLength: number;
   /** The state of a block. @throws MissingPartError when the cache does not serve it */
   blockState(block: number): BlockState;
   /** @throws ContextLengthError unless `tokens` more fit */
@@ -25,5 +27,13 @@ export interface DecoderCache {
    * @throws SettingsError for a length outside 0 … `length`, or one that this kind of state cannot go back to
    */
   truncate(length: number): void;
+  /**
+   * An independent copy of the first `length` tokens, for another sequence that begins with them; it takes memory for what it holds and
+   * is disposed of on its own. Between forwards: tokens that are not advanced yet are not copied.
+   * @param length default: all
+   * @param options.capacity tokens that fit into the copy. Default: as many as here
+   * @throws SettingsError for a length outside 0 … `length` or one that this kind of state cannot go back to, or a capacity that is too small
+   */
+  fork(length?: number, options?: { readonly capacity?: number }): DecoderCache;
   dispose(): void;
 }

@@ -1,4 +1,4 @@
-import { assign, GradientError, keep, ShapeError, zeros, type DeviceName, type Tensor } from "@frugal/tensor-core";
+import { assign, GradientError, keep, ShapeError, tidy, zeros, type DeviceName, type Tensor } from "@frugal/tensor-core";
 import { ContextLengthError, LanguageModelError, MissingPartError, SettingsError } from "../errors.ts";
 import type { ModelConfiguration } from "../weights/model-configuration.ts";
 import type { BlockState, DecoderCache } from "./decoder-cache.ts";
@@ -13,10 +13,15 @@ export interface KeyValueCacheOptions {
   readonly blockRange?: readonly [from: number, to: number];
   /** Default "cpu". */
   readonly device?: DeviceName;
+  /** Tokens that memory is taken for at first; it doubles from there. Default 256, or the capacity where it is less. */
+  readonly initialTokens?: number;
 }
 
-/** Tokens that memory is taken for at first; it doubles from there, so that a long context costs only what is used of it. */
+/** Memory doubles from here, so that a long context costs only what is used of it. */
 const FIRST_TOKENS = 256;
+
+/** Copies take memory in steps of so many tokens. */
+const FORK_TOKENS = 16;
 
 /** Keys and values of one block, [batch, keyValueHeads, tokens, headDim], in memory that grows with the tokens. */
 export class KeyValueState implements BlockState {
@@ -26,15 +31,20 @@ export class KeyValueState implements BlockState {
   #keys: Tensor;
   #values: Tensor;
 
-  constructor({ batch, heads, headDim, capacity, device }: {
+  constructor({ batch, heads, headDim, capacity, device, initialTokens = FIRST_TOKENS }: {
     readonly batch: number; readonly heads: number; readonly headDim: number; readonly capacity: number; readonly device: DeviceName;
+    readonly initialTokens?: number;
   }) {
     this.#shapeFor = (tokens) => [batch, heads, tokens, headDim];
     this.#capacity = capacity;
     this.#device = device;
-    const shape = this.#shapeFor(Math.min(capacity, FIRST_TOKENS));
-    this.#keys = keep(zeros(shape, { device }));
-    this.#values = keep(zeros(shape, { device }));
+    [this.#keys, this.#values] = this.#allocate(Math.min(capacity, initialTokens));
+  }
+
+  /** Both or none, where memory ends between them. */
+  #allocate(tokens: number): [keys: Tensor, values: Tensor] {
+    const one = (): Tensor => zeros(this.#shapeFor(tokens), { device: this.#device });
+    return keep(tidy((): [Tensor, Tensor] => [one(), one()]));
   }
 
   get byteLength(): number {
@@ -70,19 +80,23 @@ export class KeyValueState implements BlockState {
     const present = this.#keys.shape[2]!;
     if (needed <= present) return;
     const tokens = Math.min(this.#capacity, Math.max(needed, 2 * present));
-    this.#keys = this.#grown(this.#keys, held, tokens);
-    this.#values = this.#grown(this.#values, held, tokens);
+    const [keys, values] = this.#allocate(tokens);
+    this.#copyTo(keys, values, held);
+    this.dispose();
+    [this.#keys, this.#values] = [keys, values];
   }
 
-  #grown(old: Tensor, held: number, tokens: number): Tensor {
-    const grown = keep(zeros(this.#shapeFor(tokens), { device: this.#device }));
-    if (held > 0) {
-      const kept = old.slice(null, null, [0, held]);
-      assign(grown, kept, null, null, [0, held]);
-      kept.dispose();
-    }
-    old.dispose();
-    return grown;
+  #copyTo(keys: Tensor, values: Tensor, held: number): void {
+    if (held === 0) return;
+    tidy(() => {
+      assign(keys, this.#keys.slice(null, null, [0, held]), null, null, [0, held]);
+      assign(values, this.#values.slice(null, null, [0, held]), null, null, [0, held]);
+    });
+  }
+
+  /** Writes the first `held` tokens into a state of the same sizes that has memory for them. */
+  copyTo(other: KeyValueState, held: number): void {
+    this.#copyTo(other.#keys, other.#values, held);
   }
 
   dispose(): void {
@@ -98,29 +112,37 @@ export class KeyValueState implements BlockState {
 export class KeyValueCache implements DecoderCache {
   readonly capacity: number;
   readonly batch: number;
+  readonly #config: ModelConfiguration;
+  readonly #options: KeyValueCacheOptions;
   readonly #from: number;
-  readonly #states: readonly KeyValueState[];
+  readonly #states: KeyValueState[] = [];
   #length = 0;
 
-  /** @throws SettingsError unless capacity and batch are positive integers */
+  /** @throws SettingsError unless capacity, batch and initialTokens are positive integers */
   constructor(config: ModelConfiguration, options: KeyValueCacheOptions = {}) {
-    const { capacity = config.maxPositionEmbeddings, batch = 1, blockRange, device = "cpu" } = options;
+    const { capacity = config.maxPositionEmbeddings, batch = 1, blockRange, device = "cpu", initialTokens = FIRST_TOKENS } = options;
     const [from, to] = blockRange ?? [0, config.numHiddenLayers];
-    for (const [name, value] of Object.entries({ capacity, batch })) {
+    for (const [name, value] of Object.entries({ capacity, batch, initialTokens })) {
       if (!Number.isInteger(value) || value < 1) throw new SettingsError(`KeyValueCache: ${name} ${value}; use an integer >= 1`);
     }
     this.capacity = capacity;
     this.batch = batch;
+    this.#config = config;
+    this.#options = options;
     this.#from = from;
-    const sizes = { batch, heads: config.numKeyValueHeads, headDim: config.headDim, capacity, device };
-    this.#states = Array.from({ length: to - from }, () => new KeyValueState(sizes));
+    const sizes = { batch, heads: config.numKeyValueHeads, headDim: config.headDim, capacity, device, initialTokens };
+    try {
+      for (let block = from; block < to; block++) this.#states.push(new KeyValueState(sizes));
+    } catch (cause) {
+      this.dispose();
+      throw cause;
+    }
   }
 
   get length(): number {
     return this.#length;
   }
 
-  /** Bytes in memory. */
   get byteLength(): number {
     return this.#states.reduce((total, state) => total + state.byteLength, 0);
   }
@@ -155,6 +177,20 @@ export class KeyValueCache implements DecoderCache {
       throw new SettingsError(`truncate: length ${length} is not between 0 and ${this.#length}`);
     }
     this.#length = length;
+  }
+
+  fork(length: number = this.#length, { capacity = this.capacity }: { readonly capacity?: number } = {}): KeyValueCache {
+    if (!Number.isInteger(length) || length < 0 || length > this.#length) {
+      throw new SettingsError(`fork: length ${length} is not between 0 and ${this.#length}`);
+    }
+    if (!Number.isInteger(capacity) || capacity < Math.max(1, length)) {
+      throw new SettingsError(`fork: capacity ${capacity}; use an integer >= ${Math.max(1, length)}`);
+    }
+    const initialTokens = Math.max(1, Math.ceil(length / FORK_TOKENS)) * FORK_TOKENS;
+    const copy = new KeyValueCache(this.#config, { ...this.#options, capacity, initialTokens });
+    this.#states.forEach((state, index) => state.copyTo(copy.#states[index]!, length));
+    copy.#length = length;
+    return copy;
   }
 
   /** Frees the memory. */

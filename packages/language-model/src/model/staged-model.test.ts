@@ -25,8 +25,8 @@ const HIDDEN = 16;
 
 class DecayState implements BlockState {
   current: Tensor;
-  constructor(batch: number) {
-    this.current = keep(zeros([batch, 1, HIDDEN]));
+  constructor(current: Tensor) {
+    this.current = current;
   }
   get byteLength(): number {
     return this.current.size * 4;
@@ -41,7 +41,7 @@ class DecayCache implements DecoderCache {
   readonly #states: DecayState[];
   length = 0;
   constructor(blocks: number, batch: number) {
-    this.#states = Array.from({ length: blocks }, () => new DecayState(batch));
+    this.#states = Array.from({ length: blocks }, () => new DecayState(keep(zeros([batch, 1, HIDDEN]))));
   }
   blockState(block: number): DecayState {
     return this.#states[block]!;
@@ -52,6 +52,16 @@ class DecayCache implements DecoderCache {
   }
   truncate(length: number): void {
     if (length !== this.length) throw new SettingsError("a recurrence cannot go back");
+  }
+  get byteLength(): number {
+    return this.#states.reduce((total, state) => total + state.byteLength, 0);
+  }
+  fork(length: number = this.length): DecayCache {
+    this.truncate(length);
+    const copy = new DecayCache(0, 1);
+    for (const { current } of this.#states) copy.#states.push(new DecayState(keep(clone(current))));
+    copy.length = length;
+    return copy;
   }
   dispose(): void {
     for (const state of this.#states) state.dispose();
