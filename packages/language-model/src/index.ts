@@ -37,6 +37,7 @@ export { Attention, DecoderBlock, FeedForward, type WeightProvider } from "./mod
 export { DecoderModel, type ModelParts } from "./model/decoder-model.ts";
 export type { BlockState, DecoderCache } from "./model/decoder-cache.ts";
 export { KeyValueCache, KeyValueState, type KeyValueCacheOptions } from "./model/key-value-cache.ts";
+export type { PackedSequence } from "./model/packed-sequences.ts";
 export { loadModel, type LoadModelOptions, type WeightPrecision } from "./model/load-model.ts";
 export { rotaryFrequencies } from "./model/rotary-table.ts";
 export {

@@ -1,9 +1,11 @@
 import {
-  add, Linear, Module, QuantizedTensor, RmsNorm, rotaryEmbedding, scaledDotProductAttention, swiglu, type Parameter, type Tensor,
+  add, concatenate, Linear, Module, QuantizedTensor, RmsNorm, rotaryEmbedding, scaledDotProductAttention, swiglu, type Parameter, type Tensor,
 } from "@frugal/tensor-core";
 import { LanguageModelError, WeightFormatError } from "../errors.ts";
 import type { ModelConfiguration } from "../weights/model-configuration.ts";
+import type { DecoderCache } from "./decoder-cache.ts";
 import { KeyValueState } from "./key-value-cache.ts";
+import { packedEnd, packedPositions } from "./packed-sequences.ts";
 import type { RotaryTable } from "./rotary-table.ts";
 import type { BlockContext, GatedFeedForward, StagedBlock } from "./staged-model.ts";
 
@@ -51,16 +53,38 @@ export class Attention extends Module {
     this.#index = index;
   }
 
-  /** [batch, sequence, hiddenSize] → the same. Tokens see themselves and what came before, the cache included. */
-  forward(input: Tensor, { cache, positionOffset = cache?.length ?? 0 }: BlockContext = {}): Tensor {
+  /**
+   * [batch, sequence, hiddenSize] → the same. Tokens see themselves and what came before, the cache included; packed sequences see nothing
+   * of each other.
+   */
+  forward(input: Tensor, { cache, positionOffset = cache?.length ?? 0, sequences, packedPositions: given }: BlockContext = {}): Tensor {
     const { numAttentionHeads, numKeyValueHeads, headDim, ropeLayout: layout } = this.#config;
-    const [batch, sequence] = input.shape as readonly [number, number, number];
-    const { cosine, sine } = this.#rotary.anglesFor(positionOffset + sequence);
-    const heads = (projected: Tensor, count: number): Tensor => projected.reshape([batch, sequence, count, headDim]);
-    const rotated = (split: Tensor): Tensor => rotaryEmbedding(split, cosine, sine, { positionOffset, layout }).permute([0, 2, 1, 3]);
+    const [batch, rows] = input.shape as readonly [number, number, number];
+    const { cosine, sine } = this.#rotary.anglesFor(sequences ? packedEnd(sequences) : positionOffset + rows);
+    const places = sequences ? { positions: given ?? packedPositions(sequences, input.device) } : { positionOffset };
+    const heads = (projected: Tensor, count: number): Tensor => projected.reshape([batch, rows, count, headDim]);
+    const rotated = (split: Tensor): Tensor => rotaryEmbedding(split, cosine, sine, { ...places, layout });
     const query = rotated(heads(this.query.forward(input), numAttentionHeads));
-    let keys = rotated(heads(this.key.forward(input), numKeyValueHeads));
-    let values = heads(this.value.forward(input), numKeyValueHeads).permute([0, 2, 1, 3]);
+    const keys = rotated(heads(this.key.forward(input), numKeyValueHeads));
+    const values = heads(this.value.forward(input), numKeyValueHeads);
+    let mixed: Tensor;
+    if (sequences === undefined) mixed = this.#mix(query, keys, values, cache);
+    else {
+      let from = 0;
+      const parts = sequences.map((sequence) => {
+        const part = [from, (from += sequence.tokens)] as const;
+        const [q, k, v] = [query, keys, values].map((packed) => packed.slice(null, part)) as [Tensor, Tensor, Tensor];
+        return this.#mix(q, k, v, sequence.cache);
+      });
+      mixed = parts.length === 1 ? parts[0]! : concatenate(parts, 1);
+    }
+    return this.output.forward(mixed.reshape([batch, rows, numAttentionHeads * headDim]));
+  }
+
+  /** Attention of rotated queries to keys, those in the cache included: [batch, sequence, heads, headDim] in and out. */
+  #mix(query: Tensor, newKeys: Tensor, newValues: Tensor, cache: DecoderCache | undefined): Tensor {
+    const byHead = (split: Tensor): Tensor => split.permute([0, 2, 1, 3]);
+    let [keys, values] = [byHead(newKeys), byHead(newValues)];
     if (cache !== undefined) {
       const state = cache.blockState(this.#index);
       if (!(state instanceof KeyValueState)) {
@@ -69,8 +93,7 @@ export class Attention extends Module {
       }
       ({ keys, values } = state.append(cache.length, keys, values));
     }
-    const mixed = scaledDotProductAttention(query, keys, values, { causal: true });
-    return this.output.forward(mixed.permute([0, 2, 1, 3]).reshape([batch, sequence, numAttentionHeads * headDim]));
+    return byHead(scaledDotProductAttention(byHead(query), keys, values, { causal: true }));
   }
 }
 

@@ -3,6 +3,7 @@ import { ContextLengthError, LanguageModelError, MissingPartError, SettingsError
 import type { ModelConfiguration } from "../weights/model-configuration.ts";
 import { DecoderBlock, plainParameter, requiredWeight, type WeightProvider } from "./decoder-block.ts";
 import { KeyValueCache, type KeyValueCacheOptions } from "./key-value-cache.ts";
+import { checkPackedSequences, packedPositions } from "./packed-sequences.ts";
 import { RotaryTable } from "./rotary-table.ts";
 import { forwardStages, type BlockContext, type ForwardOptions, type StagedModel } from "./staged-model.ts";
 import { TokenEmbedding } from "./token-embedding.ts";
@@ -102,8 +103,25 @@ export class DecoderModel extends Module implements StagedModel {
   }
 
   forwardBlocks(hidden: Tensor, from: number, to: number, context: BlockContext = {}): Tensor {
-    const tokens = hidden.shape[1]!;
-    const { cache, positionOffset = cache?.length ?? 0 } = context;
+    const { sequences } = context;
+    if (sequences === undefined) this.#checkPlace(hidden.shape[1]!, context);
+    else checkPackedSequences(hidden, context, this.config.maxPositionEmbeddings);
+    return tidy(() => {
+      const known = sequences ? { sequences, packedPositions: packedPositions(sequences, this.device) } : context;
+      let current = hidden;
+      for (let index = from; index < to; index++) {
+        const block = this.block(index);
+        // Each block frees its temporaries and its input at once; what the backward pass needs is kept by the tape.
+        const next = tidy(() => block.feedForwardHalf(block.mixerHalf(current, known)));
+        if (current !== hidden && current !== next) current.dispose();
+        current = next;
+      }
+      return current;
+    });
+  }
+
+  /** @throws ContextLengthError LanguageModelError before anything is computed */
+  #checkPlace(tokens: number, { cache, positionOffset = cache?.length ?? 0 }: BlockContext): void {
     if (cache !== undefined && positionOffset !== cache.length) {
       const fix = "truncate it, or leave positionOffset out";
       throw new LanguageModelError(`positionOffset ${positionOffset} is not where the cache ends (${cache.length}); ${fix}`);
@@ -111,17 +129,6 @@ export class DecoderModel extends Module implements StagedModel {
     cache?.reserve(tokens);
     const end = positionOffset + tokens;
     if (end > this.config.maxPositionEmbeddings) throw new ContextLengthError(end, this.config.maxPositionEmbeddings);
-    return tidy(() => {
-      let current = hidden;
-      for (let index = from; index < to; index++) {
-        const block = this.block(index);
-        // Each block frees its temporaries and its input at once; what the backward pass needs is kept by the tape.
-        const next = tidy(() => block.feedForwardHalf(block.mixerHalf(current, context)));
-        if (current !== hidden && current !== next) current.dispose();
-        current = next;
-      }
-      return current;
-    });
   }
 
   head(hidden: Tensor): Tensor {

@@ -1,5 +1,6 @@
 import { tidy, type DeviceName, type Linear, type Module, type Parameter, type RmsNorm, type Tensor } from "@frugal/tensor-core";
 import type { DecoderCache } from "./decoder-cache.ts";
+import type { PackedSequence } from "./packed-sequences.ts";
 
 /** What blocks know besides the hidden states. */
 export interface BlockContext {
@@ -7,6 +8,14 @@ export interface BlockContext {
   readonly positionOffset?: number;
   /** What the blocks remember of earlier tokens; they add theirs. Inference only. */
   readonly cache?: DecoderCache | undefined;
+  /**
+   * Sequences packed into one: hidden is [1, Σ tokens, hiddenSize], the rows of one sequence after those of another, each with a cache of
+   * its own. What looks at rows alone runs once for all of them, the mixer sequence by sequence; prompts and single tokens may be mixed.
+   * Instead of `cache` and `positionOffset`. The caller advances the caches once all blocks have run. Inference only.
+   */
+  readonly sequences?: readonly PackedSequence[] | undefined;
+  /** With `sequences`, the position of each row, int32 [Σ tokens]: `forwardBlocks` makes it once for all blocks. Default: from the caches. */
+  readonly packedPositions?: Tensor | undefined;
 }
 
 /** The linear layers of down(silu(gate(x)) · up(x)). */
@@ -78,7 +87,8 @@ export interface StagedModel extends Module {
   /**
    * Blocks from (inclusive) to (exclusive) on hidden states.
    * @throws MissingPartError when one is not held here, ContextLengthError past the model's positions or the cache's capacity,
-   * LanguageModelError for a positionOffset other than the cache's length
+   * LanguageModelError for a positionOffset other than the cache's length, or sequences that do not add up to the hidden states' rows.
+   * What does not fit is refused before any block runs, and no cache's length changes: callers `advance`.
    */
   forwardBlocks(hidden: Tensor, from: number, to: number, context?: BlockContext): Tensor;
   /** Hidden states [..., hiddenSize] → logits [..., vocabularySize]. @throws MissingPartError without head */
