@@ -7,7 +7,9 @@ export type RowTarget =
   | { readonly kind: "bytes"; readonly bytes: number }
   | { readonly kind: "elements"; readonly elements: number }
   | { readonly kind: "relativeError"; readonly relativeError: number }
-  | { readonly kind: "step"; readonly step: number };
+  | { readonly kind: "step"; readonly step: number }
+  /** For coders of a fixed rate. */
+  | { readonly kind: "none" };
 
 /**
  * The heart of a codec: rows of ONE sequence into bytes and back. `createCompressionCodec` puts around it what all codecs share: the header,
@@ -16,10 +18,10 @@ export type RowTarget =
 export interface RowCoder {
   /** Name in the registry and on the wire, e.g. "channel". */
   readonly name: string;
-  /** First byte of its messages. */
+  /** First byte of its messages, 1 to 63. */
   readonly id: number;
-  /** The kinds of target it can work towards; others are refused with CodecTargetError before `encode` is called. */
-  readonly targets: readonly RowTarget["kind"][];
+  /** The kinds of target it can work towards; others are refused before `encode` is called. Empty for a fixed rate: `encode` gets "none". */
+  readonly targets: readonly Exclude<RowTarget["kind"], "none">[];
   /** Most rows of a message; more are refused before allocation. Default: the context's limit alone. */
   readonly maxTokens?: number;
   /**

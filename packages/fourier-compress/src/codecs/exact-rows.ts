@@ -1,0 +1,147 @@
+import type { SequenceRows } from "@frugal/language-model";
+import {
+  concatenate, float16BitsToFloat32, float32ToFloat16Bits, sqrt, square, sum, tensor, tidy, type DeviceName, type Tensor,
+} from "@frugal/tensor-core";
+import type { CodecTable } from "../calibration/codec-table.ts";
+import type { ByteReader } from "./byte-reader.ts";
+import type { ByteWriter } from "./byte-writer.ts";
+
+/**
+ * Rows of a sequence that are not coded: the begin row, which the table holds, and spikes ("massive activations", rows hundreds of times
+ * larger than the rest that appear on delimiters). A spike travels in float16, the precision of the baseline, or in float32 beyond its range.
+ */
+export interface ExactRows {
+  /** Their places in the sequence, ascending; the begin row is place 0. */
+  readonly rows: readonly number[];
+  /** Whether the first of them is the table's begin row. */
+  readonly hasBeginRow: boolean;
+  /** Values of all of them, [rows.length · hiddenSize]. */
+  readonly values: Float32Array;
+}
+
+/** Where no row is exact. */
+export const NO_EXACT_ROWS: ExactRows = { rows: [], hasBeginRow: false, values: new Float32Array(0) };
+
+/** A row this near to the table's, in proportion, is that row: kernels for one row and for many differ in the last bits. */
+const SAME_ROW = 1e-4;
+
+const BEGIN_ROW = 1;
+const WIDE = 2;
+/** Largest finite float16. */
+const LARGEST_HALF = 65504;
+
+/** @param withSpikes whether spikes are looked for; the begin row always is, at position 0 */
+export async function findExactRows(rows: Tensor, sequence: SequenceRows, table: CodecTable, withSpikes: boolean): Promise<ExactRows> {
+  const [tokens, hiddenSize] = rows.shape as readonly [number, number];
+  const beginRow = sequence.positionOffset === 0 ? table.beginRow : undefined;
+  using norms = tidy(() => sqrt(sum(square(rows), 1)));
+  const lengths = await norms.data("float32");
+  let hasBeginRow = false;
+  if (beginRow !== undefined) {
+    using row = rows.slice([0, 1]);
+    hasBeginRow = isSameRow(await row.data("float32"), beginRow);
+  }
+  const found: number[] = hasBeginRow ? [0] : [];
+  if (withSpikes) for (let row = hasBeginRow ? 1 : 0; row < tokens; row++) if (lengths[row]! > table.spikeNorm) found.push(row);
+  if (found.length === 0) return NO_EXACT_ROWS;
+  const values = new Float32Array(found.length * hiddenSize);
+  for (const [index, row] of found.entries()) {
+    if (hasBeginRow && index === 0) {
+      values.set(beginRow!);
+      continue;
+    }
+    using picked = rows.slice([row, row + 1]);
+    values.set(await picked.data("float32"), index * hiddenSize);
+  }
+  return { rows: found, hasBeginRow, values };
+}
+
+function isSameRow(row: Float32Array, expected: Float32Array): boolean {
+  let difference = 0;
+  let norm = 0;
+  for (let i = 0; i < row.length; i++) {
+    difference += (row[i]! - expected[i]!) ** 2;
+    norm += expected[i]! ** 2;
+  }
+  return difference <= SAME_ROW ** 2 * norm;
+}
+
+/** Layout: flags (1 byte), number of spikes (varint), their places as differences (varints), their values. */
+export function writeExactRows(writer: ByteWriter, { rows, hasBeginRow, values }: ExactRows, { tokens }: SequenceRows): void {
+  const spikes = hasBeginRow ? rows.slice(1) : rows;
+  const hiddenSize = rows.length === 0 ? 0 : values.length / rows.length;
+  const sent = values.subarray(hasBeginRow ? hiddenSize : 0);
+  const isWide = sent.some((value) => Math.abs(value) > LARGEST_HALF);
+  writer.uint8((hasBeginRow ? BEGIN_ROW : 0) | (isWide ? WIDE : 0));
+  if (tokens === (hasBeginRow ? 1 : 0)) return;
+  writer.varint(spikes.length);
+  let previous = 0;
+  for (const row of spikes) {
+    writer.varint(row - previous);
+    previous = row;
+  }
+  writer.append(isWide ? sent : Uint16Array.from(sent, float32ToFloat16Bits));
+}
+
+/** @throws CodecMessageError for places outside the sequence */
+export function readExactRows(reader: ByteReader, { tokens }: SequenceRows, hiddenSize: number, table: CodecTable): ExactRows {
+  const flags = reader.uint8();
+  if ((flags & ~(BEGIN_ROW | WIDE)) !== 0) reader.fail(`unknown flags ${flags} of exact rows`);
+  const hasBeginRow = (flags & BEGIN_ROW) !== 0;
+  if (hasBeginRow && table.beginRow === undefined) reader.fail("the codec table holds no begin row");
+  const most = tokens - (hasBeginRow ? 1 : 0);
+  const count = most === 0 ? 0 : reader.varint();
+  if (count > most) reader.fail(`${count} exact rows of ${most}`);
+  const rows: number[] = hasBeginRow ? [0] : [];
+  let row = 0;
+  for (let i = 0; i < count; i++) {
+    const step = reader.varint();
+    row += step;
+    if ((step === 0 && (i > 0 || hasBeginRow)) || row >= tokens) reader.fail(`exact row ${row} of ${tokens} out of order`);
+    rows.push(row);
+  }
+  const values = new Float32Array((count + (hasBeginRow ? 1 : 0)) * hiddenSize);
+  if (hasBeginRow) values.set(table.beginRow!);
+  const size = count * hiddenSize;
+  const sent = (flags & WIDE) !== 0 ? reader.float32Array(size) : Float32Array.from(reader.uint16Array(size), float16BitsToFloat32);
+  values.set(sent, hasBeginRow ? hiddenSize : 0);
+  return rows.length === 0 ? NO_EXACT_ROWS : { rows, hasBeginRow, values };
+}
+
+/** Runs of consecutive places in `tokens` that are in, or not in, the ascending `places`. */
+function runs(places: readonly number[], tokens: number): { readonly isExact: boolean; readonly from: number; readonly to: number }[] {
+  const exact = new Set(places);
+  const found: { isExact: boolean; from: number; to: number }[] = [];
+  for (let row = 0; row < tokens; row++) {
+    const last = found.at(-1);
+    if (last?.isExact === exact.has(row)) last.to = row + 1;
+    else found.push({ isExact: exact.has(row), from: row, to: row + 1 });
+  }
+  return found;
+}
+
+/** The rows that are left for the coder; undefined where there is none. The caller frees them. */
+export function pickCodedRows(rows: Tensor, exact: ExactRows): Tensor | undefined {
+  const tokens = rows.shape[0]!;
+  if (exact.rows.length === tokens) return undefined;
+  const kept = runs(exact.rows, tokens).filter(({ isExact }) => !isExact);
+  if (kept.length === 1) return rows.slice([kept[0]!.from, kept[0]!.to]);
+  return tidy(() => concatenate(kept.map(({ from, to }) => rows.slice([from, to])), 0));
+}
+
+/** The whole sequence from its coded and exact rows, [tokens, hiddenSize]; the caller frees it. */
+export function joinRows(others: Tensor | undefined, exact: ExactRows, tokens: number, hiddenSize: number, device: DeviceName): Tensor {
+  if (exact.rows.length === 0) return others!.reshape(others!.shape);
+  return tidy(() => {
+    const sent = tensor(exact.values, [exact.rows.length, hiddenSize], { device });
+    if (others === undefined) return sent;
+    let coded = 0;
+    let exactly = 0;
+    const parts = runs(exact.rows, tokens).map(({ isExact, from, to }) => {
+      const count = to - from;
+      if (isExact) return sent.slice([exactly, (exactly += count)]);
+      return others.slice([coded, (coded += count)]);
+    });
+    return concatenate(parts, 0);
+  });
+}

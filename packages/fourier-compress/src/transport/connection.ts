@@ -1,0 +1,23 @@
+/**
+ * Two ends that exchange whole frames in order. Transports implement it: in-process, WebSocket, HTTP/2 stream, data channel. None
+ * interprets frames beyond their length.
+ */
+export interface Connection {
+  /** Where the other end is, for limits and logs: an address, or a name. */
+  readonly peer: string;
+  /**
+   * Sends a frame. Resolves when there is room for another: awaiting it is the back-pressure of a slow reader.
+   * @throws ConnectionError when the connection has ended
+   */
+  send(frame: Uint8Array): Promise<void>;
+  /**
+   * The next frame; undefined after an orderly end. Not called again before it resolves; a transport stops reading from its network while
+   * frames wait. @throws ConnectionError for a broken connection, FrameError for bytes that are no frame of bearable length
+   */
+  receive(): Promise<Uint8Array | undefined>;
+  /** Ends the connection; frames that wait to be sent may be lost. Safe to call twice. */
+  close(reason?: string): void;
+}
+
+/** Makes a connection to one server; called again to reconnect. @throws ConnectionError */
+export type Transport = (options?: { readonly signal?: AbortSignal }) => Promise<Connection>;
