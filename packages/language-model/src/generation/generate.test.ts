@@ -104,6 +104,13 @@ describe("generateTokens", () => {
     expect((await collect(model, [1], { maxNewTokens: 5 })).length).toBe(5);
   });
 
+  it("goes on as it would have, from what was generated before", async () => {
+    const options = { temperature: 1.2, seed: 6 };
+    const whole = await collect(model, [1, 2], { ...options, maxNewTokens: 12 });
+    const rest = await collect(model, [1, 2, ...whole.slice(0, 5)], { ...options, drawn: 5, maxNewTokens: 7 });
+    expect(rest).toEqual(whole.slice(5));
+  });
+
   it("stops before a stop token", async () => {
     const free = await collect(model, [1, 2], { maxNewTokens: 12 });
     const stop = free.find((id, at) => at > 2 && free.indexOf(id) === at)!;

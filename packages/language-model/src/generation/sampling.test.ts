@@ -56,6 +56,18 @@ describe("createSampler", () => {
     expect(await draws({ temperature: 1, seed: 10 }, 40)).not.toEqual(first);
   });
 
+  it("goes on where another left off", async () => {
+    for (const options of [{ seed: 9 }, { seed: -3, topK: 4, topP: 0.9, logProbabilities: true }]) {
+      const all = await draws({ temperature: 1.5, ...options }, 60);
+      for (const drawn of [0, 1, 17, 59]) {
+        expect(await draws({ temperature: 1.5, ...options, drawn }, 60 - drawn)).toEqual(all.slice(drawn));
+      }
+      expect(await draws({ temperature: 1.5, ...options, drawn: 20 }, 40)).not.toEqual(all.slice(0, 40));
+    }
+    expect(await draws({ drawn: 5 }, 2)).toEqual([1, 1]);
+    for (const drawn of [-1, 0.5, NaN, 2 ** 53]) expect(() => createSampler({ drawn })).toThrow(SettingsError);
+  });
+
   it("gives log-probabilities under the unmodified model when asked", async () => {
     const greedy = await createSampler({ logProbabilities: true })(logits);
     expect(greedy.logProbability).toBeCloseTo(3 - logSum, 5);

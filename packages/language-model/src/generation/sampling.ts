@@ -12,6 +12,11 @@ export interface SamplingOptions {
   readonly topP?: number;
   /** Of the random stream, any safe integer. Default 0. */
   readonly seed?: number;
+  /**
+   * Tokens of the stream drawn before: the next is the one after them, so that generation goes on elsewhere, or after an interruption, as
+   * it would have gone on. Default 0.
+   */
+  readonly drawn?: number;
   /** Also say how likely each chosen token was, which takes one more pass over the logits. Default false. */
   readonly logProbabilities?: boolean;
 }
@@ -49,11 +54,14 @@ function assertFinite(value: number): void {
 
 /** @throws SettingsError for settings outside their range; the sampler throws LanguageModelError for logits that are not finite */
 export function createSampler(options: SamplingOptions = {}): Sampler {
-  const { temperature = 0, topK, topP = 1, seed = 0, logProbabilities = false } = options;
+  const { temperature = 0, topK, topP = 1, seed = 0, drawn = 0, logProbabilities = false } = options;
   if (!(temperature >= 0 && Number.isFinite(temperature))) throw new SettingsError(`temperature ${temperature}; use a finite number >= 0`);
   if (topK !== undefined && !(Number.isInteger(topK) && topK >= 1)) throw new SettingsError(`topK ${topK}; use an integer >= 1`);
   if (!(topP > 0 && topP <= 1)) throw new SettingsError(`topP ${topP}; use 0 < topP <= 1`);
+  if (!Number.isSafeInteger(drawn) || drawn < 0) throw new SettingsError(`drawn ${drawn}; use an integer >= 0`);
   const random = new Generator(seed);
+  // A token takes one number of the stream, whatever its logits.
+  random.state = { ...random.state, counter: drawn };
   if (temperature === 0) return (logits) => mostLikely(logits, logProbabilities);
   return async (logits) => {
     const probabilities = tidy(() => {
