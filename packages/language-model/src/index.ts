@@ -38,6 +38,7 @@ export { DecoderModel, type ModelParts } from "./model/decoder-model.ts";
 export type { BlockState, DecoderCache } from "./model/decoder-cache.ts";
 export { KeyValueCache, KeyValueState, type KeyValueCacheOptions } from "./model/key-value-cache.ts";
 export type { PackedSequence } from "./model/packed-sequences.ts";
+export { modelFingerprint } from "./model/model-fingerprint.ts";
 export { loadModel, type LoadModelOptions, type WeightPrecision } from "./model/load-model.ts";
 export { rotaryFrequencies } from "./model/rotary-table.ts";
 export {
@@ -52,9 +53,13 @@ export {
 } from "./generation/generate.ts";
 export { createSampler, type SampledToken, type Sampler, type SamplingOptions } from "./generation/sampling.ts";
 export {
-  scoreContinuations, scoreSequences, tokenLogProbabilities,
-  type ContinuationScore, type ScoringModel, type ScoringOptions, type SequenceScore,
+  scoreContinuations, scoreSequences, tokenLogProbabilities, type ContinuationScore, type SequenceScore,
 } from "./evaluation/scoring.ts";
+export {
+  compareModels, compareWithReference, referencePredictions,
+  type ModelComparison, type ReferencePredictions, type SequencePredictions,
+} from "./evaluation/model-comparison.ts";
+export type { ScoringModel, ScoringOptions } from "./evaluation/windows.ts";
 export { rawActivationCodec, type ActivationCodec, type ActivationContext, type SequenceRows } from "./split/activation-codec.ts";
 export { SplitModel, type SplitTraffic } from "./split/split-model.ts";
 export { languageModelLoss, Trainer, validationLoss, type TrainingSettings, type TrainingStep } from "./training/trainer.ts";

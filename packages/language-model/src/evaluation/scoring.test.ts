@@ -8,7 +8,8 @@ import { plainForward } from "../model/plain-decoder.testing.ts";
 import { randomWeights, sourceOf, tinyConfiguration } from "../model/random-weights.testing.ts";
 import { sharedData } from "../weights/shared-data.testing.ts";
 import { openStories15m } from "../weights/stories15m.ts";
-import { scoreContinuations, scoreSequences, tokenLogProbabilities, type ScoringModel } from "./scoring.ts";
+import { scoreContinuations, scoreSequences, tokenLogProbabilities } from "./scoring.ts";
+import type { ScoringModel } from "./windows.ts";
 
 describe("scoring", () => {
   const config = tinyConfiguration({ maxPositionEmbeddings: 12 });

@@ -1,14 +1,8 @@
-import { crossEntropy, dispose, tensor, tidy, type Tensor } from "@frugal/tensor-core";
-import { LanguageModelError, SettingsError } from "../errors.ts";
+import { tensor } from "@frugal/tensor-core";
+import { LanguageModelError } from "../errors.ts";
 import { checkIds } from "../model/check-ids.ts";
-import type { DecoderCache } from "../model/decoder-cache.ts";
-import type { ForwardOptions, StagedModel } from "../model/staged-model.ts";
 import { breathe } from "../scheduling/event-loop.ts";
-
-/** What scoring needs of a model: any whole `StagedModel`, or one that is split between machines. */
-export interface ScoringModel extends Pick<StagedModel, "device" | "vocabularySize" | "config" | "createCache"> {
-  forward(ids: Tensor, options?: ForwardOptions): Tensor | Promise<Tensor>;
-}
+import { scoringWindows, targetLosses, type ScoringModel, type ScoringOptions } from "./windows.ts";
 
 /** Log-likelihood of token sequences. */
 export interface SequenceScore {
@@ -20,69 +14,21 @@ export interface SequenceScore {
   readonly perplexity: number;
 }
 
-/** Options of scoring. */
-export interface ScoringOptions {
-  /**
-   * Tokens scored at a time, at most the model's context. Memory for logits grows with it. Default: the context, or 2048 where it is
-   * longer.
-   */
-  readonly window?: number;
-  /** Called after each window with the number of tokens scored so far. An error thrown here ends the scoring. */
-  readonly onProgress?: (scored: number) => void;
-}
-
-/** Default bound on the tokens scored at a time: their logits over a vocabulary of 128,000 take a gigabyte. */
-const LARGEST_DEFAULT_WINDOW = 2048;
-
 /**
  * Log-probability of each token given those before it, from the second on: [ids.length - 1]. Longer inputs than the window are scored in
  * windows that overlap by half, so that every token sees at least half a window.
  * @throws LanguageModelError for fewer than two tokens, ids outside the vocabulary, and losses that are not finite; SettingsError for a
- * window outside 2 … context
+ * window outside 2 … context; the signal's reason
  */
 export async function tokenLogProbabilities(
   model: ScoringModel, ids: readonly number[], options: ScoringOptions = {},
 ): Promise<Float32Array> {
-  if (ids.length < 2) throw new LanguageModelError(`scoring needs at least two tokens, got ${ids.length}`);
-  checkIds(model, ids);
-  const { maxPositionEmbeddings: longest } = model.config;
-  const { window: context = Math.min(longest, LARGEST_DEFAULT_WINDOW) } = options;
-  if (!Number.isInteger(context) || context < 2 || context > longest) {
-    throw new SettingsError(`window ${context}; use an integer from 2 to the context of ${longest}`);
-  }
-  const result = new Float32Array(ids.length - 1);
-  let scored = 0;
-  for (let start = 0; scored < result.length; start += Math.floor(context / 2)) {
-    await breathe();
-    const window = ids.slice(start, start + context);
-    const values = await targetLosses(model, window.slice(0, -1), window.slice(1));
-    for (let i = scored - start; i < values.length; i++) result[start + i] = -values[i]!;
-    scored = start + values.length;
-    options.onProgress?.(scored);
+  const result = new Float32Array(Math.max(0, ids.length - 1));
+  for await (const { input, target, start, first } of scoringWindows([model], ids, options)) {
+    const losses = await targetLosses(model, input, target);
+    for (let i = first; i < losses.length; i++) result[start + i] = -losses[i]!;
   }
   return result;
-}
-
-/** -log p of each target given the inputs up to its place. @throws LanguageModelError when one is not finite */
-async function targetLosses(
-  model: ScoringModel, inputIds: readonly number[], targetIds: readonly number[], cache?: DecoderCache,
-): Promise<Float32Array> {
-  const shape = [1, inputIds.length];
-  const made: Tensor[] = [];
-  const track = (value: Tensor): Tensor => (made.push(value), value);
-  let values: Float32Array;
-  try {
-    const inputs = track(tensor(Int32Array.from(inputIds), shape, { device: model.device }));
-    const targets = track(tensor(Int32Array.from(targetIds), shape, { device: model.device }));
-    const logits = track(await model.forward(inputs, cache ? { cache } : {}));
-    const losses = track(tidy(() => crossEntropy(logits, targets, { reduction: "none" })));
-    values = await losses.data("float32");
-  } finally {
-    dispose(made);
-  }
-  const broken = values.findIndex((loss) => !Number.isFinite(loss));
-  if (broken >= 0) throw new LanguageModelError(`the loss of token ${broken + 1} is ${values[broken]}; are the model's weights damaged?`);
-  return values;
 }
 
 /** Perplexity of sequences that each stand alone (put the begin token first). */

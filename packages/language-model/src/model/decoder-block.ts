@@ -1,5 +1,6 @@
 import {
-  add, concatenate, Linear, Module, QuantizedTensor, RmsNorm, rotaryEmbedding, scaledDotProductAttention, swiglu, type Parameter, type Tensor,
+  add, concatenate, Linear, Module, QuantizedTensor, RmsNorm, rotaryEmbedding, scaledDotProductAttention, swiglu,
+  type Parameter, type Tensor,
 } from "@frugal/tensor-core";
 import { LanguageModelError, WeightFormatError } from "../errors.ts";
 import type { ModelConfiguration } from "../weights/model-configuration.ts";

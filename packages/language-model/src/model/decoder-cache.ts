@@ -32,7 +32,7 @@ export interface DecoderCache {
    * is disposed of on its own. Between forwards: tokens that are not advanced yet are not copied.
    * @param length default: all
    * @param options.capacity tokens that fit into the copy. Default: as many as here
-   * @throws SettingsError for a length outside 0 … `length` or one that this kind of state cannot go back to, or a capacity that is too small
+   * @throws SettingsError for a length outside 0 … `length` or one that this kind of state cannot go back to, or too small a capacity
    */
   fork(length?: number, options?: { readonly capacity?: number }): DecoderCache;
   dispose(): void;

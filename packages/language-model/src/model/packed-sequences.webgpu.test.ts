@@ -1,5 +1,6 @@
 import { memory, tensor, tidy } from "@frugal/tensor-core";
 import { expect, it } from "vitest";
+import { compareModels } from "../evaluation/model-comparison.ts";
 import { openLaneDevice } from "../webgpu-lane.testing.ts";
 import { loadModel } from "./load-model.ts";
 import { randomWeights, sourceOf, tinyConfiguration } from "./random-weights.testing.ts";
@@ -8,7 +9,7 @@ await openLaneDevice();
 const config = tinyConfiguration();
 const source = sourceOf(config, randomWeights(config));
 
-it("packs and forks sequences on the GPU as the CPU runs each alone", async () => {
+it("packs, forks and compares sequences on the GPU as the CPU runs each alone", async () => {
   const before = memory("webgpu").allocations;
   {
     using gpu = await loadModel(source, { device: "webgpu" });
@@ -40,6 +41,9 @@ it("packs and forks sequences on the GPU as the CPU runs each alone", async () =
       }
     }
     for (const cache of caches) cache.dispose();
+    const { agreement, candidate, reference } = await compareModels(cpu, gpu, spoken);
+    expect(agreement).toBe(1);
+    expect(candidate.logProbability).toBeCloseTo(reference.logProbability, 3);
   }
   expect(memory("webgpu").allocations).toBe(before);
 });

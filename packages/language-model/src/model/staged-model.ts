@@ -14,7 +14,7 @@ export interface BlockContext {
    * Instead of `cache` and `positionOffset`. The caller advances the caches once all blocks have run. Inference only.
    */
   readonly sequences?: readonly PackedSequence[] | undefined;
-  /** With `sequences`, the position of each row, int32 [Σ tokens]: `forwardBlocks` makes it once for all blocks. Default: from the caches. */
+  /** With `sequences`, each row's position, int32 [Σ tokens]: `forwardBlocks` makes it once for all blocks. Default: from the caches. */
   readonly packedPositions?: Tensor | undefined;
 }
 
