@@ -144,9 +144,9 @@ export class DecoderModel extends Module implements StagedModel {
     return forwardStages(this, ids, options);
   }
 
-  /** A cache for this model's blocks on its device. */
-  createCache(options: Omit<KeyValueCacheOptions, "blockRange" | "device"> = {}): KeyValueCache {
-    return new KeyValueCache(this.config, { ...options, blockRange: this.blockRange, device: this.device });
+  /** A cache for this model's blocks, or some of them, on its device. */
+  createCache(options: Omit<KeyValueCacheOptions, "device"> = {}): KeyValueCache {
+    return new KeyValueCache(this.config, { blockRange: this.blockRange, ...options, device: this.device });
   }
 
   /** Number of weights, quantised ones included. */

@@ -95,8 +95,10 @@ export interface StagedModel extends Module {
   head(hidden: Tensor): Tensor;
   /** All of it: ids int32 [batch, sequence] → logits [batch, sequence, vocabularySize]. `forwardStages` does it from the parts. */
   forward(ids: Tensor, options?: ForwardOptions): Tensor;
-  /** A cache for the blocks held here. */
-  createCache(options?: { readonly capacity?: number; readonly batch?: number }): DecoderCache;
+  /** A cache for the blocks held here, or a run of them (from inclusive, to exclusive): a model may serve more than that, never less. */
+  createCache(options?: {
+    readonly capacity?: number; readonly batch?: number; readonly blockRange?: readonly [from: number, to: number];
+  }): DecoderCache;
   /** The embedding's parameters; none where it is not held or quantised. */
   embeddingParameters(): Parameter[];
   /** Those of the final norm and the output head, a tied matrix included; none where it is not held. */
