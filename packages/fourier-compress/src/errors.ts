@@ -54,6 +54,19 @@ export class ConnectionError extends FourierCompressError {
   override readonly name = "ConnectionError";
 }
 
+/**
+ * A session that the server does not hold any more (it expired, or the server began anew), and that cannot be rebuilt because its messages
+ * were not all kept.
+ */
+export class SessionLostError extends FourierCompressError {
+  override readonly name = "SessionLostError";
+}
+
+/** A journal of a generation that breaks its format, or belongs to another model, split, codec or table. */
+export class SessionJournalError extends FourierCompressError {
+  override readonly name = "SessionJournalError";
+}
+
 /** Input files of the evaluation that break their format: activation folders, question sets, token files. */
 export class EvaluationDataError extends FourierCompressError {
   override readonly name = "EvaluationDataError";

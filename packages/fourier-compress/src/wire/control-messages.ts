@@ -16,6 +16,8 @@ const sampling = z.strictObject({
   topK: z.number().int().positive().optional(),
   topP: z.number().positive().max(1).optional(),
   seed: z.number().int().optional(),
+  /** Tokens of the random stream drawn before: a session that takes the place of a lost one goes on where that one stood. */
+  drawn: count.optional(),
   stopTokenIds: z.array(count).max(64).optional(),
 });
 
