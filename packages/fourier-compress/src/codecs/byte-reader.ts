@@ -10,7 +10,8 @@ export class ByteReader {
   /** @param codec name for errors */
   constructor(codec: string, bytes: Uint8Array) {
     this.#codec = codec;
-    this.#bytes = bytes;
+    // Not a Buffer, whose slices are views.
+    this.#bytes = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
