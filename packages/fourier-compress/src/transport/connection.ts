@@ -6,8 +6,8 @@ export interface Connection {
   /** Where the other end is, for limits and logs: an address, or a name. */
   readonly peer: string;
   /**
-   * Sends a frame. Resolves when there is room for another: awaiting it is the back-pressure of a slow reader.
-   * @throws ConnectionError when the connection has ended
+   * Sends a frame, which must not be changed afterwards. Resolves when there is room for another: awaiting it is the back-pressure of a
+   * slow reader. @throws ConnectionError when the connection has ended
    */
   send(frame: Uint8Array): Promise<void>;
   /**
@@ -15,7 +15,7 @@ export interface Connection {
    * frames wait. @throws ConnectionError for a broken connection, FrameError for bytes that are no frame of bearable length
    */
   receive(): Promise<Uint8Array | undefined>;
-  /** Ends the connection; frames that wait to be sent may be lost. Safe to call twice. */
+  /** Ends the connection; frames that wait to be sent may be lost. A `receive` that waits gets undefined. Safe to call twice. */
   close(reason?: string): void;
 }
 
