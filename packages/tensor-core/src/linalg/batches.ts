@@ -17,25 +17,51 @@ export interface MatrixBatch {
   readonly columns: number;
 }
 
+/** The matrices of a tensor as it holds them. */
+export interface EntryBatch {
+  /** Row-major, one matrix after the other. */
+  readonly entries: ArrayLike<number>;
+  /** How many matrices there are. */
+  readonly count: number;
+  /** Axes before the last two. */
+  readonly batch: Shape;
+  readonly rows: number;
+  readonly columns: number;
+}
+
 /** Reads float tensors of rank 2 and more. @throws ShapeError, DtypeError; LinalgError for entries that are not finite */
-export async function readMatrices(operation: string, input: Tensor): Promise<MatrixBatch> {
+export async function readEntries(operation: string, input: Tensor): Promise<EntryBatch> {
   if (input.rank < 2)
     throw new ShapeError(`${operation}: takes matrices, got shape ${formatShape(input.shape)}; add an axis with expandDims()`);
   const batch = input.shape.slice(0, -2);
   const [rows, columns] = input.shape.slice(-2) as [number, number];
   if (rows === 0 || columns === 0) throw new ShapeError(`${operation}: the matrices of shape ${formatShape(input.shape)} are empty`);
-  const values = await readNumbers(operation, input);
-  const size = rows * columns;
-  const matrices = Array.from({ length: sizeOf(batch) }, (_, index) => toMatrix(values, index * size, rows, columns));
-  return { matrices, batch, rows, columns };
+  return { entries: await readNumbers(operation, input), count: sizeOf(batch), batch, rows, columns };
 }
 
-/** As `readMatrices`. @throws ShapeError too, for matrices that are not square */
-export async function readSquare(operation: string, input: Tensor): Promise<MatrixBatch> {
+/** As `readEntries`. @throws ShapeError too, for matrices that are not square */
+export async function readSquareEntries(operation: string, input: Tensor): Promise<EntryBatch> {
   const [rows, columns] = input.shape.slice(-2);
   if (input.rank >= 2 && rows !== columns)
     throw new ShapeError(`${operation}: takes square matrices, got shape ${formatShape(input.shape)}`);
-  return readMatrices(operation, input);
+  return readEntries(operation, input);
+}
+
+/** As `readEntries`, for ml-matrix. */
+export async function readMatrices(operation: string, input: Tensor): Promise<MatrixBatch> {
+  return toMatrices(await readEntries(operation, input));
+}
+
+/** As `readSquareEntries`, for ml-matrix. */
+export async function readSquare(operation: string, input: Tensor): Promise<MatrixBatch> {
+  return toMatrices(await readSquareEntries(operation, input));
+}
+
+/** Entries as ml-matrix takes them. */
+export function toMatrices({ entries, count, batch, rows, columns }: EntryBatch): MatrixBatch {
+  const size = rows * columns;
+  const matrices = Array.from({ length: count }, (_, index) => toMatrix(entries, index * size, rows, columns));
+  return { matrices, batch, rows, columns };
 }
 
 async function readNumbers(operation: string, input: Tensor): Promise<ArrayLike<number>> {

@@ -1,8 +1,10 @@
-import { CholeskyDecomposition, EigenvalueDecomposition, QrDecomposition, SingularValueDecomposition, type Matrix } from "ml-matrix";
+import { CholeskyDecomposition, QrDecomposition, SingularValueDecomposition, type Matrix } from "ml-matrix";
 import type { DeviceName } from "../backend/backend.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { readMatrices, readSquare, writeMatrices, writeVectors } from "./batches.ts";
 import { LinalgError } from "./errors.ts";
+import { largestEntry, pickColumns } from "./columns.ts";
+import { symmetricPart } from "./symmetric.ts";
 
 /** `a = u · diag(singularValues) · vh`, with r = min(m, n). */
 export interface SvdResult<Device extends DeviceName = DeviceName> {
@@ -113,45 +115,6 @@ export async function qr<Device extends DeviceName>(a: Tensor<Device>): Promise<
   };
 }
 
-/** `a = eigenvectors · diag(eigenvalues) · eigenvectorsᵀ`. */
-export interface EighResult<Device extends DeviceName = DeviceName> {
-  /** Ascending, [...batch, n]. */
-  readonly eigenvalues: Tensor<Device>;
-  /** Orthonormal columns in the order of the eigenvalues, [...batch, n, n]. The entry of largest magnitude in each is positive. */
-  readonly eigenvectors: Tensor<Device>;
-}
-
-/**
- * Eigenvalues and eigenvectors of symmetric matrices [...batch, n, n], in float64; NumPy's `eigh(a)` with fixed signs.
- * @throws ShapeError; LinalgError for matrices that are not symmetric to six digits
- */
-export async function eigh<Device extends DeviceName>(a: Tensor<Device>): Promise<EighResult<Device>> {
-  const { matrices, batch, rows } = await readSquare("eigh", a as unknown as Tensor);
-  const parts = matrices.map((matrix) => {
-    const result = new EigenvalueDecomposition(symmetric("eigh", matrix), { assumeSymmetric: true });
-    const values = result.realEigenvalues;
-    const order = values.map((_, index) => index).sort((i, j) => values[i]! - values[j]!);
-    const vectors = pickColumns(result.eigenvectorMatrix, order);
-    for (let column = 0; column < rows; column++) if (largestEntry(vectors, column) < 0) vectors.mulColumn(column, -1);
-    return { values: order.map((index) => values[index]!), vectors };
-  });
-  return {
-    eigenvalues: writeVectors(
-      parts.map(({ values }) => values),
-      batch,
-      rows,
-      a,
-    ),
-    eigenvectors: writeMatrices(
-      parts.map(({ vectors }) => vectors),
-      batch,
-      rows,
-      rows,
-      a,
-    ),
-  };
-}
-
 /**
  * Lower triangular l with `a = l · lᵀ` and a positive diagonal, for symmetric positive definite [...batch, n, n], in float64.
  * @throws ShapeError; LinalgError for matrices that are not symmetric or not positive definite
@@ -159,49 +122,10 @@ export async function eigh<Device extends DeviceName>(a: Tensor<Device>): Promis
 export async function cholesky<Device extends DeviceName>(a: Tensor<Device>): Promise<Tensor<Device>> {
   const { matrices, batch, rows } = await readSquare("cholesky", a as unknown as Tensor);
   const factors = matrices.map((matrix) => {
-    const result = new CholeskyDecomposition(symmetric("cholesky", matrix));
+    const result = new CholeskyDecomposition(symmetricPart("cholesky", matrix));
     if (!result.isPositiveDefinite())
       throw new LinalgError(`cholesky: the matrix of ${rows} rows is not positive definite; add a multiple of the identity`);
     return result.lowerTriangularMatrix;
   });
   return writeMatrices(factors, batch, rows, rows, a);
-}
-
-/** The symmetric part of a matrix that is symmetric but for rounding. @throws LinalgError otherwise */
-function symmetric(operation: string, matrix: Matrix): Matrix {
-  const tolerance = 1e-6 * largestMagnitude(matrix);
-  const result = matrix.clone();
-  for (let i = 0; i < matrix.rows; i++) {
-    for (let j = 0; j < i; j++) {
-      const difference = Math.abs(matrix.get(i, j) - matrix.get(j, i));
-      if (difference > tolerance) {
-        throw new LinalgError(
-          `${operation}: takes symmetric matrices, but entries [${i}, ${j}] and [${j}, ${i}] are ${matrix.get(i, j)} and ${matrix.get(j, i)}`,
-        );
-      }
-      const mean = (matrix.get(i, j) + matrix.get(j, i)) / 2;
-      result.set(i, j, mean);
-      result.set(j, i, mean);
-    }
-  }
-  return result;
-}
-
-/** The largest |entry|. */
-export function largestMagnitude(matrix: Matrix): number {
-  return Math.max(Math.abs(matrix.max()), Math.abs(matrix.min()));
-}
-
-function pickColumns(matrix: Matrix, columns: readonly number[]): Matrix {
-  return matrix.subMatrixColumn([...columns], 0, matrix.rows - 1);
-}
-
-function largestEntry(matrix: Matrix, column: number): number {
-  let largest = 0;
-  for (let row = 0; row < matrix.rows; row++) {
-    const value = matrix.get(row, column);
-    // Entries equal but for rounding must not take turns: the first one counts.
-    if (Math.abs(value) > Math.abs(largest) * (1 + 1e-9)) largest = value;
-  }
-  return largest;
 }

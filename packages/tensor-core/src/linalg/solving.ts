@@ -6,7 +6,8 @@ import { tensor } from "../ops/creation.ts";
 import { formatShape, sameShape } from "../tensor/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { readMatrices, readSquare, writeMatrices, writeVectors, type MatrixBatch } from "./batches.ts";
-import { decompose, largestMagnitude } from "./decompositions.ts";
+import { largestMagnitude } from "./columns.ts";
+import { decompose } from "./decompositions.ts";
 import { LinalgError } from "./errors.ts";
 
 const doubleEpsilon = 2 ** -52;
