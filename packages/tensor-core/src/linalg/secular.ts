@@ -76,7 +76,7 @@ export function solveSecular(
 
   const at: Evaluation = { value: 0, leftSlope: 0, rightSlope: 0, error: 0 };
   for (let step = 0; ; step++) {
-    if (step === mostSteps) throw new LinalgError(`eigh: eigenvalue ${index} of ${count} was not found in ${mostSteps} steps; report a defect`);
+    if (step === mostSteps) throw new LinalgError(`eigh: eigenvalue ${index} of ${count} was not found in ${mostSteps} steps; report it`);
     evaluate(at, index, squares, inverse, count, differences, start, offset);
     if (Math.abs(at.value) <= epsilon * at.error) break;
     if (at.value < 0) low = Math.max(low, offset);
