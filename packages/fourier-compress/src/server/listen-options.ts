@@ -97,9 +97,8 @@ export class ConnectionCounter {
     this.#limits = limits;
   }
 
-  /** Counts one in; the answer counts it out again. Undefined when there are enough. */
-  enter(address: string): (() => void) | undefined {
-    const key = addressKey(address);
+  /** Counts one in by its `addressKey`; the answer counts it out again. Undefined when there are enough. */
+  enter(key: string): (() => void) | undefined {
     const count = this.#byAddress.get(key) ?? 0;
     if (this.#total >= this.#limits.connections || count >= this.#limits.connectionsPerAddress) return undefined;
     this.#total++;

@@ -21,9 +21,11 @@ export class FrameCutter {
     return this.#held;
   }
 
-  /** The frames that are complete with this chunk, as copies. @throws FrameError for what begins like no frame, or is too long for one */
-  push(chunk: Uint8Array): Uint8Array[] {
-    const frames: Uint8Array[] = [];
+  /**
+   * Hands over the frames that are complete with this chunk, as copies.
+   * @throws FrameError for what begins like no frame, or is too long for one; the frames before it were handed over
+   */
+  push(chunk: Uint8Array, onFrame: (frame: Uint8Array) => void): void {
     let offset = 0;
     while (offset < chunk.length) {
       const count = Math.min(this.#due - this.#held, chunk.length - offset);
@@ -33,9 +35,8 @@ export class FrameCutter {
         this.#due = FRAME_HEADER_BYTES + payloadLength(this.#buffer, this.#limits);
         this.#hasHeader = true;
       }
-      if (this.#hasHeader && this.#held === this.#due) frames.push(this.#take());
+      if (this.#hasHeader && this.#held === this.#due) onFrame(this.#take());
     }
-    return frames;
   }
 
   #append(part: Uint8Array): void {

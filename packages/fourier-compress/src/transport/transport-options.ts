@@ -32,11 +32,14 @@ export function connecting<Value>(
   start: (resolve: (value: Value) => void, reject: (error: Error) => void) => void,
 ): Promise<Value> {
   return new Promise((resolve, reject) => {
+    let settled = false;
     const finish = (): void => {
+      settled = true;
       clearTimeout(timer);
       signal?.removeEventListener("abort", abort);
     };
     const fail = (error: Error): void => {
+      if (settled) return;
       finish();
       abandon();
       reject(error);
@@ -49,6 +52,7 @@ export function connecting<Value>(
     }
     signal?.addEventListener("abort", abort);
     start((value) => {
+      if (settled) return;
       finish();
       resolve(value);
     }, fail);
