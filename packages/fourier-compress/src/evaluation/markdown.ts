@@ -1,0 +1,18 @@
+/** A table in Markdown; bars in cells are escaped. */
+export function markdownTable(columns: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]): string => `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
+  return [line(columns), line(columns.map((_, index) => (index === 0 ? "---" : "---:"))), ...rows.map(line)].join("\n");
+}
+
+/** A number in few characters: errors and ratios beside one another. */
+export function shortNumber(value: number, digits: number = 3): string {
+  if (!Number.isFinite(value)) return String(value);
+  if (value !== 0 && (Math.abs(value) >= 1e6 || Math.abs(value) < 10 ** -digits)) return value.toExponential(2);
+  if (Math.abs(value) >= 1000) return value.toFixed(0);
+  return value.toFixed(Math.max(0, digits - (Math.abs(value) >= 100 ? 2 : Math.abs(value) >= 10 ? 1 : 0)));
+}
+
+/** A share as a percentage. */
+export function percent(share: number, digits: number = 1): string {
+  return `${(100 * share).toFixed(digits)} %`;
+}

@@ -1,0 +1,122 @@
+import type { SequencePredictions, StagedModel } from "@frugal/language-model";
+import { DeviceHalf } from "./coded-model.ts";
+import { CodedScoring, type CodedOptions, type CodedRow } from "./coded-predictions.ts";
+import { COMPARED_CODECS, COMPARED_RATIOS, planCodecs } from "./compared-codecs.ts";
+import { markdownTable, percent, shortNumber } from "./markdown.ts";
+
+/** A codec at a ratio, with what the model makes of its activations. */
+export interface PerplexityRow extends CodedRow {
+  readonly perplexity?: number;
+  /** perplexity / the model's without codec - 1. */
+  readonly perplexityRise?: number;
+  /** Share of the positions at which the most likely next token is that of the model without codec. */
+  readonly agreement?: number;
+}
+
+/** What codecs do to a model's predictions of a text. */
+export interface PerplexityComparison {
+  readonly splitBlock: number;
+  /** Positions scored: all but the first of each sequence. */
+  readonly tokens: number;
+  readonly sequences: number;
+  /** Without codec. */
+  readonly perplexity: number;
+  /** The codec table used, where there was one. */
+  readonly tableHash?: string;
+  readonly results: readonly PerplexityRow[];
+}
+
+/** Options of `comparePerplexity`. */
+export interface PerplexityOptions extends CodedOptions {
+  /** Rows measured before, by codec and ratio: not measured again. */
+  readonly done?: readonly PerplexityRow[];
+  /** Called with each row as it is there, and how many of all there are. */
+  readonly onRow?: (row: PerplexityRow, index: number, count: number) => void | Promise<void>;
+}
+
+function perplexityOf(predictions: readonly SequencePredictions[]): number {
+  let [sum, count] = [0, 0];
+  for (const { logProbabilities } of predictions) {
+    for (const value of logProbabilities) sum += value;
+    count += logProbabilities.length;
+  }
+  return Math.exp(-sum / count);
+}
+
+/** Share of the positions at which both have the same most likely token. */
+export function agreementOf(reference: readonly SequencePredictions[], candidate: readonly SequencePredictions[]): number {
+  let [agreed, count] = [0, 0];
+  for (const [i, { mostLikely }] of reference.entries()) {
+    for (const [j, token] of mostLikely.entries()) agreed += token === candidate[i]!.mostLikely[j] ? 1 : 0;
+    count += mostLikely.length;
+  }
+  return agreed / count;
+}
+
+/**
+ * Perplexity and next-token agreement of a model split before `splitBlock` with each codec at each ratio, over the same sequences. Each
+ * sequence (each window of a long one) is one message. The device's half runs once.
+ * @throws SettingsError for unknown codecs and a table of another place; as `referencePredictions`; the signal's reason
+ */
+export async function comparePerplexity(
+  model: StagedModel, splitBlock: number, sequences: readonly (readonly number[])[], options: PerplexityOptions = {},
+): Promise<PerplexityComparison> {
+  const planned = planCodecs(options.codecs ?? COMPARED_CODECS, options.ratios ?? COMPARED_RATIOS);
+  const scoring = await CodedScoring.open(new DeviceHalf(model, splitBlock), sequences, options);
+  const reference = scoring.reference.sequences;
+  const perplexity = perplexityOf(reference);
+  const results: PerplexityRow[] = [];
+  for (const [index, { codec, ratio }] of planned.entries()) {
+    const known = options.done?.find((row) => row.codec === codec.key && row.ratio === ratio);
+    if (known !== undefined) {
+      results.push(known);
+      continue;
+    }
+    const scored = await scoring.score(codec, ratio);
+    let row: PerplexityRow = scored.row;
+    if (scored.predictions !== undefined) {
+      const through = perplexityOf(scored.predictions);
+      row = { ...row, perplexity: through, perplexityRise: through / perplexity - 1, agreement: agreementOf(reference, scored.predictions) };
+    }
+    results.push(row);
+    await options.onRow?.(row, index + 1, planned.length);
+  }
+  return {
+    splitBlock, tokens: reference.reduce((sum, { mostLikely }) => sum + mostLikely.length, 0), sequences: sequences.length, perplexity,
+    ...(options.table === undefined ? {} : { tableHash: options.table.hash }), results,
+  };
+}
+
+/** Rows that say why there is nothing in them, as a list; nothing where all are whole. */
+export function unavailableMarkdown(rows: readonly CodedRow[]): string[] {
+  const missing = rows.flatMap(({ label, ratio, unavailable }) =>
+    unavailable === undefined ? [] : [`- ${label}${ratio === undefined ? "" : ` at ${ratio}x`}: ${unavailable}`],
+  );
+  return missing.length === 0 ? [] : ["Not measured:", missing.join("\n")];
+}
+
+/** The comparison as Markdown. */
+export function perplexityMarkdown({ results, perplexity, tokens, sequences, splitBlock }: PerplexityComparison): string {
+  const withLeakage = results.some(({ leakage }) => leakage !== undefined);
+  const rows = results.flatMap(({ label, ratio, traffic, perplexity: through, perplexityRise, agreement, leakage }) =>
+    traffic === undefined
+      ? []
+      : [[
+          label, ratio === undefined ? "fixed" : `${ratio}x`, shortNumber(traffic.byteRatioFloat16, 2), shortNumber(traffic.byteRatioFloat32, 2),
+          shortNumber(traffic.elementRatio, 2), shortNumber(traffic.relativeError), shortNumber(through!), percent(perplexityRise!),
+          percent(agreement!), ...(withLeakage ? [leakage === undefined ? "" : percent(leakage)] : []),
+        ]],
+  );
+  return [
+    `Split before block ${splitBlock}; ${tokens} tokens of ${sequences} sequences, one message each; perplexity without codec ${shortNumber(perplexity)}.`,
+    markdownTable(
+      [
+        "codec", "target", "bytes to float16", "bytes to float32", "elements", "relative error", "perplexity", "rise", "agreement",
+        ...(withLeakage ? ["tokens leaked"] : []),
+      ],
+      rows,
+    ),
+    ...(withLeakage ? ["Tokens leaked: what the nearest input embedding gives away to whoever reads the messages. Compression is no privacy."] : []),
+    ...unavailableMarkdown(results),
+  ].join("\n\n");
+}
