@@ -9,19 +9,23 @@ export class ByteWriter {
   }
 
   uint8(value: number): void {
-    this.#view.setUint8(this.#grow(1), value);
+    const start = this.#grow(1);
+    this.#view.setUint8(start, value);
   }
 
   uint16(value: number): void {
-    this.#view.setUint16(this.#grow(2), value, true);
+    const start = this.#grow(2);
+    this.#view.setUint16(start, value, true);
   }
 
   uint32(value: number): void {
-    this.#view.setUint32(this.#grow(4), value, true);
+    const start = this.#grow(4);
+    this.#view.setUint32(start, value, true);
   }
 
   float32(value: number): void {
-    this.#view.setFloat32(this.#grow(4), value, true);
+    const start = this.#grow(4);
+    this.#view.setFloat32(start, value, true);
   }
 
   /** Unsigned LEB128. */
