@@ -1,4 +1,4 @@
-import { createServer, STATUS_CODES, type IncomingMessage, type Server } from "node:http";
+import { createServer, STATUS_CODES, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createSecureServer, type ServerOptions as SecureServerOptions } from "node:https";
 import type { Socket } from "node:net";
 import { WebSocketServer, type WebSocket } from "ws";
@@ -15,6 +15,8 @@ import type { SplitServer } from "./split-server-options.ts";
 export interface ListenWebSocketOptions extends ListenOptions {
   /** Passed to node:https, as `{ cert, key }`. Default: no TLS, for one machine, or behind a proxy that has it. */
   readonly tls?: SecureServerOptions;
+  /** Answers what is neither `/healthz` nor the metrics, as pages and weights on the same port. Default: 404. */
+  readonly handleRequest?: (request: IncomingMessage, response: ServerResponse) => void;
 }
 
 /** Bytes held for a slow reader before `send` waits. */
@@ -36,7 +38,7 @@ interface LiveSocket {
  * @throws SettingsError for settings out of range; the error of node:net when it cannot listen
  */
 export async function listenWebSocket(
-  server: Pick<SplitServer, "accept" | "metrics">, { tls, ...options }: ListenWebSocketOptions = {},
+  server: Pick<SplitServer, "accept" | "metrics">, { tls, handleRequest, ...options }: ListenWebSocketOptions = {},
 ): Promise<Listener> {
   const settings = listenSettings(options);
   const counter = new ConnectionCounter(settings);
@@ -57,6 +59,7 @@ export async function listenWebSocket(
     request.resume();
     const { method = "", url = "", headers } = request;
     void answerRequest(server, settings.metrics, { method, url, authorization: headers.authorization }).then((answer) => {
+      if (answer.status === 404 && handleRequest !== undefined) return handleRequest(request, response);
       response.writeHead(answer.status, answer.headers);
       response.end(method === "HEAD" ? "" : answer.body);
     });
