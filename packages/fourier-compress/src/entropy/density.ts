@@ -1,0 +1,57 @@
+import { negativeExponential } from "./deterministic-math.ts";
+
+/** Intervals of the table for one unit of u, and how far it reaches: exp(-10 ** 1.5) is 2e-14. */
+const RESOLUTION = 256;
+const REACH = 10;
+
+/** exp(-u ** 1.5), by a square root, which IEEE 754 fixes as it does products. */
+function kernel(u: number): number {
+  return negativeExponential(u * Math.sqrt(u));
+}
+
+/**
+ * The density that quantised values are modelled by: a generalised Gaussian of shape 1.5, between Laplace's and Gauss's, with mean |x| = 1.
+ * Activations around their channel's mean, with their token's scale divided out, and their coefficients in the principal basis, code a few
+ * per cent shorter with it than with Laplace's, and no longer than with Gauss's. Numbers are the same on every engine.
+ */
+export class Density {
+  readonly #mass = new Float64Array(RESOLUTION * REACH + 1);
+  readonly #moment = new Float64Array(RESOLUTION * REACH + 1);
+  /** u for x = 1. */
+  readonly #unit: number;
+
+  constructor() {
+    for (let index = 0; index < RESOLUTION * REACH; index++) {
+      // Simpson's rule.
+      const [left, middle, right] = [index / RESOLUTION, (index + 0.5) / RESOLUTION, (index + 1) / RESOLUTION];
+      const [first, between, last] = [kernel(left), 4 * kernel(middle), kernel(right)];
+      this.#mass[index + 1] = this.#mass[index]! + (first + between + last) / (6 * RESOLUTION);
+      this.#moment[index + 1] = this.#moment[index]! + (left * first + middle * between + right * last) / (6 * RESOLUTION);
+    }
+    const total = this.#mass.at(-1)!;
+    this.#unit = this.#moment.at(-1)! / total;
+    for (let index = 0; index < this.#mass.length; index++) {
+      this.#mass[index]! /= 2 * total;
+      this.#moment[index]! /= 2 * total * this.#unit;
+    }
+  }
+
+  /** Probability of [0, x]. */
+  massUpTo(x: number): number {
+    return this.#lookUp(this.#mass, x);
+  }
+
+  /** Integral of x over [0, x]. */
+  momentUpTo(x: number): number {
+    return this.#lookUp(this.#moment, x);
+  }
+
+  #lookUp(table: Float64Array, x: number): number {
+    const place = x * this.#unit * RESOLUTION;
+    if (place >= table.length - 1) return table.at(-1)!;
+    const index = Math.floor(place);
+    return table[index]! + (place - index) * (table[index + 1]! - table[index]!);
+  }
+}
+
+
