@@ -1,0 +1,138 @@
+import { randomBytes, timingSafeEqual } from "node:crypto";
+import type { PrefixStore } from "./prefix-store.ts";
+import { Refusal } from "./refusal.ts";
+import { Session, type SessionSettings } from "./session.ts";
+
+/** Bounds that the registry keeps. */
+export interface SessionQuotas {
+  readonly sessions: number;
+  readonly sessionsPerClient: number;
+  readonly cacheBytes: number;
+  readonly expirySeconds: number;
+}
+
+/** All sessions of a server, and the bytes that they and the kept prefixes take. */
+export class SessionRegistry {
+  readonly #quotas: SessionQuotas;
+  readonly #prefixes: PrefixStore;
+  readonly #sessions = new Map<string, Session>();
+  readonly #countByClient = new Map<string, number>();
+  /** Closed ones whose cache a step still uses. */
+  readonly #ending = new Set<Session>();
+  #bytes = 0;
+
+  constructor(quotas: SessionQuotas, prefixes: PrefixStore) {
+    this.#quotas = quotas;
+    this.#prefixes = prefixes;
+  }
+
+  get size(): number {
+    return this.#sessions.size;
+  }
+
+  /** Bytes that count against the quota, without the prefixes'. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  get totalBytes(): number {
+    return this.#bytes + this.#prefixes.bytes;
+  }
+
+  [Symbol.iterator](): IterableIterator<Session> {
+    return this.#sessions.values();
+  }
+
+  /** @throws Refusal when there are too many sessions */
+  checkCount(client: string): void {
+    const { sessions, sessionsPerClient, expirySeconds: retryAfterSeconds } = this.#quotas;
+    if (this.size >= sessions) throw new Refusal("quota", `all ${sessions} sessions are taken; try again later`, { retryAfterSeconds });
+    if ((this.#countByClient.get(client) ?? 0) >= sessionsPerClient) {
+      throw new Refusal("quota", `${client} has ${sessionsPerClient} sessions; close one first`, { retryAfterSeconds });
+    }
+  }
+
+  /** Whether so many more bytes fit. */
+  fits(bytes: number): boolean {
+    return this.totalBytes + bytes <= this.#quotas.cacheBytes;
+  }
+
+  /** Makes room by letting go of kept prefixes. @throws Refusal when that is not enough */
+  makeRoom(bytes: number): void {
+    while (!this.fits(bytes)) {
+      if (this.#prefixes.evict()) continue;
+      const { cacheBytes, expirySeconds: retryAfterSeconds } = this.#quotas;
+      throw new Refusal("quota", `${bytes} more bytes do not fit: ${this.#bytes} of ${cacheBytes} are taken`, { retryAfterSeconds });
+    }
+  }
+
+  /**
+   * A session with a new id and secret. Its cache belongs to it from here on.
+   * @throws Refusal when there are too many; the cache is the caller's then
+   */
+  add(settings: Omit<SessionSettings, "id" | "secret">): Session {
+    this.checkCount(settings.client);
+    const session = new Session({ ...settings, id: randomBytes(16).toString("hex"), secret: randomBytes(32) });
+    this.#sessions.set(session.settings.id, session);
+    this.#countByClient.set(settings.client, (this.#countByClient.get(settings.client) ?? 0) + 1);
+    this.recount(session);
+    return session;
+  }
+
+  /** The session of an id and its secret; the same refusal whatever of it is wrong. @throws Refusal */
+  find(id: string, secret: string, principal: string | undefined): Session {
+    const session = this.#sessions.get(id);
+    const given = Buffer.from(secret, "hex");
+    const known = session?.settings.secret ?? Buffer.alloc(given.length);
+    const isSecret = given.length === known.length && timingSafeEqual(given, known);
+    if (session === undefined || !isSecret || session.settings.principal !== principal) {
+      throw new Refusal("unknown-session", "no such session; it has expired, or never was");
+    }
+    return session;
+  }
+
+  /** Counts what a session is about to take, before it takes it. @throws Refusal when it does not fit */
+  reserve(session: Session, bytes: number): void {
+    const more = bytes - session.countedBytes;
+    if (more <= 0) return;
+    this.makeRoom(more);
+    session.countedBytes = bytes;
+    this.#bytes += more;
+  }
+
+  /** Counts what a session takes. */
+  recount(session: Session): void {
+    const bytes = session.heldBytes;
+    this.#bytes += bytes - session.countedBytes;
+    session.countedBytes = bytes;
+  }
+
+  /** Ends a session and frees its cache, after the step that uses it. Safe to call twice. */
+  remove(session: Session): void {
+    if (session.isClosed) return;
+    session.isClosed = true;
+    this.#sessions.delete(session.settings.id);
+    const { client } = session.settings;
+    const left = this.#countByClient.get(client)! - 1;
+    if (left === 0) this.#countByClient.delete(client);
+    else this.#countByClient.set(client, left);
+    session.dropWaiting();
+    this.#ending.add(session);
+    if (session.computing === undefined) this.free(session);
+  }
+
+  /** Frees the cache of a session that has been removed. */
+  free(session: Session): void {
+    if (!this.#ending.delete(session)) return;
+    session.cache.dispose();
+    session.kept = undefined;
+    this.#bytes -= session.countedBytes;
+    session.countedBytes = 0;
+  }
+
+  /** Sessions without a frame for too long. */
+  expired(now: number): Session[] {
+    const oldest = now - 1000 * this.#quotas.expirySeconds;
+    return [...this].filter(({ lastUse, waiting, computing }) => lastUse < oldest && waiting.length === 0 && computing === undefined);
+  }
+}
