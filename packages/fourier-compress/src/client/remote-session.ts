@@ -1,0 +1,434 @@
+import { ConnectionError, FourierCompressError, FrameError, RemoteError, SessionLostError } from "../errors.ts";
+import type { ControlMessages, ServerSampling } from "../wire/control-messages.ts";
+import { controlFrame } from "../wire/control-messages.ts";
+import { FRAME_FLAGS, FRAME_HEADER_BYTES, makeFrame, type Frame } from "../wire/frame.ts";
+import { emptyPrefixKey, nextPrefixKey } from "../wire/prefix-key.ts";
+import { Refusal, type Channel, type ChannelListener } from "./channel.ts";
+import type { ClientEvent } from "./client-events.ts";
+import { KeptMessages, type KeptMessage, type StreamMessage } from "./kept-messages.ts";
+import { pause } from "./reconnection.ts";
+import type { LinkSession, ServerLink } from "./server-link.ts";
+import type { TrafficMeter } from "./traffic.ts";
+
+/** What every session of a client has in common. */
+export interface SessionScope {
+  readonly link: ServerLink;
+  readonly meter: TrafficMeter;
+  readonly onEvent: (event: ClientEvent) => void;
+  readonly fingerprint: string;
+  readonly splitBlock: number;
+  readonly hiddenSize: number;
+  readonly vocabularySize: number;
+  readonly codec: { readonly name: string; readonly id: number };
+  /** Hash of the codec's table, in hexadecimal. */
+  readonly table: string | undefined;
+  readonly prefixReuse: boolean;
+  /** Bound of the messages kept for rebuilding, of each session. */
+  readonly keptBytes: number;
+  /** Milliseconds after which a frame without result means that the connection is dead. */
+  readonly resultTimeout: number;
+}
+
+/** What takes a session up again: from another connection, or another process. */
+export interface SessionTicket {
+  readonly id: string;
+  readonly secret: string;
+  /** Messages at the beginning of the stream that the server knew already, and that have no number in this session. */
+  readonly skipped: number;
+}
+
+/** Settings of one session. */
+export interface SessionSettings {
+  readonly result: "token" | "logits" | "hidden";
+  readonly sampling?: Omit<ServerSampling, "drawn"> | undefined;
+  /** Tokens that it may hold. */
+  readonly capacity: number;
+  /** Told of every session on the server that this one lives in, before anything is sent into it. */
+  readonly onTicket?: ((ticket: SessionTicket) => void | Promise<void>) | undefined;
+}
+
+/** Somebody who waits for a result. */
+interface Waiter {
+  readonly resolve: (frame: Frame) => void;
+  readonly reject: (error: Error) => void;
+  sentAt: number;
+  timesSent: number;
+}
+
+/** Codes of refusals after which the same frame may be taken. */
+const PASSING: ReadonlySet<string> = new Set(["rate-limit", "busy"]);
+/** Times that a frame is offered again after such a refusal. */
+const MOST_RETRIES = 8;
+/** Milliseconds before that, where the server names none. */
+const RETRY_DELAY = 200;
+/** Longest time that a server can ask for. */
+const LONGEST_RETRY = 10_000;
+/** Keys that an `open` can hold. */
+const MOST_PREFIXES = 256;
+
+const toHex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+
+/**
+ * One stream of activations and the key-value cache that it makes on the server. Outlives connections: unanswered frames are kept and sent
+ * again after a `resume`, and where the server has lost the session the whole stream is sent into a new one. The caller sends one message
+ * that wants a value at a time; messages without may be under way together.
+ */
+export class RemoteSession implements LinkSession, ChannelListener {
+  readonly #scope: SessionScope;
+  readonly #settings: SessionSettings;
+  readonly #kept: KeptMessages;
+  readonly #waiters = new Map<KeptMessage, Waiter>();
+  #ticket: SessionTicket | undefined;
+  /** Where the session is attached; undefined while it is not. */
+  #channel: Channel | undefined;
+  #handle = 0;
+  #lastSequence = 0;
+  #lastResult = 0;
+  /** Tokens that the server has drawn for this stream. */
+  #drawn: number;
+  /** Number of the last message that was acknowledged before the server's session began, and told to it once more. */
+  #replayed = 0;
+  #retries = 0;
+  /** Times that a server's session was begun, for telling the first from those that replace it. */
+  #openings = 0;
+  #isDisposed = false;
+  #isWatching = false;
+
+  /** @param restored what an earlier process left: its messages up to now all acknowledged, results received, tokens drawn */
+  constructor(
+    scope: SessionScope, settings: SessionSettings,
+    restored: { readonly kept?: KeptMessages; readonly ticket?: SessionTicket; readonly received?: number; readonly drawn?: number } = {},
+  ) {
+    this.#scope = scope;
+    this.#settings = settings;
+    this.#kept = restored.kept ?? new KeptMessages(scope.keptBytes);
+    this.#ticket = restored.ticket;
+    this.#lastSequence = this.#lastResult = restored.received ?? 0;
+    this.#drawn = restored.drawn ?? 0;
+    this.#openings = restored.ticket === undefined ? 0 : 1;
+    scope.link.add(this);
+  }
+
+  /** Whether the server has been told of it. */
+  get isOpen(): boolean {
+    return this.#ticket !== undefined;
+  }
+
+  get needsConnection(): boolean {
+    return !this.#isDisposed && (this.#waiters.size > 0 || this.#ticket !== undefined);
+  }
+
+  /** Bytes of the messages kept. */
+  get keptBytes(): number {
+    return this.#kept.byteLength;
+  }
+
+  /**
+   * Sends a message and resolves to its result, through however many connections that takes.
+   * @throws RemoteError when the server refuses it, ConnectionError when no connection comes, SessionLostError when the server lost what is
+   * not kept here, FrameError for an answer that is none
+   */
+  send(message: StreamMessage): Promise<Frame> {
+    if (this.#isDisposed) return Promise.reject(new ConnectionError("the session is closed"));
+    const kept: KeptMessage = { ...message, sequence: this.#ticket === undefined ? 0 : ++this.#lastSequence, isAcknowledged: false };
+    this.#kept.truncate(message.position);
+    this.#kept.push(kept);
+    const result = new Promise<Frame>((resolve, reject) => {
+      this.#waiters.set(kept, { resolve, reject, sentAt: 0, timesSent: 0 });
+    });
+    if (this.#channel === undefined || this.#channel.hasEnded) this.#scope.link.wake(this);
+    else void this.#flush(this.#channel);
+    return result;
+  }
+
+  /**
+   * Sends messages of which only the last wants a value, as one stretch: where the session is new, the server is asked first which of them
+   * it knows. Resolves to the last one's result.
+   */
+  async sendAll(messages: readonly StreamMessage[]): Promise<Frame> {
+    const results = messages.map((message) => this.send(message));
+    // Whichever fails first is told; the others fail with it.
+    return (await Promise.all(results)).at(-1)!;
+  }
+
+  /** The stream up to `length` as a session of its own, which the server is told of when something is sent into it. */
+  fork(length: number, settings: SessionSettings): RemoteSession {
+    const kept = this.#kept.fork(length);
+    if (!kept.isWhole) throw this.#lost("the session cannot be forked");
+    return new RemoteSession(this.#scope, settings, { kept });
+  }
+
+  #lost(what: string): SessionLostError {
+    return new SessionLostError(
+      `${what}: its first messages are no longer kept here (limit ${this.#kept.byteLimit} bytes); raise keptBytes, or begin anew`,
+    );
+  }
+
+  async attach(channel: Channel): Promise<void> {
+    if (this.#channel === channel || this.#isDisposed) return;
+    if (this.#ticket !== undefined && !(await this.#resume(channel, this.#ticket))) this.#ticket = undefined;
+    if (this.#ticket === undefined) {
+      // What idles is rebuilt when it is needed.
+      if (this.#waiters.size === 0) return;
+      await this.#open(channel);
+    }
+    if (this.#isDisposed) {
+      this.#leaveHandle(channel, this.#handle);
+      return;
+    }
+    this.#channel = channel;
+    await this.#flush(channel);
+  }
+
+  /** False when the server does not hold the session. */
+  async #resume(channel: Channel, { id, secret }: SessionTicket): Promise<boolean> {
+    let resumed: ControlMessages["resumed"];
+    try {
+      resumed = await channel.request("resume", { id, secret, received: this.#lastResult }, this);
+    } catch (error) {
+      // Gone, or not at the place where this stream left it: either way it has to be told anew.
+      if (error instanceof RemoteError && (error.code === "unknown-session" || error.code === "out-of-order")) return false;
+      throw error;
+    }
+    const { applied } = resumed;
+    // A server that holds less than it has answered is none to build upon.
+    if (applied < this.#lastResult || (applied < this.#replayed && !this.#kept.isWhole)) {
+      this.#leaveHandle(channel, resumed.session);
+      return false;
+    }
+    this.#handle = resumed.session;
+    // Numbers count on from what has arrived there: messages that were given up here leave gaps.
+    this.#lastSequence = applied;
+    const missing: KeptMessage[] = [];
+    for (const message of [...this.#kept.all]) {
+      const waiter = this.#waiters.get(message);
+      if (message.sequence > applied) {
+        message.sequence = ++this.#lastSequence;
+        if (waiter === undefined) missing.push(message);
+        else waiter.sentAt = 0;
+      } else if (waiter !== undefined) {
+        if ((message.flags & FRAME_FLAGS.value) === 0) this.#acknowledge(message, makeFrame("result"));
+        // Its result is on its way, though this process may never have sent it.
+        else waiter.sentAt ||= performance.now();
+      }
+    }
+    const resent = missing.length + [...this.#waiters.values()].filter(({ sentAt }) => sentAt === 0).length;
+    this.#scope.meter.resumes++;
+    this.#scope.onEvent({ kind: "resumed", session: id, resent });
+    await this.#replay(channel, missing);
+    return true;
+  }
+
+  async #open(channel: Channel): Promise<void> {
+    const { meter, onEvent, fingerprint, splitBlock, codec, table, link } = this.#scope;
+    if (!this.#kept.isWhole) throw this.#lost("the server no longer holds the session, and it cannot be rebuilt");
+    const { sampling } = this.#settings;
+    const prefixes = await this.#prefixKeys();
+    const opened = await channel.request("open", {
+      fingerprint, splitBlock, codec: codec.name, result: this.#settings.result,
+      capacity: Math.min(this.#settings.capacity, link.welcome.limits.tokensPerSession),
+      ...(table === undefined ? {} : { table }),
+      ...(sampling === undefined ? {} : { sampling: { ...sampling, ...(this.#drawn === 0 ? {} : { drawn: this.#drawn }) } }),
+      ...(prefixes.length === 0 ? {} : { prefixes }),
+    }, this);
+    const { id, secret, prefixMessages, prefixTokens } = opened;
+    const messages = [...this.#kept.all];
+    const spared = messages.slice(0, prefixMessages).reduce((total, { tokens }) => total + tokens, 0);
+    if (prefixMessages > prefixes.length || spared !== prefixTokens) {
+      throw new FrameError(`the server knows ${prefixTokens} tokens of ${prefixMessages} messages; they hold ${spared}`);
+    }
+    this.#handle = opened.session;
+    this.#lastSequence = this.#lastResult = 0;
+    for (const [index, message] of messages.entries()) {
+      const waiter = this.#waiters.get(message);
+      if (waiter !== undefined) waiter.sentAt = 0;
+      message.sequence = index < prefixMessages ? 0 : ++this.#lastSequence;
+      if (index < prefixMessages && waiter !== undefined) this.#acknowledge(message, makeFrame("result"));
+    }
+    const missing = messages.filter((message) => message.isAcknowledged && message.sequence > 0);
+    this.#replayed = missing.at(-1)?.sequence ?? 0;
+    const ticket = { id, secret, skipped: prefixMessages };
+    this.#ticket = ticket;
+    meter.reusedTokens += prefixTokens;
+    if (this.#openings++ === 0) {
+      onEvent({ kind: "opened", session: id, reusedTokens: prefixTokens });
+    } else {
+      meter.rebuilds++;
+      onEvent({ kind: "rebuilt", session: id, messages: missing.length, reusedTokens: prefixTokens });
+    }
+    await this.#settings.onTicket?.(ticket);
+    await this.#replay(channel, missing);
+  }
+
+  /** Tells messages once more, without the values that are here already. */
+  async #replay(channel: Channel, messages: readonly KeptMessage[]): Promise<void> {
+    for (const message of messages) {
+      await this.#sendFrame(channel, message, message.flags & ~(FRAME_FLAGS.value | FRAME_FLAGS.allRows), true);
+    }
+  }
+
+  /** Keys of the first messages, as far as they follow one another and want no value. */
+  async #prefixKeys(): Promise<string[]> {
+    const { prefixReuse, fingerprint, splitBlock, codec, table } = this.#scope;
+    // Pages that are no secure context have no SHA-256: they do without.
+    if (!prefixReuse || globalThis.crypto?.subtle === undefined) return [];
+    const keys: string[] = [];
+    let key = await emptyPrefixKey({ fingerprint, splitBlock, codec: codec.name, table });
+    let position = 0;
+    for (const message of this.#kept.all) {
+      const wantsValue = !message.isAcknowledged && (message.flags & FRAME_FLAGS.value) !== 0;
+      if (wantsValue || message.position !== position || keys.length === MOST_PREFIXES) break;
+      key = await nextPrefixKey(key, message.payload);
+      keys.push(toHex(key));
+      position += message.tokens;
+    }
+    return keys;
+  }
+
+  async #sendFrame(channel: Channel, message: KeptMessage, flags: number, isAgain: boolean): Promise<void> {
+    const { codec, hiddenSize, splitBlock, table, meter } = this.#scope;
+    const { sequence, position, tokens, payload } = message;
+    const word = table === undefined ? 0 : Number.parseInt(table.slice(0, 8).replace(/(..)(..)(..)(..)/, "$4$3$2$1"), 16);
+    const bytes = FRAME_HEADER_BYTES + payload.length;
+    if (isAgain) {
+      meter.resentBytes += bytes;
+    } else {
+      meter.messages++;
+      meter.tokens += tokens;
+      meter.values += tokens * hiddenSize;
+      meter.elements += message.elements;
+      meter.activationBytes += bytes;
+    }
+    await channel.send(makeFrame("activation", {
+      flags, session: this.#handle, sequence, position, tokens, hiddenSize, block: splitBlock, codec: codec.id, dtype: "codec", table: word,
+      payload,
+    }));
+  }
+
+  /** Sends what has not been sent on this connection, in order; a connection that ends leaves it to the next. */
+  async #flush(channel: Channel): Promise<void> {
+    for (const [message, waiter] of this.#waiters) {
+      if (this.#channel !== channel || channel.hasEnded) return;
+      if (waiter.sentAt > 0) continue;
+      waiter.sentAt = performance.now();
+      try {
+        await this.#sendFrame(channel, message, message.flags, waiter.timesSent++ > 0);
+      } catch (error) {
+        if (!channel.hasEnded) channel.close(error instanceof Error ? error.message : String(error));
+        return;
+      }
+    }
+    this.#watch();
+  }
+
+  /** Ends a connection on which a result is overdue: the network may have gone without a word. */
+  #watch(): void {
+    if (this.#isWatching || this.#waiters.size === 0) return;
+    this.#isWatching = true;
+    const { resultTimeout } = this.#scope;
+    const oldest = [...this.#waiters.values()].reduce((least, { sentAt }) => Math.min(least, sentAt || Infinity), Infinity);
+    const due = (oldest === Infinity ? performance.now() : oldest) + resultTimeout;
+    void pause(Math.max(1, due - performance.now()), this.#unwatch.signal).then(() => {
+      this.#isWatching = false;
+      this.#unwatch = new AbortController();
+      const now = performance.now();
+      const isOverdue = [...this.#waiters.values()].some(({ sentAt }) => sentAt > 0 && now - sentAt >= resultTimeout);
+      if (isOverdue) this.#channel?.close(`no result within ${resultTimeout / 1000} seconds`);
+      this.#watch();
+    });
+  }
+
+  #unwatch = new AbortController();
+
+  result(frame: Frame): void {
+    for (const [message, waiter] of [...this.#waiters]) {
+      if (message.sequence === 0 || message.sequence > frame.sequence) break;
+      const isIt = message.sequence === frame.sequence;
+      const wantsValue = (message.flags & FRAME_FLAGS.value) !== 0;
+      if (wantsValue && !(isIt && (frame.flags & FRAME_FLAGS.value) !== 0)) {
+        this.#reject(message, new FrameError(`message ${message.sequence} was to be answered with a value, and was not`));
+        continue;
+      }
+      if (isIt && frame.position !== message.position + message.tokens) {
+        const expected = message.position + message.tokens;
+        this.#reject(message, new FrameError(`the server holds ${frame.position} tokens after message ${frame.sequence}, not ${expected}`));
+        continue;
+      }
+      if (isIt && waiter.sentAt > 0) this.#scope.meter.roundTrip(performance.now() - waiter.sentAt);
+      if (wantsValue) this.#drawn++;
+      this.#acknowledge(message, frame);
+    }
+    this.#lastResult = Math.max(this.#lastResult, frame.sequence);
+    this.#retries = 0;
+    this.#scope.link.progressed();
+  }
+
+  #acknowledge(message: KeptMessage, frame: Frame): void {
+    message.isAcknowledged = true;
+    this.#kept.acknowledged();
+    const waiter = this.#waiters.get(message);
+    this.#waiters.delete(message);
+    if (this.#waiters.size === 0) this.#unwatch.abort();
+    waiter?.resolve(frame);
+  }
+
+  /** The message is given up; the position that it began at is where the stream goes on. */
+  #reject(message: KeptMessage, error: Error): void {
+    this.#kept.remove(message);
+    const waiter = this.#waiters.get(message);
+    this.#waiters.delete(message);
+    if (this.#waiters.size === 0) this.#unwatch.abort();
+    waiter?.reject(error);
+  }
+
+  refused(error: ControlMessages["error"]): void {
+    const channel = this.#channel;
+    if (error.code === "unknown-session") {
+      // It expired, or another connection took it up: either way the next attempt tells.
+      this.#detach(channel);
+      if (this.#waiters.size > 0) this.#scope.link.wake(this);
+      return;
+    }
+    const refused = [...this.#waiters.keys()].find(({ sequence }) => sequence === error.sequence);
+    if (refused === undefined && error.sequence !== undefined) return;
+    // What follows a refused frame is refused as well; a resume tells where the stream stands, behind all those answers.
+    this.#detach(channel);
+    if (PASSING.has(error.code) && this.#retries < MOST_RETRIES) {
+      this.#retries++;
+      const asked = Math.min(LONGEST_RETRY, (error.retryAfterSeconds ?? 0) * 1000);
+      void pause(Math.max(asked, RETRY_DELAY * this.#retries)).then(() => {
+        if (this.#waiters.size > 0) this.#scope.link.wake(this);
+      });
+      return;
+    }
+    const reason = new Refusal(error);
+    for (const message of [...this.#waiters.keys()]) {
+      if (refused === undefined || message.sequence >= refused.sequence) this.#reject(message, reason);
+    }
+    if (this.#waiters.size > 0) this.#scope.link.wake(this);
+  }
+
+  #detach(channel: Channel | undefined): void {
+    channel?.forget(this.#handle);
+    this.#channel = undefined;
+  }
+
+  fail(error: Error): void {
+    const reason = error instanceof FourierCompressError ? error : new ConnectionError(error.message, { cause: error });
+    for (const message of [...this.#waiters.keys()]) this.#reject(message, reason);
+  }
+
+  /** Closes the session on the server, if there is a connection to say so; otherwise it expires there. */
+  dispose(): void {
+    if (this.#isDisposed) return;
+    this.#isDisposed = true;
+    this.#scope.link.remove(this);
+    this.fail(new ConnectionError("the session was closed"));
+    if (this.#channel !== undefined) this.#leaveHandle(this.#channel, this.#handle);
+  }
+
+  #leaveHandle(channel: Channel, handle: number): void {
+    channel.forget(handle);
+    if (!channel.hasEnded) channel.send(controlFrame("close", { session: handle })).catch(() => {});
+  }
+}
