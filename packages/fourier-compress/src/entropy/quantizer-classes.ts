@@ -99,7 +99,7 @@ function frequenciesOf({ largest, probabilities, escape }: Design): Uint16Array 
   for (let turn = 0; sum !== TOTAL; turn++) {
     const q = turn % (2 * largest + 1);
     const symbol = largest + (q % 2 === 0 ? -q / 2 : (q + 1) / 2);
-    if (sum > TOTAL && frequencies[symbol]! === 1) continue;
+    if (sum > TOTAL && !(frequencies[symbol]! > 1)) continue;
     const unit = sum > TOTAL ? -1 : 1;
     frequencies[symbol]! += unit;
     sum += unit;
