@@ -1,15 +1,16 @@
 import { z } from "zod";
 import { FrameError } from "../errors.ts";
-import { makeFrame, type Frame } from "./frame.ts";
+import { LONGEST_CONTROL_BYTES, makeFrame, type Frame } from "./frame.ts";
 
-/** Longest JSON of a control frame. */
-const LONGEST_CONTROL_BYTES = 1 << 16;
+/** Longest complaint about a message, which may hold very many faults. */
+const LONGEST_COMPLAINT = 500;
 /** Keys of prefixes in an `open`. */
 const MOST_PREFIXES = 256;
 
 const count = z.number().int().nonnegative().max(0xffff_ffff);
 const hex = (bytes: number): z.ZodString => z.string().regex(new RegExp(`^[0-9a-f]{${2 * bytes}}$`));
-const name = z.string().min(1).max(128);
+/** For people and logs: nothing that moves a cursor or begins a line. */
+const name = z.string().min(1).max(128).regex(/^\P{Cc}+$/u, "control characters");
 
 const sampling = z.strictObject({
   temperature: z.number().nonnegative().finite().optional(),
@@ -105,9 +106,17 @@ export type ServerSampling = z.infer<typeof sampling>;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true });
 
-/** A control frame. */
+/** The first faults of a message. */
+function complaint({ issues }: z.ZodError): string {
+  const first = issues.slice(0, 3).map(({ path, message }) => `${path.length > 0 ? `${path.join(".")}: ` : ""}${message}`);
+  return first.join("; ").slice(0, LONGEST_COMPLAINT);
+}
+
+/** A control frame. @throws FrameError for a message that takes more than 64 KiB */
 export function controlFrame<Type extends ControlType>(type: Type, message: ControlMessages[Type]): Frame {
-  return makeFrame(type, { payload: encoder.encode(JSON.stringify(message)) });
+  const payload = encoder.encode(JSON.stringify(message));
+  if (payload.length > LONGEST_CONTROL_BYTES) throw new FrameError(`a ${type} of ${payload.length} bytes is longer than ${LONGEST_CONTROL_BYTES}`);
+  return makeFrame(type, { payload });
 }
 
 /** The message of a control frame. @throws FrameError for one of another type, JSON that does not parse, or fields that do not belong */
@@ -121,6 +130,6 @@ export function controlMessage<Type extends ControlType>(type: Type, frame: Fram
     throw new FrameError(`a ${type} frame does not hold JSON`, { cause });
   }
   const parsed = schemas[type].safeParse(value);
-  if (!parsed.success) throw new FrameError(`${type}: ${z.prettifyError(parsed.error)}`);
+  if (!parsed.success) throw new FrameError(`${type}: ${complaint(parsed.error)}`);
   return parsed.data as ControlMessages[Type];
 }

@@ -7,6 +7,10 @@ export const FRAME_MAGIC = 0x5053_4346;
 export const PROTOCOL_VERSION = 1;
 /** Bytes before the payload. */
 export const FRAME_HEADER_BYTES = 44;
+/** Longest payload of the frames that carry JSON, whatever the limits. */
+export const LONGEST_CONTROL_BYTES: number = 1 << 16;
+/** Types from here on carry bytes, those below JSON. */
+const FIRST_BINARY_TYPE = 16;
 
 /** Kinds of frames. Those below 16 carry JSON (control-messages.ts), the others bytes. Numbers are never reused. */
 export const FRAME_TYPES = {
@@ -90,6 +94,8 @@ const NAMES_OF_DTYPES: ReadonlyMap<number, FrameDtype> = new Map(
   Object.entries(FRAME_DTYPES).map(([name, id]) => [id, name as FrameDtype]),
 );
 
+const hexadecimal = (value: number): string => `0x${value.toString(16).padStart(8, "0")}`;
+
 /** A frame with the given fields, the others 0. */
 export function makeFrame(type: FrameType, fields: Partial<Omit<Frame, "type">> = {}): Frame {
   return {
@@ -98,12 +104,23 @@ export function makeFrame(type: FrameType, fields: Partial<Omit<Frame, "type">> 
   };
 }
 
+/** The fields that are written as numbers, with the largest value of each. */
+const NUMBERS = {
+  flags: 0xffff, session: 0xffff_ffff, sequence: 0xffff_ffff, position: 0xffff_ffff, tokens: 0xffff_ffff, hiddenSize: 0xffff_ffff, block: 0xffff,
+  codec: 0xff, table: 0xffff_ffff,
+} as const;
+
 /**
  * The bytes of a frame, little-endian: magic u32, version u8, type u8, flags u16, session u32, sequence u32, position u32, tokens u32,
  * hiddenSize u32, block u16, codec u8, dtype u8, table u32, payload length u32, CRC-32C u32 of all that precedes and the payload; payload.
+ * @throws FrameError for a number that its field cannot hold: it would be read as another
  */
 export function encodeFrame(frame: Frame): Uint8Array<ArrayBuffer> {
   const { payload } = frame;
+  for (const [name, most] of Object.entries(NUMBERS)) {
+    const value = frame[name as keyof typeof NUMBERS];
+    if (!Number.isInteger(value) || value < 0 || value > most) throw new FrameError(`${frame.type}: ${name} ${value}; a frame holds 0 to ${most}`);
+  }
   const bytes = new Uint8Array(FRAME_HEADER_BYTES + payload.length);
   const view = new DataView(bytes.buffer);
   view.setUint32(0, FRAME_MAGIC, true);
@@ -127,17 +144,19 @@ export function encodeFrame(frame: Frame): Uint8Array<ArrayBuffer> {
 
 /**
  * Length of the payload from the first bytes of a frame, for transports that cut a stream into frames.
- * @throws FrameError for another magic, an unknown version, or a payload above the limit, before it is waited for
+ * @throws FrameError for another magic, an unknown version, or a payload above the limit (of control frames 64 KiB at most), before it is
+ * waited for
  */
 export function payloadLength(header: Uint8Array, limits: Pick<FrameLimits, "payloadBytes"> = DEFAULT_FRAME_LIMITS): number {
   if (header.length < FRAME_HEADER_BYTES) throw new FrameError(`${header.length} bytes are shorter than a frame's header`);
   const view = new DataView(header.buffer, header.byteOffset, FRAME_HEADER_BYTES);
   const magic = view.getUint32(0, true);
-  if (magic !== FRAME_MAGIC) throw new FrameError(`no frame begins with 0x${magic.toString(16).padStart(8, "0")}`);
+  if (magic !== FRAME_MAGIC) throw new FrameError(`no frame begins with ${hexadecimal(magic)}`);
   const version = view.getUint8(4);
   if (version !== PROTOCOL_VERSION) throw new FrameError(`protocol version ${version}; this end speaks ${PROTOCOL_VERSION}`);
   const length = view.getUint32(36, true);
-  if (length > limits.payloadBytes) throw new FrameError(`a payload of ${length} bytes exceeds the limit of ${limits.payloadBytes}`);
+  const limit = view.getUint8(5) < FIRST_BINARY_TYPE ? Math.min(LONGEST_CONTROL_BYTES, limits.payloadBytes) : limits.payloadBytes;
+  if (length > limit) throw new FrameError(`a payload of ${length} bytes exceeds the limit of ${limit}`);
   return length;
 }
 
@@ -154,7 +173,7 @@ export function decodeFrame(bytes: Uint8Array, limits: FrameLimits = DEFAULT_FRA
   const payload = bytes.subarray(FRAME_HEADER_BYTES);
   const expected = view.getUint32(40, true);
   const actual = crc32c(payload, crc32c(bytes.subarray(0, 40)));
-  if (actual !== expected) throw new FrameError(`checksum ${actual.toString(16)}, the frame says ${expected.toString(16)}`);
+  if (actual !== expected) throw new FrameError(`checksum ${hexadecimal(actual)}, the frame says ${hexadecimal(expected)}`);
   const type = NAMES_OF_TYPES.get(view.getUint8(5));
   if (type === undefined) throw new FrameError(`unknown frame type ${view.getUint8(5)}`);
   const dtype = NAMES_OF_DTYPES.get(view.getUint8(31));
