@@ -72,13 +72,14 @@ export class Session {
   /** Number of the session on its connection. */
   handle = 0;
   #boundaries: MessageBoundary[];
-  #drawn = 0;
+  #drawn: number;
   #sampler: Sampler | undefined;
 
   constructor(settings: SessionSettings) {
     this.settings = settings;
     this.cache = settings.cache;
     this.#boundaries = [...settings.boundaries];
+    this.#drawn = settings.sampling.drawn ?? 0;
   }
 
   /** First digits of the id, for logs; the whole id is half of what takes a session up. */
