@@ -3,24 +3,28 @@ import { createFftPlan, factorize, maximumFftLength, passTwiddles } from "./plan
 import { chirp, isSmooth, paddedLengthFor } from "./roots.ts";
 
 describe("factorize", () => {
-  it("multiplies back to the length, radix 4 first where it divides", () => {
+  it.each(["rows", "columns"] as const)("multiplies back to the length, radix 4 first where it divides: %s", (layout) => {
     for (let length = 1; length <= 5000; length++) {
       if (!isSmooth(length)) continue;
-      const radices = factorize(length);
+      const radices = factorize(length, layout);
       expect(radices.reduce((product, radix) => product * radix, 1)).toBe(length);
       expect(radices.length === 1 || radices.every((radix) => [2, 3, 4, 5, 7, 8].includes(radix))).toBe(true);
       if (length % 4 === 0) expect(radices[0]).toBe(4);
     }
-    expect(factorize(1)).toEqual([1]);
-    expect(factorize(128)).toEqual([4, 8, 4]);
-    expect(factorize(3584)).toEqual([4, 8, 7, 4, 4]);
+    expect(factorize(1, layout)).toEqual([1]);
+  });
+  it("puts a radix 8 where its layout is fastest", () => {
+    expect(factorize(128, "rows")).toEqual([4, 8, 4]);
+    expect(factorize(128, "columns")).toEqual([4, 4, 8]);
+    expect(factorize(3584, "rows")).toEqual([4, 8, 7, 4, 4]);
+    expect(factorize(3584, "columns")).toEqual([4, 7, 4, 4, 8]);
   });
 });
 
 describe("createFftPlan", () => {
   it("pads other lengths to a smooth multiple of four that holds the convolution", () => {
     for (const length of [11, 13, 127, 1009, 4099, 65537]) {
-      const plan = createFftPlan(length);
+      const plan = createFftPlan(length, "columns");
       if (plan.kind !== "bluestein") throw new Error(`${length} should not be smooth`);
       expect(plan.paddedLength).toBeGreaterThanOrEqual(2 * length - 1);
       expect(plan.paddedLength).toBeLessThan(2.6 * length);
@@ -36,7 +40,7 @@ describe("createFftPlan", () => {
     }
   });
   it("refuses lengths it cannot transform", () => {
-    for (const length of [0, -4, 2.5, NaN, Infinity, maximumFftLength + 1]) expect(() => createFftPlan(length)).toThrow(/fft: length/);
+    for (const length of [0, -4, 2.5, NaN, Infinity, maximumFftLength + 1]) expect(() => createFftPlan(length, "columns")).toThrow(/fft: length/);
   });
 });
 

@@ -32,11 +32,15 @@ export interface BluesteinPlan {
 /** How to transform one length. */
 export type FftPlan = SmoothPlan | BluesteinPlan;
 
+/** How vectors lie in a transform: along a contiguous row, or across neighbouring columns. */
+export type FftLayout = "rows" | "columns";
+
 /**
  * Radices of the passes of a smooth length. 4 comes first when it divides the length, as row kernels want it; then large ones, since early
- * passes have the shortest vector runs. Length 1 is one pass of radix 1, a copy.
+ * passes have the shortest vector runs. Columns have runs of equal length in every pass: their 8 comes last, where it needs no twiddles.
+ * Length 1 is one pass of radix 1, a copy.
  */
-export function factorize(length: number): number[] {
+export function factorize(length: number, layout: FftLayout): number[] {
   const radices: number[] = [];
   let rest = length;
   let twos = 0;
@@ -49,8 +53,9 @@ export function factorize(length: number): number[] {
     twos -= 2;
   }
   // One 8 saves a pass where the power of two is odd; more of them gain nothing, and lose when their 16 streams share cache sets.
-  if (twos >= 3 && twos % 2 === 1) {
-    radices.push(8);
+  const eight = twos >= 3 && twos % 2 === 1;
+  if (eight) {
+    if (layout === "rows") radices.push(8);
     twos -= 3;
   }
   for (const prime of [7, 5, 3]) {
@@ -64,17 +69,19 @@ export function factorize(length: number): number[] {
     twos -= 2;
   }
   if (twos === 1) radices.push(2);
+  if (eight && layout === "columns") radices.push(8);
   return radices.length > 0 ? radices : [1];
 }
 
 /** @throws TensorError for a length that is no whole number from 1 to `maximumFftLength`. */
-export function createFftPlan(length: number): FftPlan {
+export function createFftPlan(length: number, layout: FftLayout): FftPlan {
   if (!Number.isInteger(length) || length < 1 || length > maximumFftLength) {
     throw new TensorError(`fft: length ${length} is not a whole number from 1 to ${maximumFftLength}`);
   }
-  if (isSmooth(length)) return { kind: "smooth", length, radices: factorize(length) };
+  if (isSmooth(length)) return { kind: "smooth", length, radices: factorize(length, layout) };
   const paddedLength = paddedLengthFor(2 * length - 1);
-  return { kind: "bluestein", length, paddedLength, inner: { kind: "smooth", length: paddedLength, radices: factorize(paddedLength) } };
+  const inner: SmoothPlan = { kind: "smooth", length: paddedLength, radices: factorize(paddedLength, layout) };
+  return { kind: "bluestein", length, paddedLength, inner };
 }
 
 /** Twiddles of one pass: (re, im) of exp(-2πi p k / (legs * radix)) for p = 0 … legs - 1 and k = 1 … radix - 1, k fastest. */

@@ -150,7 +150,7 @@ export class FftPlanCache {
     if (plan) {
       this.#plans.delete(key);
     } else {
-      const inside = createFftPlan(kind === "real" && length % 2 === 0 ? length / 2 : length);
+      const inside = createFftPlan(kind === "real" && length % 2 === 0 ? length / 2 : length, rows ? "rows" : "columns");
       const { bytes } = kind === "complex" ? encodeComplex(inside, rows) : encodeReal(length, inside, rows);
       this.#makeRoom(bytes.length);
       const buffer = this.#heap.allocateInternal(bytes.length);
