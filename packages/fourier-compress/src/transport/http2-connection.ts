@@ -44,7 +44,10 @@ export function streamConnection(stream: Duplex, { peer, onClose, ...options }: 
     if (queue.bytes > PAUSE_BYTES) stream.pause();
   });
   stream.on("end", () => {
-    queue.end(cutter.heldBytes === 0 ? undefined : new ConnectionError(`the stream ended ${cutter.heldBytes} bytes into a frame`));
+    // A stream that is reset, or loses its socket, also ends.
+    const code = "rstCode" in stream && typeof stream.rstCode === "number" ? stream.rstCode : 0;
+    if (cutter.heldBytes > 0) queue.end(new ConnectionError(`the stream ended ${cutter.heldBytes} bytes into a frame`, { cause: failure }));
+    else queue.end(code === 0 ? undefined : (failure ?? new ConnectionError(`the stream was cut with code ${code}`)));
     // The end of one direction is that of the connection.
     stream.end();
   });

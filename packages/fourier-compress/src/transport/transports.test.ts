@@ -118,11 +118,12 @@ describe.each(transportKinds)("$name", (kind) => {
     const sending = (async () => {
       for (;;) await client.send(frame);
     })();
-    const outcome = expect(sending).rejects.toThrow(ConnectionError);
-    await server.receive();
-    await pause(50);
-    server.close();
-    await outcome;
+    const leaving = (async () => {
+      await server.receive();
+      await pause(50);
+      server.close();
+    })();
+    await Promise.all([expect(sending).rejects.toThrow(ConnectionError), leaving]);
   });
 
   it("does not connect with a signal that has aborted", async () => {
