@@ -2,14 +2,9 @@
  * The first columns of Q in the QR decomposition with column pivoting of rows × columns `values` (Businger and Golub 1965): Householder
  * reflections, each of the column with the largest rest. In float64.
  * @param rank at most min(rows, columns); fewer columns come back where the matrix has no more
- * @returns orthonormal columns, row-major [rows, rank], and the rank found
+ * @returns orthonormal columns, row-major [rows, rank found]
  */
-export function pivotedQr(
-  values: Float32Array,
-  rows: number,
-  columns: number,
-  rank: number,
-): { readonly basis: Float32Array; readonly rank: number } {
+export function pivotedQr(values: Float32Array, rows: number, columns: number, rank: number): Float32Array {
   // Column-major: a reflection works on columns.
   const work = new Float64Array(values.length);
   for (let row = 0; row < rows; row++)
@@ -44,7 +39,7 @@ export function pivotedQr(
       else norms[column] = rest;
     }
   }
-  return { basis: orthonormalColumns(reflections, rows), rank: reflections.length };
+  return orthonormalColumns(reflections, rows);
 }
 
 /** Q's columns: the reflections in reverse order on those of the identity. */

@@ -28,9 +28,13 @@ function fading(tokens: number, hiddenSize: number): Float32Array {
   });
 }
 
-describe.each(["svd", "qr"] as const)("lowRankCoder %s", (kind) => {
-  const coder = lowRankCoder(kind);
+const coders = [
+  { label: "svd", coder: lowRankCoder("svd") },
+  { label: "qr by channels", coder: lowRankCoder("qr") },
+  { label: "qr by tokens", coder: lowRankCoder("qr", { pivots: "tokens" }) },
+];
 
+describe.each(coders)("lowRankCoder $label", ({ coder }) => {
   it.each(sizes)("carries all of %i × %i rows at full rank", async (tokens, hiddenSize) => {
     const values = randomValues(tokens * hiddenSize);
     const full = Math.min(tokens, hiddenSize) * (tokens + hiddenSize);
@@ -48,7 +52,7 @@ describe.each(["svd", "qr"] as const)("lowRankCoder %s", (kind) => {
       expect(byElements.bytes).toEqual(byBytes.bytes);
       const error = relativeError(byBytes.values, values);
       const byError = await throughCoder(coder, values, [17, 40], { kind: "relativeError", relativeError: 1.0001 * error });
-      expect(byError.bytes).toEqual(byBytes.bytes);
+      expect(byError.elements).toBe(byBytes.elements);
       const finer = await throughCoder(coder, values, [17, 40], { kind: "relativeError", relativeError: 0.999 * error });
       expect(finer.elements).toBe(57 * (rank + 1));
       expect(relativeError(finer.values, values)).toBeLessThan(error);
@@ -81,7 +85,7 @@ describe.each(["svd", "qr"] as const)("lowRankCoder %s", (kind) => {
     await coder.encode(rows, { kind: "relativeError", relativeError: 0.05 });
     const huge = new ByteWriter();
     huge.varint(9);
-    await expect(coder.decode(new ByteReader(kind, huge.finish()), 9, 14, "cpu")).rejects.toThrow(CodecMessageError);
+    await expect(coder.decode(new ByteReader(coder.name, huge.finish()), 9, 14, "cpu")).rejects.toThrow(CodecMessageError);
     expect(memory().allocations).toBe(before);
     using many = tensor(new Float32Array(1025), [1025, 1]);
     await expect(coder.encode(many, { kind: "bytes", bytes: 9999 })).rejects.toThrow("1024 at most");
@@ -113,7 +117,8 @@ describe("pivotedQr", () => {
   it.each(sizes)("gives an orthonormal basis of the columns of %i × %i values", (rows, columns) => {
     const values = randomValues(rows * columns, 8);
     const full = Math.min(rows, columns);
-    const { basis, rank } = pivotedQr(values, rows, columns, full);
+    const basis = pivotedQr(values, rows, columns, full);
+    const rank = basis.length / rows;
     expect(rank).toBe(full);
     for (let a = 0; a < rank; a++) {
       for (let b = 0; b < rank; b++) {
@@ -132,19 +137,13 @@ describe("pivotedQr", () => {
       [4, 0, 0],
     ];
     const values = Float32Array.from({ length: 9 }, (_, i) => columns[i % 3]![Math.floor(i / 3)]!);
-    const { basis } = pivotedQr(values, 3, 3, 3);
+    const basis = pivotedQr(values, 3, 3, 3);
     expect([...basis].map((value) => Math.round(Math.abs(value)))).toEqual([1, 0, 0, 0, 0, 1, 0, 1, 0]);
   });
 
   it("stops where the matrix ends", () => {
     const row = randomValues(12);
-    expect(
-      pivotedQr(
-        Float32Array.from({ length: 60 }, (_, i) => row[i % 12]! * (1 + Math.floor(i / 12))),
-        5,
-        12,
-        5,
-      ).rank,
-    ).toBe(1);
+    const values = Float32Array.from({ length: 60 }, (_, i) => row[i % 12]! * (1 + Math.floor(i / 12)));
+    expect(pivotedQr(values, 5, 12, 5).length).toBe(5);
   });
 });

@@ -3,9 +3,9 @@ import { CodecTargetError } from "../errors.ts";
 import { ByteWriter } from "./byte-writer.ts";
 import { CODEC_IDS, type CodecName } from "./codec-names.ts";
 import { varintBytes } from "./fourier.ts";
-import { leftSingularVectors, pivotedColumns, project, type TokenBasis } from "./low-rank-basis.ts";
+import { factorsInBasis, leftSingularVectors, pivotedFactors, type Factors, type QrPivots } from "./low-rank-basis.ts";
 import type { RowCoder, RowTarget } from "./row-coder.ts";
-import { appendValues, asStored, readValues, ROUNDING, valueBytes } from "./scaled-values.ts";
+import { appendValues, asStored, largestMagnitude, readValues, ROUNDING, valueBytes } from "./scaled-values.ts";
 
 /** Decompositions of `lowRankCoder`. */
 export type LowRankKind = "svd" | "qr";
@@ -13,21 +13,27 @@ export type LowRankKind = "svd" | "qr";
 /** Most rows of a message: the eigenvectors of tokens × tokens take a few seconds there, and eight times as long for twice as many. */
 const MOST_TOKENS = 1024;
 
-/** Orthonormal factors hold numbers up to 1: their exponents are below that. */
-const LARGEST_BASIS_EXPONENT = -14;
+/** The left factor holds numbers up to 1, which have this exponent at most. */
+const LARGEST_LEFT_EXPONENT = -14;
+
+/** Settings of `lowRankCoder`. */
+export interface LowRankOptions {
+  /** qr: see `QrPivots`. Default "channels", which loses less on the activations that we measured. */
+  readonly pivots?: QrPivots;
+}
 
 /**
  * Rows as a product of two float16 factors [tokens, rank] · [rank, hiddenSize]: rank · (tokens + hiddenSize) numbers. "svd" is the truncated
- * singular value decomposition, the best of a rank; "qr" the pivoted QR decomposition, whose second factor is sent with its columns in
- * the channels' order. The first factor is orthonormal, so the second is its product with the rows.
+ * singular value decomposition, the best of a rank; "qr" the pivoted QR decomposition, with R's columns in the channels' order.
  * A single token has nothing to factor: such messages are larger than the rows, and a target that asks for less is refused.
  */
-export function lowRankCoder(kind: LowRankKind): RowCoder {
-  return factorCoder(kind, kind === "svd" ? leftSingularVectors : pivotedColumns);
+export function lowRankCoder(kind: LowRankKind, { pivots = "channels" }: LowRankOptions = {}): RowCoder {
+  if (kind === "qr") return factorCoder(kind, (rows, _scaled, rank) => pivotedFactors(rows, rank, pivots));
+  return factorCoder(kind, async (rows, scaled, rank) => factorsInBasis(rows, await leftSingularVectors(scaled, rank)));
 }
 
-/** A coder that projects the rows on an orthonormal basis of the tokens. @param basisOf may be given rows scaled by a positive number */
-export function factorCoder(name: CodecName, basisOf: (rows: Tensor, rank: number) => Promise<TokenBasis>): RowCoder {
+/** @param factorsOf gets the rows, and the rows divided by their largest magnitude, on their device; both are disposed by the caller */
+export function factorCoder(name: CodecName, factorsOf: (rows: Tensor, scaled: Tensor, rank: number) => Promise<Factors>): RowCoder {
   return {
     name,
     id: CODEC_IDS[name],
@@ -44,13 +50,11 @@ export function factorCoder(name: CodecName, basisOf: (rows: Tensor, rank: numbe
         return { bytes: writer.finish(), elements: 0 };
       }
       using scaled = rows.divide(largest);
-      const found = await basisOf(scaled, most);
-      using product = project(rows, found);
-      const coefficients = await product.data("float32");
-      const rank = target.kind === "relativeError" ? await rankOfError(name, rows, found, coefficients, target.relativeError) : found.rank;
+      const all = balanced(await factorsOf(rows, scaled, most));
+      const { left, right, rank } = target.kind === "relativeError" ? await smallestRank(name, rows, all, target.relativeError) : all;
       writer.varint(rank);
-      appendValues(name, writer, firstColumns(found, rank), "float16");
-      appendValues(name, writer, coefficients.subarray(0, rank * hiddenSize), "float16");
+      appendValues(name, writer, left, "float16");
+      appendValues(name, writer, right, "float16");
       return { bytes: writer.finish(), elements: rank * (tokens + hiddenSize) };
     },
     async decode(reader, tokens, hiddenSize, device) {
@@ -58,19 +62,24 @@ export function factorCoder(name: CodecName, basisOf: (rows: Tensor, rank: numbe
       if (rank > Math.min(tokens, hiddenSize)) reader.fail(`rank ${rank} of [${tokens}, ${hiddenSize}]`);
       if (2 * rank * (tokens + hiddenSize) > reader.remaining) reader.fail(`rank ${rank}, but ${reader.remaining} bytes`);
       if (rank === 0) return tensor(new Float32Array(tokens * hiddenSize), [tokens, hiddenSize], { device });
-      const basis = readValues(reader, tokens * rank, "float16", LARGEST_BASIS_EXPONENT);
-      return multiply(basis, readValues(reader, rank * hiddenSize, "float16"), [tokens, rank, hiddenSize], device);
+      const left = readValues(reader, tokens * rank, "float16", LARGEST_LEFT_EXPONENT);
+      return multiply({ left, right: readValues(reader, rank * hiddenSize, "float16"), rank }, tokens, device);
     },
   };
 }
 
-function multiply(
-  left: Float32Array,
-  right: Float32Array,
-  [tokens, rank, hiddenSize]: readonly [number, number, number],
-  device: DeviceName,
-): Tensor {
-  return tidy(() => matmul(tensor(left, [tokens, rank], { device }), tensor(right, [rank, hiddenSize], { device })));
+/** With a left factor of at most 1 in magnitude, by a power of two: the right one alone carries the size of the rows. */
+function balanced({ left, right, rank }: Factors): Factors {
+  let scale = 1;
+  const largest = largestMagnitude(left);
+  while (scale < largest) scale *= 2;
+  return scale === 1
+    ? { left, right, rank }
+    : { left: left.map((value) => value / scale), right: right.map((value) => value * scale), rank };
+}
+
+function multiply({ left, right, rank }: Factors, tokens: number, device: DeviceName): Tensor {
+  return tidy(() => matmul(tensor(left, [tokens, rank], { device }), tensor(right, [rank, right.length / rank], { device })));
 }
 
 async function largestEntry(rows: Tensor): Promise<number> {
@@ -105,39 +114,45 @@ function mostRank(name: string, tokens: number, hiddenSize: number, target: RowT
   }
 }
 
-/** The smallest rank that the other side sees within the error: by the energy of the coefficients, then by trying, for the rounding. */
-async function rankOfError(
-  name: string,
-  rows: Tensor,
-  found: TokenBasis,
-  coefficients: Float32Array,
-  relativeError: number,
-): Promise<number> {
-  const [tokens, hiddenSize] = rows.shape as [number, number];
+/** The factors of the smallest rank that the other side sees within the error: by their energy, then by trying, for the rounding. */
+async function smallestRank(name: string, rows: Tensor, all: Factors, relativeError: number): Promise<Factors> {
   const values = await rows.data("float32");
-  const total = values.reduce((sum, value) => sum + value * value, 0);
-  let missing = total;
+  const allowed = relativeError ** 2 * squares(values);
+  const tokens = rows.shape[0]!;
+  let missing = squares(values);
   let rank = 0;
-  while (rank < found.rank && missing > relativeError ** 2 * total) {
-    for (let i = rank * hiddenSize; i < (rank + 1) * hiddenSize; i++) missing -= coefficients[i]! ** 2;
-    rank++;
-  }
-  for (rank = Math.max(1, rank); rank <= found.rank; rank++) {
-    const [left, right] = [asStored(firstColumns(found, rank), "float16"), asStored(coefficients.slice(0, rank * hiddenSize), "float16")];
-    using product = multiply(left, right, [tokens, rank, hiddenSize], rows.device);
+  // One of the factors is orthogonal, so that ranks add their energies.
+  for (; rank < all.rank && missing > allowed; rank++) missing -= squares(column(all, rank)) * squares(row(all, rank));
+  for (rank = Math.max(1, rank); rank <= all.rank; rank++) {
+    const some = truncated(all, rank);
+    const { left, right } = some;
+    using product = multiply({ left: asStored(left, "float16"), right: asStored(right, "float16"), rank }, tokens, rows.device);
     const decoded = await product.data("float32");
-    let error = 0;
-    values.forEach((value, i) => (error += (decoded[i]! - value) ** 2));
-    if (error <= relativeError ** 2 * total) return rank;
+    if (squares(decoded.map((value, i) => value - values[i]!)) <= allowed) return some;
     // More ranks do not help against rounding.
     if (relativeError < ROUNDING.float16) break;
   }
   throw new CodecTargetError(`${name} codec: float16 factors do not reach a relative error of ${relativeError}`);
 }
 
-function firstColumns({ basis, rank }: TokenBasis, count: number): Float32Array {
-  if (count === rank) return basis;
-  const columns = new Float32Array((basis.length / rank) * count);
-  for (let row = 0; row < basis.length / rank; row++) columns.set(basis.subarray(row * rank, row * rank + count), row * count);
-  return columns;
+function squares(values: Float32Array): number {
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += values[i]! ** 2;
+  return sum;
+}
+
+function row({ right, rank }: Factors, index: number): Float32Array {
+  const width = right.length / rank;
+  return right.subarray(index * width, (index + 1) * width);
+}
+
+function column({ left, rank }: Factors, index: number): Float32Array {
+  return Float32Array.from({ length: left.length / rank }, (_, token) => left[token * rank + index]!);
+}
+
+function truncated(all: Factors, rank: number): Factors {
+  const tokens = all.left.length / all.rank;
+  const left = new Float32Array(tokens * rank);
+  for (let token = 0; token < tokens; token++) left.set(all.left.subarray(token * all.rank, token * all.rank + rank), token * rank);
+  return { left, right: all.right.subarray(0, (all.right.length / all.rank) * rank), rank };
 }

@@ -1,7 +1,7 @@
 import { matmul, tensor } from "@frugal/tensor-core";
 import type { CodecTable } from "../calibration/codec-table.ts";
 import { CodecTableError } from "../errors.ts";
-import { leftSingularVectors, type TokenBasis } from "./low-rank-basis.ts";
+import { factorsInBasis, leftSingularVectors } from "./low-rank-basis.ts";
 import { factorCoder } from "./low-rank.ts";
 import type { RowCoder } from "./row-coder.ts";
 
@@ -26,13 +26,13 @@ const ASVD_EXPONENT = 0.5;
 export function weightedLowRankCoder(kind: WeightedLowRankKind, table: CodecTable): RowCoder {
   const { hiddenSize } = table;
   const metric = kind === "svd-llm" ? consumerMetric(table) : channelMetric(kind, table);
-  return factorCoder(kind, async (rows, rank): Promise<TokenBasis> => {
+  return factorCoder(kind, async (rows, scaled, rank) => {
     if (rows.shape[1] !== hiddenSize) {
       throw new CodecTableError(`${kind} codec: its table is for hiddenSize ${hiddenSize}, the rows have ${rows.shape[1]}`);
     }
     using matrix = tensor(metric, kind === "svd-llm" ? [hiddenSize, hiddenSize] : [hiddenSize], { device: rows.device });
-    using weighted = kind === "svd-llm" ? matmul(rows, matrix) : rows.multiply(matrix);
-    return leftSingularVectors(weighted, rank);
+    using weighted = kind === "svd-llm" ? matmul(scaled, matrix) : scaled.multiply(matrix);
+    return factorsInBasis(rows, await leftSingularVectors(weighted, rank));
   });
 }
 
