@@ -2,6 +2,7 @@ import { float16BitsToFloat32 } from "@frugal/tensor-core";
 import { nodeModule } from "@frugal/tensor-core/node";
 import { z } from "zod";
 import { EvaluationDataError } from "../errors.ts";
+import { startsWithRow } from "./begin-row.ts";
 
 /** Activations of one prompt, one row a token. */
 export interface ActivationPrompt {
@@ -101,7 +102,7 @@ async function blocksOf(folder: string): Promise<number[]> {
 function beginRowOf(prompts: readonly ActivationPrompt[], hiddenSize: number): Float32Array | undefined {
   const [first] = prompts;
   const row = first!.rows.subarray(0, hiddenSize);
-  const isSame = ({ tokens, rows }: ActivationPrompt): boolean => tokens[0] === first!.tokens[0] && row.every((value, i) => rows[i] === value);
+  const isSame = ({ tokens, rows }: ActivationPrompt): boolean => tokens[0] === first!.tokens[0] && startsWithRow(rows, row);
   return prompts.every(isSame) ? row : undefined;
 }
 

@@ -2,6 +2,7 @@ import type { ForwardOptions, ScoringModel, StagedModel } from "@frugal/language
 import { tensor, tidy, type DeviceName, type Tensor } from "@frugal/tensor-core";
 import { compressionRatios, type CompressionCodec, type CompressionRatios } from "../codecs/compression-codec.ts";
 import { SettingsError } from "../errors.ts";
+import { startsWithRow } from "./begin-row.ts";
 import type { MessageRows } from "./reconstruction.ts";
 
 /** Default for the activations that are kept. */
@@ -82,19 +83,6 @@ export interface CodedModelOptions {
   readonly beginRow?: Float32Array | undefined;
   /** Sees what the server sees: the decoded rows, [tokens, hiddenSize]. */
   readonly onDecoded?: (ids: readonly number[], rows: Float32Array) => void;
-}
-
-/** Rows as near as this, in proportion, are the same: kernels for few and many rows differ in the last bits. */
-const SAME_ROW = 1e-3;
-
-/** Whether the first of these rows is `beginRow`. */
-export function startsWithRow(rows: Float32Array, beginRow: Float32Array): boolean {
-  let [difference, norm] = [0, 0];
-  for (const [i, expected] of beginRow.entries()) {
-    difference += (rows[i]! - expected) ** 2;
-    norm += expected ** 2;
-  }
-  return difference <= SAME_ROW ** 2 * norm;
 }
 
 /** A model whose activations pass through a codec at the split, for scoring; made by `DeviceHalf.through`. */

@@ -3,7 +3,8 @@ import type { CodecTable } from "../calibration/codec-table.ts";
 import type { CodecMode } from "../codecs/codec-mode.ts";
 import { createCodec } from "../codecs/registry.ts";
 import { CodecTargetError, SettingsError } from "../errors.ts";
-import { startsWithRow, type CodedTraffic, type DeviceHalf } from "./coded-model.ts";
+import { startsWithRow } from "./begin-row.ts";
+import type { CodedTraffic, DeviceHalf } from "./coded-model.ts";
 import type { ComparedCodec } from "./compared-codecs.ts";
 import { modeAtRatio, type RateAllocation } from "./equal-bytes.ts";
 import { LeakageProbe, type DecodedRows } from "./leakage.ts";
@@ -36,9 +37,16 @@ export interface CodedOptions {
   readonly window?: number;
   /** Tokens of the leakage probe at most. Default 0: none. */
   readonly leakageTokens?: number;
+  /** Ends the comparison: with what there is, or with its reason while the model without codec is not through. */
   readonly signal?: AbortSignal | undefined;
   /** Tokens scored of those in this pass. */
   readonly onProgress?: (scored: number, total: number, what: string) => void;
+}
+
+/** What a codec makes of the predictions; without them where it cannot do what was asked. */
+export interface ScoredCodec {
+  readonly row: CodedRow;
+  readonly predictions?: readonly SequencePredictions[];
 }
 
 /** Scores sequences through codecs, one after another, against the model without. Made by `open`. */
@@ -78,8 +86,8 @@ export class CodedScoring {
     return new CodedScoring(half, sequences, reference, options);
   }
 
-  /** The row of a codec at a ratio, and what the model says through it; none where the codec cannot do it. */
-  async score(codec: ComparedCodec, ratio: number | undefined): Promise<{ row: CodedRow; predictions?: readonly SequencePredictions[] }> {
+  /** The row of a codec at a ratio, and what the model says through it; undefined when the signal ended it. */
+  async score(codec: ComparedCodec, ratio: number | undefined): Promise<ScoredCodec | undefined> {
     const { table, allocation = "shared-step", leakageTokens = 0, signal, onProgress } = this.#options;
     const { hiddenSize, device, config } = this.#half.model;
     const head = { codec: codec.key, label: codec.label, ...(ratio === undefined ? {} : { ratio }) };
@@ -113,6 +121,7 @@ export class CodedScoring {
           : {};
       return { row: { ...head, ...(mode === undefined ? {} : { mode }), traffic: model.traffic, ...leakage }, predictions };
     } catch (error) {
+      if (signal?.aborted) return undefined;
       if (!(error instanceof CodecTargetError || error instanceof SettingsError)) throw error;
       return { row: { ...head, unavailable: error.message } };
     }

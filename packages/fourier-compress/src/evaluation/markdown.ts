@@ -16,3 +16,13 @@ export function shortNumber(value: number, digits: number = 3): string {
 export function percent(share: number, digits: number = 1): string {
   return `${(100 * share).toFixed(digits)} %`;
 }
+
+/** The cells of a table that `markdownTable` made; undefined for other text. */
+export function markdownCells(
+  text: string,
+): { readonly columns: readonly string[]; readonly rows: readonly (readonly string[])[] } | undefined {
+  const lines = text.split("\n");
+  if (lines.length < 2 || !lines.every((line) => line.startsWith("| ") && line.endsWith(" |"))) return undefined;
+  const cells = (line: string): string[] => line.slice(2, -2).split(" | ").map((cell) => cell.replaceAll("\\|", "|"));
+  return { columns: cells(lines[0]!), rows: lines.slice(2).map(cells) };
+}

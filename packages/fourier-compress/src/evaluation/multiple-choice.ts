@@ -40,6 +40,8 @@ export interface MultipleChoiceComparison {
   /** Without codec. */
   readonly reference: MultipleChoiceScore;
   readonly tableHash?: string;
+  /** False where the signal ended it: what was measured until then is there. */
+  readonly complete: boolean;
   readonly results: readonly MultipleChoiceRow[];
 }
 
@@ -122,7 +124,9 @@ export async function compareMultipleChoice(
       results.push(known);
       continue;
     }
-    const { row: head, predictions } = await scoring.score(codec, ratio);
+    const scored = await scoring.score(codec, ratio);
+    if (scored === undefined) break;
+    const { row: head, predictions } = scored;
     const row: MultipleChoiceRow =
       predictions === undefined
         ? head
@@ -133,7 +137,8 @@ export async function compareMultipleChoice(
   return {
     dataset: name, splitBlock, chance: questions.reduce((sum, question) => sum + 1 / question.choices.length, 0) / questions.length,
     reference: scoreOf(questions, choices, scoring.reference.sequences),
-    ...(options.table === undefined ? {} : { tableHash: options.table.hash }), results,
+    ...(options.table === undefined ? {} : { tableHash: options.table.hash }),
+    complete: results.length === planned.length, results,
   };
 }
 

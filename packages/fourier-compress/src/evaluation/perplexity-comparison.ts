@@ -23,6 +23,8 @@ export interface PerplexityComparison {
   readonly perplexity: number;
   /** The codec table used, where there was one. */
   readonly tableHash?: string;
+  /** False where the signal ended it: what was measured until then is there. */
+  readonly complete: boolean;
   readonly results: readonly PerplexityRow[];
 }
 
@@ -73,6 +75,7 @@ export async function comparePerplexity(
       continue;
     }
     const scored = await scoring.score(codec, ratio);
+    if (scored === undefined) break;
     let row: PerplexityRow = scored.row;
     if (scored.predictions !== undefined) {
       const through = perplexityOf(scored.predictions);
@@ -83,7 +86,8 @@ export async function comparePerplexity(
   }
   return {
     splitBlock, tokens: reference.reduce((sum, { mostLikely }) => sum + mostLikely.length, 0), sequences: sequences.length, perplexity,
-    ...(options.table === undefined ? {} : { tableHash: options.table.hash }), results,
+    ...(options.table === undefined ? {} : { tableHash: options.table.hash }),
+    complete: results.length === planned.length, results,
   };
 }
 

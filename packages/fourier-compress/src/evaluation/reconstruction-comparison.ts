@@ -36,6 +36,8 @@ export interface ReconstructionComparison {
   readonly tableHash: string;
   /** ‖A - mean‖ / ‖A‖ with the mean of the calibration rows: what no bytes at all give. */
   readonly meanOnlyError: number;
+  /** False where the signal ended it: what was measured until then is there. */
+  readonly complete: boolean;
   readonly results: readonly ReconstructionRow[];
 }
 
@@ -47,7 +49,8 @@ export interface CompareReconstructionOptions {
   readonly ratios?: readonly number[];
   readonly allocation?: RateAllocation;
   readonly device?: DeviceName;
-  readonly signal?: AbortSignal;
+  /** Ends the comparison with what there is. */
+  readonly signal?: AbortSignal | undefined;
   /** Rows measured before, by codec and ratio: not measured again. */
   readonly done?: readonly ReconstructionRow[];
   /** Called with each row as it is there, and how many of all there are. */
@@ -78,7 +81,7 @@ function meanOnlyError(messages: readonly MessageRows[], { mean, hiddenSize }: C
 /**
  * Measures codecs at equal ratios on a folder's test prompts, with a table calibrated on its calibration rows: one message a prompt.
  * A codec that the table does not suffice for, or a ratio out of its reach, gives a row that says so.
- * @throws SettingsError for unknown codecs, ratios out of range and a table of another width; the signal's reason
+ * @throws SettingsError for unknown codecs, ratios out of range and a table of another width
  */
 export async function compareReconstruction(
   set: ActivationSet, table: CodecTable, options: CompareReconstructionOptions = {},
@@ -107,6 +110,7 @@ export async function compareReconstruction(
       const withBeginRows = whole && (await measureReconstruction(coder, whole, measure));
       row = { ...head, ...(mode === undefined ? {} : { mode }), result, ...(withBeginRows === undefined ? {} : { withBeginRows }) };
     } catch (error) {
+      if (signal?.aborted) break;
       if (!(error instanceof CodecTargetError || error instanceof SettingsError)) throw error;
       row = { ...head, unavailable: error.message };
     }
@@ -115,7 +119,8 @@ export async function compareReconstruction(
   }
   return {
     activations: set.name, block: set.block, hiddenSize: set.hiddenSize, rows: messages.reduce((sum, { tokens }) => sum + tokens, 0),
-    prompts: messages.length, tableHash: table.hash, meanOnlyError: meanOnlyError(messages, table), results,
+    prompts: messages.length, tableHash: table.hash, meanOnlyError: meanOnlyError(messages, table),
+    complete: results.length === planned.length, results,
   };
 }
 
