@@ -94,7 +94,8 @@ export async function restoreSession(
     const last = tokens.at(-1)?.id;
     const conversation = new Conversation({
       device, session, local, capacity, journal: writer, undelivered: last,
-      cut: (count) => (tokens.length === 0 ? begin.chunks : [count]),
+      // The prompt in its pieces, and then one token at a time.
+      cut: (count) => (local.length === 0 ? begin.chunks : [count]),
     });
     return { conversation, ids: tokens.length === 0 ? begin.promptIds : [] };
   } catch (error) {
