@@ -3,8 +3,8 @@ import type { RowCoder } from "./row-coder.ts";
 
 /**
  * A coder that sees the channels in a random order, which is undone after decoding; both ends need the same seed. A model whose channels
- * (and weights) are permuted is the same model: what a codec gains from the order of channels is chance. Shuffled, the Fourier block does as well as
- * before, which shows that it finds no smoothness along them.
+ * (and weights) are permuted is the same model: what a codec gains from the order of channels is chance. Shuffled, the Fourier block does
+ * as well as before, which shows that it finds no smoothness along them.
  */
 export function channelShuffleCoder(coder: RowCoder, { seed }: { readonly seed: number }): RowCoder {
   const { name, id, targets, maxTokens } = coder;

@@ -57,27 +57,29 @@ describe.skipIf(prompts === undefined)("baselines on activations of TinyLlama-1.
     (mode: FourierMode) =>
     (tokenShare: number): RowCoder =>
       fourierCoder(mode, { shape: { kind: "tokenShare", tokenShare }, component: "float16" });
-  const within3Percent = (actual: number, expected: number): void => expect(Math.abs(actual / expected - 1)).toBeLessThan(0.03);
+  const expectWithin3Percent = (actual: number, expected: number): void => expect(Math.abs(actual / expected - 1)).toBeLessThan(0.03);
 
   it.each([[0.673, 0.755, 0.821, 0.892]])("Fourier block, honest bytes", async (...expected) => {
-    for (const [i, ratio] of RATIOS.entries()) within3Percent(await bestOfShares(fourier("hermitian"), bytesAt(ratio)), expected[i]!);
+    for (const [i, ratio] of RATIOS.entries()) expectWithin3Percent(await bestOfShares(fourier("hermitian"), bytesAt(ratio)), expected[i]!);
   });
 
   it.each([[0.549, 0.665, 0.694, 0.768]])("Fourier block, complex numbers counted once", async (...expected) => {
-    for (const [i, ratio] of RATIOS.entries()) within3Percent(await bestOfShares(fourier("hermitian"), elementsAt(ratio)), expected[i]!);
+    for (const [i, ratio] of RATIOS.entries())
+      expectWithin3Percent(await bestOfShares(fourier("hermitian"), elementsAt(ratio)), expected[i]!);
   });
 
   it.each([[0.619, 0.714, 0.76]])("Fourier block as the paper writes it, complex numbers counted once", async (...expected) => {
-    for (const [i, error] of expected.entries()) within3Percent(await bestOfShares(fourier("literal"), elementsAt(RATIOS[i]!)), error);
+    for (const [i, error] of expected.entries())
+      expectWithin3Percent(await bestOfShares(fourier("literal"), elementsAt(RATIOS[i]!)), error);
   });
 
   it.each([[0.678, 0.741, 0.807]])("Fourier low-pass, honest bytes", async (...expected) => {
-    for (const [i, error] of expected.entries()) within3Percent(await bestOfShares(fourier("lowpass"), bytesAt(RATIOS[i]!)), error);
+    for (const [i, error] of expected.entries()) expectWithin3Percent(await bestOfShares(fourier("lowpass"), bytesAt(RATIOS[i]!)), error);
   });
 
   it.each([[0.675, 0.755, 0.821]])("cosine block, honest bytes", async (...expected) => {
     const coder = (tokenShare: number): RowCoder => cosineCoder({ shape: { kind: "tokenShare", tokenShare }, component: "float16" });
-    for (const [i, error] of expected.entries()) within3Percent(await bestOfShares(coder, bytesAt(RATIOS[i]!)), error);
+    for (const [i, error] of expected.entries()) expectWithin3Percent(await bestOfShares(coder, bytesAt(RATIOS[i]!)), error);
   });
 
   it("finds no order in the channels: shuffled, the Fourier block does as well", async () => {
@@ -101,16 +103,16 @@ describe.skipIf(prompts === undefined)("baselines on activations of TinyLlama-1.
   });
 
   it.each([[0.363, 0.488, 0.53, 0.589]])("top-k", async (...expected) => {
-    for (const [i, ratio] of RATIOS.entries()) within3Percent(await errorOf(topKCoder(), all, bytesAt(ratio)), expected[i]!);
+    for (const [i, ratio] of RATIOS.entries()) expectWithin3Percent(await errorOf(topKCoder(), all, bytesAt(ratio)), expected[i]!);
   });
 
   it.each([[0.447, 0.566, 0.605, 0.655]])("svd", async (...expected) => {
-    for (const [i, ratio] of RATIOS.entries()) within3Percent(await errorOf(lowRankCoder("svd"), all, bytesAt(ratio)), expected[i]!);
+    for (const [i, ratio] of RATIOS.entries()) expectWithin3Percent(await errorOf(lowRankCoder("svd"), all, bytesAt(ratio)), expected[i]!);
   });
 
   it.each([[0.571, 0.711, 0.751]])("qr by tokens, and less by channels", async (...expected) => {
     for (const [i, error] of expected.entries()) {
-      within3Percent(await errorOf(lowRankCoder("qr", { pivots: "tokens" }), all, bytesAt(RATIOS[i]!)), error);
+      expectWithin3Percent(await errorOf(lowRankCoder("qr", { pivots: "tokens" }), all, bytesAt(RATIOS[i]!)), error);
       expect(await errorOf(lowRankCoder("qr"), all, bytesAt(RATIOS[i]!))).toBeLessThan(0.93 * error);
     }
   });
@@ -120,6 +122,6 @@ describe.skipIf(prompts === undefined)("baselines on activations of TinyLlama-1.
     ["int4", 32, 0.149],
     ["int4", 64, 0.196],
   ] as const)("%s in groups of %i", async (format, groupSize, expected) => {
-    within3Percent(await errorOf(groupIntegerCoder(format, { groupSize }), all, () => ({ kind: "none" })), expected);
+    expectWithin3Percent(await errorOf(groupIntegerCoder(format, { groupSize }), all, () => ({ kind: "none" })), expected);
   });
 });

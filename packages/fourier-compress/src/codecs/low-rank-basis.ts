@@ -18,8 +18,8 @@ export interface Factors {
 export type QrPivots = "channels" | "tokens";
 
 /**
- * The left singular vectors of `rows`, most energetic first, [tokens, rank], from the eigenvectors of rows · rowsᵀ: tokens × tokens, however
- * wide the rows. Entries of `rows` should be near 1 in magnitude, because they are squared in float32.
+ * The left singular vectors of `rows`, most energetic first, [tokens, rank], from the eigenvectors of rows · rowsᵀ: tokens × tokens,
+ * however wide the rows. Entries of `rows` should be near 1 in magnitude, because they are squared in float32.
  */
 export async function leftSingularVectors(rows: Tensor, rank: number): Promise<Float32Array> {
   const tokens = rows.shape[0]!;

@@ -23,8 +23,8 @@ export interface LowRankOptions {
 }
 
 /**
- * Rows as a product of two float16 factors [tokens, rank] · [rank, hiddenSize]: rank · (tokens + hiddenSize) numbers. "svd" is the truncated
- * singular value decomposition, the best of a rank; "qr" the pivoted QR decomposition, with R's columns in the channels' order.
+ * Rows as a product of two float16 factors [tokens, rank] · [rank, hiddenSize]: rank · (tokens + hiddenSize) numbers. "svd" is the
+ * truncated singular value decomposition, the best of a rank; "qr" the pivoted QR decomposition, with R's columns in the channels' order.
  * A single token has nothing to factor: such messages are larger than the rows, and a target that asks for less is refused.
  */
 export function lowRankCoder(kind: LowRankKind, { pivots = "channels" }: LowRankOptions = {}): RowCoder {
