@@ -3,7 +3,7 @@ import {
 } from "node:http2";
 import { STREAM_MEDIA_TYPE, STREAM_WINDOW_BYTES, streamConnection } from "../transport/http2-connection.ts";
 import { answerRequest, pathOf } from "./http-endpoint.ts";
-import { addressKey, ConnectionCounter, isAllowedOrigin, listenSettings, type Listener, type ListenOptions } from "./listen-options.ts";
+import { addressKey, ConnectionCounter, HANDSHAKE_BYTES, isAllowedOrigin, listenSettings, type Listener, type ListenOptions } from "./listen-options.ts";
 import { listenerUrl, listenOn } from "./listen-on.ts";
 import type { SplitServer } from "./split-server-options.ts";
 
@@ -97,7 +97,9 @@ export async function listenHttp2(
     if (leave === undefined) return refuse(503);
     stream.on("close", leave);
     stream.respond({ ":status": 200, "content-type": STREAM_MEDIA_TYPE, "cache-control": "no-store" });
-    const connection = streamConnection(stream, { peer, payloadBytes: settings.maxPayload, highWaterMark: SEND_BYTES });
+    const connection = streamConnection(stream, {
+      peer, payloadBytes: settings.maxPayload, highWaterMark: SEND_BYTES, handshakeBytes: HANDSHAKE_BYTES,
+    });
     void server.accept(connection).finally(() => connection.close());
   });
 

@@ -34,6 +34,9 @@ export interface ListenOptions {
   readonly metrics?: MetricsOptions | false;
 }
 
+/** Bytes that a client may send before the server knows it: a handshake takes less than a third of it. */
+export const HANDSHAKE_BYTES: number = 64 << 10;
+
 /** `ListenOptions` with their defaults. */
 export type ListenSettings = Required<ListenOptions>;
 

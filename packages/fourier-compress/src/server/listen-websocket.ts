@@ -2,12 +2,13 @@ import { createServer, STATUS_CODES, type IncomingMessage, type Server, type Ser
 import { createServer as createSecureServer, type ServerOptions as SecureServerOptions } from "node:https";
 import type { Socket } from "node:net";
 import { WebSocketServer, type WebSocket } from "ws";
+import type { Connection } from "../transport/connection.ts";
 import { WEB_SOCKET_PROTOCOL } from "../transport/web-socket.ts";
 import { webSocketConnection, type WebSocketLike } from "../transport/web-socket-connection.ts";
 import { roomOf } from "../transport/stream-room.ts";
 import { FRAME_HEADER_BYTES } from "../wire/frame.ts";
 import { answerRequest, pathOf } from "./http-endpoint.ts";
-import { addressKey, ConnectionCounter, isAllowedOrigin, listenSettings, type Listener, type ListenOptions } from "./listen-options.ts";
+import { addressKey, ConnectionCounter, HANDSHAKE_BYTES, isAllowedOrigin, listenSettings, type Listener, type ListenOptions } from "./listen-options.ts";
 import { listenerUrl, listenOn } from "./listen-on.ts";
 import type { SplitServer } from "./split-server-options.ts";
 
@@ -84,7 +85,15 @@ export async function listenWebSocket(
       const connection = webSocketConnection(webSocket as unknown as WebSocketLike, {
         peer, payloadBytes: settings.maxPayload, waitForRoom: roomOf(socket, SEND_BYTES),
       });
-      void server.accept(connection).finally(() => connection.close());
+      // Counted on the socket: a message is only seen once all of it is there.
+      let handshakeRest = HANDSHAKE_BYTES;
+      const count = (chunk: Buffer): void => {
+        handshakeRest -= chunk.length;
+        if (handshakeRest < 0) webSocket.terminate();
+      };
+      socket.on("data", count);
+      const guarded: Connection = { ...connection, authenticated: () => void socket.off("data", count) };
+      void server.accept(guarded).finally(() => connection.close());
     });
   });
 

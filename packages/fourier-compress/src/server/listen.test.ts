@@ -2,7 +2,7 @@ import { connect, type IncomingHttpHeaders, type OutgoingHttpHeaders } from "nod
 import { connect as connectSocket } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import { WebSocket as PausableWebSocket } from "ws";
-import { ConnectionError, FrameError, SettingsError } from "../errors.ts";
+import { ConnectionError, FourierCompressError, FrameError, SettingsError } from "../errors.ts";
 import { cuttingProxy } from "../transport/cutting-proxy.testing.ts";
 import { TEST_CERTIFICATE, TEST_KEY } from "../transport/test-certificate.testing.ts";
 import { ConnectionTrap, numberedFrame, trustingSocket } from "../transport/transports.testing.ts";
@@ -319,6 +319,27 @@ describe("listenHttp2", () => {
     await trap.next();
     await Promise.all([expect(client.receive()).rejects.toThrow(ConnectionError), close()]);
     await expect(http2Transport(url)()).rejects.toThrow(ConnectionError);
+  });
+});
+
+describe("before a client is known", () => {
+  it.each([
+    ["WebSockets", listeningWebSocket, (url: string) => webSocketTransport(url)],
+    ["HTTP/2", listeningHttp2, (url: string) => http2Transport(url)],
+  ] as const)("%s carry a handshake, and no more", async (_, listen, transportTo) => {
+    trap = new ConnectionTrap(false);
+    const { url } = await listen({});
+    const [eager, patient] = [await transportTo(url)(), await transportTo(url)()];
+    const [withEager, withPatient] = [await trap.next(), await trap.next()];
+    for (const [client, server] of [[eager, withEager], [patient, withPatient]] as const) {
+      await client.send(numberedFrame(1, 20_000));
+      expect(await server.receive()).toBeDefined();
+    }
+    const sending = eager.send(numberedFrame(2, 200_000)).catch((error: unknown) => expect(error).toBeInstanceOf(ConnectionError));
+    await Promise.all([expect(withEager.receive()).rejects.toThrow(FourierCompressError), sending]);
+    withPatient.authenticated?.();
+    await patient.send(numberedFrame(2, 200_000));
+    expect((await withPatient.receive())?.length).toBe(200_044);
   });
 });
 

@@ -17,6 +17,11 @@ export interface Connection {
   receive(): Promise<Uint8Array | undefined>;
   /** Ends the connection; frames that wait to be sent may be lost. A `receive` that waits gets undefined. Safe to call twice. */
   close(reason?: string): void;
+  /**
+   * Told by a server that it knows who is there. Until then listeners cut connections that send more than a handshake takes, so that nobody
+   * unknown fills their memory. Wrappers of connections have to pass it on.
+   */
+  authenticated?(): void;
 }
 
 /** Makes a connection to one server; called again to reconnect. @throws ConnectionError */

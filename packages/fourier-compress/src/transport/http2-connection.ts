@@ -1,5 +1,5 @@
 import type { Duplex } from "node:stream";
-import { ConnectionError } from "../errors.ts";
+import { ConnectionError, FrameError } from "../errors.ts";
 import type { Connection } from "./connection.ts";
 import { FrameCutter } from "./frame-cutter.ts";
 import { FrameQueue } from "./frame-queue.ts";
@@ -20,22 +20,30 @@ const CLOSE_MILLISECONDS = 3000;
 /** Settings of a connection over a byte stream. */
 export interface StreamConnectionOptions extends NetworkOptions {
   readonly peer: string;
+  /** Bytes that may come before `authenticated`. Default: no limit. */
+  readonly handshakeBytes?: number;
   /** Told once after `close`, or when the stream has ended by itself. */
   readonly onClose?: () => void;
 }
 
 /** A connection over both directions of an HTTP/2 stream, or of any other reliable stream of bytes: frames follow each other. */
-export function streamConnection(stream: Duplex, { peer, onClose, ...options }: StreamConnectionOptions): Connection {
+export function streamConnection(stream: Duplex, { peer, onClose, handshakeBytes = Infinity, ...options }: StreamConnectionOptions): Connection {
   const { payloadBytes, highWaterMark } = networkOptions(options);
   const cutter = new FrameCutter({ payloadBytes });
   const waitForRoom = roomOf(stream, highWaterMark);
   let failure: Error | undefined;
   let closed = false;
+  let handshakeRest = handshakeBytes;
   const queue = new FrameQueue(() => {
     if (stream.isPaused() && queue.bytes <= PAUSE_BYTES / 2) stream.resume();
   });
   stream.on("data", (chunk: Uint8Array) => {
     if (queue.ended) return;
+    handshakeRest -= chunk.length;
+    if (handshakeRest < 0) {
+      queue.end(new FrameError(`more than ${handshakeBytes} bytes came before it was known from whom`));
+      return;
+    }
     try {
       cutter.push(chunk, (frame) => queue.push(frame));
     } catch (error) {
@@ -70,6 +78,9 @@ export function streamConnection(stream: Duplex, { peer, onClose, ...options }: 
       check("ended while a frame waited to be sent");
     },
     receive: () => queue.receive(),
+    authenticated() {
+      handshakeRest = Infinity;
+    },
     close() {
       if (closed) return;
       closed = true;

@@ -13,10 +13,17 @@ import type { WebSocketLike } from "./web-socket-connection.ts";
 /** A server that hands over each connection instead of speaking on it. */
 export class ConnectionTrap implements Pick<SplitServer, "accept" | "metrics"> {
   readonly accepted: Connection[] = [];
+  readonly #isTrusting: boolean;
   #waiting: ((connection: Connection) => void)[] = [];
   #release: (() => void)[] = [];
 
+  /** @param isTrusting whether connections are told at once that they are authenticated */
+  constructor(isTrusting: boolean = true) {
+    this.#isTrusting = isTrusting;
+  }
+
   accept(connection: Connection): Promise<void> {
+    if (this.#isTrusting) connection.authenticated?.();
     const waiting = this.#waiting.shift();
     if (waiting === undefined) this.accepted.push(connection);
     else waiting(connection);
