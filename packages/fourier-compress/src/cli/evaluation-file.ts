@@ -23,7 +23,9 @@ const measured = z.object({
   elementRatio: number, byteRatioFloat16: number, byteRatioFloat32: number, relativeError: number, messages: z.number(), tokens: z.number(),
   bytes: z.number(), encodeMilliseconds: z.number(), decodeMilliseconds: z.number(),
 });
-const head = { codec: text, label: text, ratio: z.number().exactOptional(), mode: mode.exactOptional(), unavailable: text.exactOptional() };
+const head = {
+  codec: text, label: text, ratio: z.number().exactOptional(), mode: mode.exactOptional(), tokenShare: z.number().exactOptional(), unavailable: text.exactOptional(),
+};
 const coded = { ...head, traffic: measured.exactOptional(), leakage: z.number().exactOptional() };
 const accuracy = z.object({ share: z.number(), standardError: z.number() });
 
@@ -32,7 +34,13 @@ const fileSchema = z.object({
   settings: text,
   reconstruction: z.array(z.object({ ...head, result: measured.exactOptional(), withBeginRows: measured.exactOptional() })).max(10_000),
   perplexity: z
-    .array(z.object({ ...coded, perplexity: number.exactOptional(), perplexityRise: number.exactOptional(), agreement: z.number().exactOptional() }))
+    .array(
+      z.object({
+        // Plans measure several splits.
+        splitBlock: z.number().exactOptional(),
+        ...coded, perplexity: number.exactOptional(), perplexityRise: number.exactOptional(), agreement: z.number().exactOptional(),
+      }),
+    )
     .max(10_000),
   multipleChoice: z.record(
     z.string().max(1000),

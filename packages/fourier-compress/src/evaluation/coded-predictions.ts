@@ -2,11 +2,11 @@ import { referencePredictions, type ReferencePredictions, type SequencePredictio
 import type { CodecTable } from "../calibration/codec-table.ts";
 import type { CodecMode } from "../codecs/codec-mode.ts";
 import { createCodec } from "../codecs/registry.ts";
-import { CodecTargetError, SettingsError } from "../errors.ts";
+import { CodecTableError, CodecTargetError, SettingsError } from "../errors.ts";
 import { startsWithRow } from "./begin-row.ts";
 import type { CodedTraffic, DeviceHalf } from "./coded-model.ts";
 import type { ComparedCodec } from "./compared-codecs.ts";
-import { modeAtRatio, type RateAllocation } from "./equal-bytes.ts";
+import { rateOf, settingsAtRatio, type RateAllocation } from "./equal-bytes.ts";
 import { LeakageProbe, type DecodedRows } from "./leakage.ts";
 
 /** A codec at a ratio, whatever was scored through it. */
@@ -17,6 +17,8 @@ export interface CodedRow {
   /** What was aimed for; none for codecs of a fixed rate. */
   readonly ratio?: number;
   readonly mode?: CodecMode;
+  /** Of a block of low frequencies: KS / S. */
+  readonly tokenShare?: number;
   readonly traffic?: CodedTraffic;
   /** Share of tokens that their nearest input embedding gives away, where asked for. */
   readonly leakage?: number;
@@ -96,12 +98,12 @@ export class CodedScoring {
       const beginRow = table?.beginRow;
       const begun = beginRow === undefined ? 0 : messages.filter(({ rows }) => startsWithRow(rows, beginRow)).length;
       const values = messages.reduce((sum, { rows }) => sum + rows.length, 0) - begun * hiddenSize;
-      const mode = await modeAtRatio(codec.name, ratio ?? 1, messages, { table }, {
-        hiddenSize, device, block: this.#half.splitBlock, allocation, of: codec.of, values, signal,
+      const settings = await settingsAtRatio(codec, ratio, messages, table, {
+        hiddenSize, device, block: this.#half.splitBlock, allocation, values, signal,
       });
       const decoded: DecodedRows[] = [];
       let room = leakageTokens;
-      const model = this.#half.through(createCodec(codec.name, { mode, table }), {
+      const model = this.#half.through(createCodec(codec.name, { ...settings, table }), {
         beginRow,
         onDecoded(ids, rows) {
           if (room <= 0) return;
@@ -119,10 +121,10 @@ export class CodedScoring {
         leakageTokens > 0
           ? { leakage: await this.#probe.recoveredShare(decoded, { skip: begin === undefined ? [] : [begin], signal }) }
           : {};
-      return { row: { ...head, ...(mode === undefined ? {} : { mode }), traffic: model.traffic, ...leakage }, predictions };
+      return { row: { ...head, ...rateOf(settings), traffic: model.traffic, ...leakage }, predictions };
     } catch (error) {
       if (signal?.aborted) return undefined;
-      if (!(error instanceof CodecTargetError || error instanceof SettingsError)) throw error;
+      if (!(error instanceof CodecTargetError || error instanceof SettingsError || error instanceof CodecTableError)) throw error;
       return { row: { ...head, unavailable: error.message } };
     }
   }

@@ -2,14 +2,22 @@ import type { CodecName } from "../codecs/codec-names.ts";
 import { codecDefinition } from "../codecs/registry.ts";
 import { SettingsError } from "../errors.ts";
 
-/** A row of a comparison: a codec, and what its ratio counts. */
+/** A row of a comparison: a codec, what its ratio counts, and the shapes it may choose among. */
 export interface ComparedCodec {
-  /** As on the command line: the codec's name, with ":elements" where numbers are counted instead of bytes. */
+  /** As on the command line: the codec's name, with ":elements" where numbers are counted instead of bytes, ":any-shape" for `ANY_TOKEN_SHARES`. */
   readonly key: string;
   readonly label: string;
   readonly name: string;
   readonly of: "bytes" | "elements";
+  /** Codecs that keep a block of low frequencies: shares of the token frequencies (KS / S), of which the one with the least error is taken. */
+  readonly tokenShares?: readonly number[];
 }
+
+/** Shapes of a block of low frequencies that deserve the name. The best is chosen by the rows that are measured, in favour of the codec. */
+export const TOKEN_SHARES: readonly number[] = [0.15, 0.25, 0.5, 1];
+
+/** Shapes down to a few frequencies along the tokens, and so nearly all along the channels: what is kept then is hardly more than the mean row. */
+export const ANY_TOKEN_SHARES: readonly number[] = [0.02, 0.05, 0.1, ...TOKEN_SHARES];
 
 const LABELS: { readonly [Name in CodecName]: string } = {
   float32: "float32",
@@ -34,22 +42,27 @@ const LABELS: { readonly [Name in CodecName]: string } = {
   "pca-int8": "static PCA, int8 coefficients",
 };
 
-const ELEMENTS = ":elements";
-
-/** A codec by its name, "name" or "name:elements". @throws SettingsError for codecs that are not registered */
+/** A codec by its name, then ":elements" or ":any-shape" or neither. @throws SettingsError for codecs that are not registered */
 export function comparedCodec(key: string): ComparedCodec {
-  const of = key.endsWith(ELEMENTS) ? "elements" : "bytes";
-  const name = of === "elements" ? key.slice(0, -ELEMENTS.length) : key;
+  const [name = "", ...variants] = key.split(":");
   const { isFixedRate } = codecDefinition(name);
-  if (of === "elements" && isFixedRate) throw new SettingsError(`${key}: the rate of ${name} is fixed`);
   const isComplex = name.startsWith("fourier-");
+  const hasShape = isComplex || name === "cosine";
+  const of = variants.includes("elements") ? "elements" : "bytes";
+  const isAnyShape = variants.includes("any-shape");
+  const known = (of === "elements" ? 1 : 0) + (isAnyShape ? 1 : 0);
+  if (known !== variants.length) throw new SettingsError(`codec ${JSON.stringify(key)}; after ${name} comes :elements, :any-shape or nothing`);
+  if (of === "elements" && isFixedRate) throw new SettingsError(`${key}: the rate of ${name} is fixed`);
+  if (isAnyShape && !hasShape) throw new SettingsError(`${key}: ${name} has no shape`);
   const counted = of === "bytes" ? (isComplex ? ", honest bytes" : "") : isComplex ? ", complex counted once" : ", numbers counted";
-  return { key, label: `${LABELS[name as CodecName] ?? name}${counted}`, name, of };
+  const label = `${LABELS[name as CodecName] ?? name}${counted}${isAnyShape ? ", any shape" : ""}`;
+  return { key, label, name, of, ...(hasShape ? { tokenShares: isAnyShape ? ANY_TOKEN_SHARES : TOKEN_SHARES } : {}) };
 }
 
 /** The rows of the comparison by default, the paper's method in its readings first. */
 export const COMPARED_CODECS: readonly string[] = [
-  "fourier-hermitian:elements", "fourier-literal:elements", "fourier-hermitian", "fourier-literal", "fourier-lowpass", "cosine",
+  "fourier-hermitian:elements", "fourier-literal:elements", "fourier-hermitian", "fourier-hermitian:any-shape", "fourier-literal",
+  "fourier-lowpass", "cosine",
   "top-k", "qr", "svd", "fwsvd", "asvd", "svd-llm", "pca-float16", "pca-int8", "hadamard", "channel", "klt",
   "int4", "int8", "bfloat16", "float16",
 ];

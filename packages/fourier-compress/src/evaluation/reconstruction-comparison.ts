@@ -2,10 +2,10 @@ import type { DeviceName } from "@frugal/tensor-core";
 import type { CodecTable } from "../calibration/codec-table.ts";
 import type { CodecMode } from "../codecs/codec-mode.ts";
 import { createCodec } from "../codecs/registry.ts";
-import { CodecTargetError, SettingsError } from "../errors.ts";
+import { CodecTableError, CodecTargetError, SettingsError } from "../errors.ts";
 import type { ActivationSet } from "./activations-folder.ts";
 import { COMPARED_CODECS, COMPARED_RATIOS, planCodecs } from "./compared-codecs.ts";
-import { modeAtRatio, type RateAllocation } from "./equal-bytes.ts";
+import { rateOf, settingsAtRatio, type RateAllocation } from "./equal-bytes.ts";
 import { markdownTable, shortNumber } from "./markdown.ts";
 import { measureReconstruction, type MessageRows, type Reconstruction } from "./reconstruction.ts";
 
@@ -17,6 +17,8 @@ export interface ReconstructionRow {
   /** What was aimed for; none for codecs of a fixed rate. */
   readonly ratio?: number;
   readonly mode?: CodecMode;
+  /** Of a block of low frequencies: KS / S. */
+  readonly tokenShare?: number;
   /** Begin rows left out. Absent where the codec could not be measured. */
   readonly result?: Reconstruction;
   /** With the same mode, begin rows in the messages, where the table has one to send them as a bit. */
@@ -104,14 +106,14 @@ export async function compareReconstruction(
     const head = { codec: codec.key, label: codec.label, ...(ratio === undefined ? {} : { ratio }) };
     let row: ReconstructionRow;
     try {
-      const mode = await modeAtRatio(codec.name, ratio ?? 1, messages, { table }, { ...measure, allocation, of: codec.of });
-      const coder = createCodec(codec.name, { mode, table });
+      const settings = await settingsAtRatio(codec, ratio, messages, table, { ...measure, allocation });
+      const coder = createCodec(codec.name, { ...settings, table });
       const result = await measureReconstruction(coder, messages, measure);
       const withBeginRows = whole && (await measureReconstruction(coder, whole, measure));
-      row = { ...head, ...(mode === undefined ? {} : { mode }), result, ...(withBeginRows === undefined ? {} : { withBeginRows }) };
+      row = { ...head, ...rateOf(settings), result, ...(withBeginRows === undefined ? {} : { withBeginRows }) };
     } catch (error) {
       if (signal?.aborted) break;
-      if (!(error instanceof CodecTargetError || error instanceof SettingsError)) throw error;
+      if (!(error instanceof CodecTargetError || error instanceof SettingsError || error instanceof CodecTableError)) throw error;
       row = { ...head, unavailable: error.message };
     }
     results.push(row);
