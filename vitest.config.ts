@@ -23,6 +23,18 @@ const projects: TestProjectConfiguration[] = [
 const isAskedFor = (name: string): boolean =>
   process.argv.some((argument, index, all) => argument === `--project=${name}` || (argument === name && all[index - 1] === "--project"));
 
+/** Functions of a module as commands for pages, the command's context last: they run in Node, which loads the module at the first call. */
+function nodeCommands(path: string, names: readonly string[]): Record<string, (context: unknown, ...parameters: unknown[]) => Promise<unknown>> {
+  const url = new URL(path, import.meta.url).href;
+  return Object.fromEntries(names.map((name) => [
+    name,
+    async (context, ...parameters) => {
+      const module = (await import(url)) as Record<string, (...given: unknown[]) => unknown>;
+      return await module[name]!(...parameters, context);
+    },
+  ]));
+}
+
 // Needs the environment that `npm run test:webgpu` gives.
 if (isAskedFor("webgpu")) {
   projects.push({
@@ -80,6 +92,12 @@ if (isAskedFor("browser")) {
           },
         }),
         instances: [{ browser: "chromium" }],
+        commands: {
+          ...nodeCommands("packages/fourier-compress/src/client/node-half.testing.ts", [
+            "startNodeHalf", "dropConnections", "writeInNode", "stopNodeHalf",
+          ]),
+          ...nodeCommands("apps/split-chat/src/drive-page.testing.ts", ["driveSplitChat"]),
+        },
       },
     },
   });

@@ -76,7 +76,7 @@ describe("a split model with its first half in a page", () => {
     {
       using model = await loadHalf(true);
       using client = await SplitClient.connect({
-        transport: webSocketTransport(half.url), model, codec: { name: "float32" }, table, result: "hidden", errorSampling: 1,
+        transport: webSocketTransport(half.url), model, codec: { name: "float32" }, result: "hidden", errorSampling: 1,
       });
       expect((await generateText(client, tokenizer, PROMPT, { maxNewTokens: expected.length })).text).toBe(GOLDEN);
       const { messages, tokens, relativeError, activationBytes, float16Bytes } = client.traffic();
@@ -90,7 +90,7 @@ describe("a split model with its first half in a page", () => {
     const events: ClientEvent["kind"][] = [];
     using model = await loadHalf(false);
     using client = await SplitClient.connect({
-      transport: webSocketTransport(half.url), model, codec: { name: "float32" }, table, result: "token", reconnect: { initialDelay: 20 },
+      transport: webSocketTransport(half.url), model, codec: { name: "float32" }, result: "token", reconnect: { initialDelay: 20 },
       onEvent: ({ kind }) => events.push(kind),
     });
     const ids = await collect(client.generate(prompt, { maxNewTokens: expected.length }), async (count) => {
