@@ -38,6 +38,8 @@ const PENDING_BYTES = 8 << 20;
 const PENDING_FRAMES = 512;
 /** Milliseconds for last words to a client. */
 const LAST_WORDS = 1000;
+/** Milliseconds between looks at a rate limit, at the most. */
+const LONGEST_DELAY = 250;
 
 /** One connection from its first byte to its last: who is there, which sessions it works with, what goes back to it. */
 export class ConnectionHandler implements SessionHolder {
@@ -67,10 +69,7 @@ export class ConnectionHandler implements SessionHolder {
         this.#lastFrame = performance.now();
         this.#room?.();
       },
-      onFailure: () => {
-        connection.close("the client does not take what is sent");
-        this.#room?.();
-      },
+      onFailure: () => this.#shut("the client does not take what is sent"),
     });
   }
 
@@ -100,9 +99,9 @@ export class ConnectionHandler implements SessionHolder {
   /** Closes a connection that has nothing to do with any session for too long, or does not read. */
   checkIdle(now: number): void {
     const longest = 1000 * this.#services.limits.expirySeconds;
-    if (this.#outbox.stalledFor(now) > longest) this.#connection.close("the client does not read");
+    if (this.#outbox.stalledFor(now) > longest) this.#shut("the client does not read");
     else if (this.#isAuthenticated && this.#sessions.size === 0 && this.#inWork === 0 && now - this.#lastFrame > longest) {
-      this.#connection.close("idle");
+      this.#shut("idle");
     }
   }
 
@@ -110,7 +109,14 @@ export class ConnectionHandler implements SessionHolder {
   async dismiss(code: ErrorCode, reason: string): Promise<void> {
     this.#error(code, reason);
     await Promise.race([this.#outbox.flushed(), wait(LAST_WORDS, undefined, { ref: false })]);
+    this.#shut(reason);
+  }
+
+  /** Ends the connection, whatever `serve` waits for. */
+  #shut(reason: string): void {
+    this.#isEnded = true;
     this.#connection.close(reason);
+    this.#room?.();
   }
 
   async #handshake(): Promise<void> {
@@ -128,6 +134,7 @@ export class ConnectionHandler implements SessionHolder {
       this.#principal = verified.principal;
       this.#client = verified.principal === undefined ? `address ${this.#connection.peer}` : `principal ${verified.principal}`;
       this.#isAuthenticated = true;
+      this.#connection.authenticated?.();
     } finally {
       clearTimeout(deadline);
     }
@@ -150,14 +157,14 @@ export class ConnectionHandler implements SessionHolder {
       });
     }
     this.#room = undefined;
-    const bytes = await this.#connection.receive();
+    const bytes = this.#isEnded ? undefined : await this.#connection.receive();
     if (bytes === undefined) return undefined;
     this.#received(bytes);
     const limit = this.#services.rateLimitOf(this.#client);
     for (let seconds = limit.take(bytes.length); seconds > 0 && !this.#isEnded; seconds = limit.take(bytes.length)) {
       this.#services.metrics.delays.inc();
       // The client is slowed down, not refused: what it sends waits in its own buffers.
-      await wait(Math.max(1, 1000 * seconds), undefined, { ref: false });
+      await wait(Math.min(LONGEST_DELAY, Math.max(1, 1000 * seconds)), undefined, { ref: false });
     }
     return decode(bytes, this.#services.welcome.limits.payloadBytes);
   }
@@ -214,6 +221,7 @@ export class ConnectionHandler implements SessionHolder {
     try {
       const session = registry.find(id, secret, this.#principal);
       session.lastUse = performance.now();
+      checkReceived(received, session.arrived);
       do {
         // Also those who take it up while this one waits.
         this.#takeFromHolder(session);
@@ -223,9 +231,7 @@ export class ConnectionHandler implements SessionHolder {
       } while (session.holder !== undefined);
       if (this.#isEnded) return;
       if (session.isClosed) throw new Refusal("unknown-session", "the session ended meanwhile");
-      if (received > session.applied) {
-        throw new Refusal("out-of-order", `result ${received} has not been sent; the last is ${session.applied}`);
-      }
+      checkReceived(received, session.applied);
       const handle = this.#attach(session);
       metrics.resumes.inc();
       this.#event("resumed", session);
@@ -252,14 +258,15 @@ export class ConnectionHandler implements SessionHolder {
     return handle;
   }
 
-  #close(handle: number): void {
+  async #close(handle: number): Promise<void> {
     const { registry, scheduler } = this.#services;
     const session = this.#sessions.get(handle);
     if (session === undefined) return this.#error("unknown-session", `session ${handle} is not open on this connection`, { session: handle });
     this.#sessions.delete(handle);
     session.holder = undefined;
-    if (session.computing === undefined) scheduler.keepPrefix(session);
-    registry.remove(session);
+    registry.remove(session, () => scheduler.keepPrefix(session));
+    // The answer means that its memory is free.
+    await session.computing;
     this.#event("closed", session);
     this.answer(controlFrame("closed", { session: handle }));
   }
@@ -373,6 +380,11 @@ export class ConnectionHandler implements SessionHolder {
       ...(detail === undefined ? {} : { detail }),
     });
   }
+}
+
+/** @throws Refusal for a result that the server cannot have sent */
+function checkReceived(received: number, last: number): void {
+  if (received > last) throw new Refusal("out-of-order", `result ${received} has not been sent; the last is ${last}`);
 }
 
 /** @throws FrameError, Refusal for a frame of another version of the protocol */

@@ -17,7 +17,6 @@ export interface SchedulerOptions {
   readonly model: StagedModel;
   readonly registry: SessionRegistry;
   readonly prefixes: PrefixStore;
-  readonly prefixScopeOf: (session: Session) => string;
   readonly metrics: ServerMetrics;
   readonly exact: boolean;
   readonly tokensPerStep: number;
@@ -232,8 +231,7 @@ export class Scheduler {
     metrics.activationBytes.inc(FRAME_HEADER_BYTES + frame.payload.length);
     metrics.activationRawBytes.inc(2 * frame.tokens * frame.hiddenSize);
     if (result.dtype === "token") metrics.generatedTokens.inc();
-    if (session.isClosed) return;
-    session.answer(result);
+    if (!session.isClosed) session.answer(result);
     if (keyBefore === undefined || session.boundaries.length >= MOST_BOUNDARIES) return;
     const key = await nextPrefixKey(Buffer.from(keyBefore, "hex"), frame.payload);
     session.addBoundary({ tokens: session.cache.length, key: Buffer.from(key).toString("hex") });
@@ -244,11 +242,11 @@ export class Scheduler {
 
   /** Keeps the beginning of a session's stream for others. Not while the session is being computed by another step. */
   keepPrefix(session: Session): void {
-    const { prefixes, registry, prefixScopeOf } = this.#options;
+    const { prefixes, registry } = this.#options;
     if (!prefixes.isEnabled || session.boundaries.length === 0) return;
     registry.recount(session);
     try {
-      prefixes.add(prefixScopeOf(session), session.cache, session.boundaries, {
+      prefixes.add(session.settings.prefixScope, session.cache, session.boundaries, {
         expectedBytes: (tokens) => session.settings.memory.bytesOf(tokens + 1), fits: (bytes) => registry.fits(bytes),
       });
     } catch (error) {

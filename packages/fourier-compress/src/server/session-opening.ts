@@ -45,14 +45,9 @@ export class SessionOpener {
     this.#hasHead = options.model.headParameters().length > 0;
   }
 
-  /** Prefixes are found within one scope. */
-  scopeOf(client: string): string {
-    return this.#options.prefixScope === "everybody" ? "" : client;
-  }
-
   /** @throws Refusal for what is not served, or above a quota; nothing is kept then */
   async open(message: ControlMessages["open"], { client, principal }: SessionOwner): Promise<{ readonly session: Session; readonly prefixMessages: number }> {
-    const { registry, prefixes, fingerprint } = this.#options;
+    const { registry, prefixes, prefixScope: scope, fingerprint } = this.#options;
     registry.checkCount(client);
     this.#check(message);
     const { splitBlock, codec: name, capacity, result, sampling = {}, prefixes: keys = [] } = message;
@@ -62,13 +57,16 @@ export class SessionOpener {
       ? Buffer.from(await emptyPrefixKey({ fingerprint, splitBlock, codec: name, table: table?.hash })).toString("hex")
       : undefined;
     const memory = this.#memory(splitBlock);
-    const match = prefixes.find(this.scopeOf(client), keys);
+    // Keys tell of all this, but a client need not tell the truth: a cache of other blocks would not fit.
+    const prefixScope = `${emptyKey} ${scope === "everybody" ? "" : client}`;
+    const match = prefixes.find(prefixScope, keys);
     const isMatch = match !== undefined && match.tokens <= capacity;
     const cache: DecoderCache = isMatch ? match.cache.fork(match.tokens, { capacity }) : memory.createCache(capacity);
     try {
       registry.makeRoom(cache.byteLength);
       const session = registry.add({
-        client, principal, splitBlock, codec, result, sampling, capacity, memory, emptyKey, cache,
+        client, principal, splitBlock, codec, result, sampling, capacity, memory, emptyKey, prefixScope,
+        cache,
         codecId: codecDefinition(name).id,
         tableWord: table === undefined ? 0 : Buffer.from(table.hash.slice(0, 8), "hex").readUInt32LE(),
         stopTokenIds: sampling.stopTokenIds ?? this.#options.model.config.eosTokenIds,

@@ -18,7 +18,7 @@ export class SessionRegistry {
   readonly #sessions = new Map<string, Session>();
   readonly #countByClient = new Map<string, number>();
   /** Closed ones whose cache a step still uses. */
-  readonly #ending = new Set<Session>();
+  readonly #ending = new Map<Session, (() => void) | undefined>();
   #bytes = 0;
 
   constructor(quotas: SessionQuotas, prefixes: PrefixStore) {
@@ -107,8 +107,11 @@ export class SessionRegistry {
     session.countedBytes = bytes;
   }
 
-  /** Ends a session and frees its cache, after the step that uses it. Safe to call twice. */
-  remove(session: Session): void {
+  /**
+   * Ends a session and frees its cache, after the step that uses it. Safe to call twice.
+   * @param beforeFreeing called when no step uses the cache any more
+   */
+  remove(session: Session, beforeFreeing?: () => void): void {
     if (session.isClosed) return;
     session.isClosed = true;
     this.#sessions.delete(session.settings.id);
@@ -117,13 +120,15 @@ export class SessionRegistry {
     if (left === 0) this.#countByClient.delete(client);
     else this.#countByClient.set(client, left);
     session.dropWaiting();
-    this.#ending.add(session);
+    this.#ending.set(session, beforeFreeing);
     if (session.computing === undefined) this.free(session);
   }
 
   /** Frees the cache of a session that has been removed. */
   free(session: Session): void {
+    const beforeFreeing = this.#ending.get(session);
     if (!this.#ending.delete(session)) return;
+    beforeFreeing?.();
     session.cache.dispose();
     session.kept = undefined;
     this.#bytes -= session.countedBytes;

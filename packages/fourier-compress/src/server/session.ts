@@ -45,6 +45,8 @@ export interface SessionSettings {
   readonly memory: SessionMemory;
   /** Key of the stream before its first message. Without it the stream's keys are not followed. */
   readonly emptyKey: string | undefined;
+  /** Kept prefixes of this scope are its own. */
+  readonly prefixScope: string;
   /** What the session begins with; empty, or a fork of a kept prefix with its boundaries. */
   readonly cache: DecoderCache;
   readonly boundaries: readonly MessageBoundary[];

@@ -1,8 +1,8 @@
 import {
-  createModel, modelFingerprint, parseModelConfiguration, type ActivationCodec, type DecoderCache, type DecoderModel, type ModelConfiguration,
-  type SequenceRows,
+  DecoderModel, expectedWeights, modelFingerprint, parseModelConfiguration, type ActivationCodec, type DecoderCache,
+  type ModelConfiguration, type SequenceRows,
 } from "@frugal/language-model";
-import { Generator, tensor, tidy, type Tensor } from "@frugal/tensor-core";
+import { Generator, Parameter, tensor, tidy, type Tensor } from "@frugal/tensor-core";
 import { CODEC_IDS } from "../codecs/codec-names.ts";
 import { createCodec } from "../codecs/registry.ts";
 import { connectionPair, type InProcessOptions } from "../transport/in-process.ts";
@@ -22,14 +22,21 @@ export function tinyConfiguration(changes: Partial<ModelConfiguration> = {}): Mo
   });
 }
 
-/** A model whose next tokens differ clearly from one another: the random weights of `createModel` are scaled up from almost nothing. */
+/** Random weights of unit gain, so that every token before matters to the next. */
 export function tinyModel(config: ModelConfiguration = tinyConfiguration(), seed: number = 1): DecoderModel {
-  return createModel(config, { generator: new Generator(seed) });
+  const generator = new Generator(seed);
+  const order = new Map([...expectedWeights(config)].map(([name, shape], index) => [name, { shape, index }]));
+  return new DecoderModel(config, (name) => {
+    const entry = order.get(name);
+    if (entry === undefined) return undefined;
+    const { shape, index } = entry;
+    const isNorm = shape.length === 1;
+    return new Parameter(generator.split(index).normal(shape, isNorm ? 1 : 0, isNorm ? 0.1 : 1 / Math.sqrt(shape[1]!)));
+  });
 }
 
-/** The tiny model's server and what tests need beside it. */
+/** A server and what its clients have to know. */
 export interface TestServer {
-  readonly model: DecoderModel;
   readonly fingerprint: string;
   readonly server: SplitServer;
 }
@@ -37,7 +44,7 @@ export interface TestServer {
 /** @param model stays the caller's */
 export async function testServer(model: DecoderModel, options: Partial<SplitServerOptions> = {}): Promise<TestServer> {
   const fingerprint = await modelFingerprint(model.config);
-  return { model, fingerprint, server: createSplitServer({ model, fingerprint, ...options }) };
+  return { fingerprint, server: createSplitServer({ model, fingerprint, ...options }) };
 }
 
 /** Speaks frames with a server by hand: what a client does, without its cleverness. */

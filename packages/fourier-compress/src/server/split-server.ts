@@ -73,11 +73,10 @@ class Server implements SplitServer {
       const { connections, sessions, queued, prefixes, prefixBytes } = this.statistics();
       return { connections, sessions, queued, prefixes, prefixBytes, sessionBytes: this.#registry.bytes };
     });
-    const opener = new SessionOpener({
+    this.#opener = new SessionOpener({
       model, fingerprint, splitBlocks, codecs, tables, tokensPerSession: limits.tokensPerSession, registry: this.#registry,
       prefixes: this.#prefixes, prefixScope,
     });
-    this.#opener = opener;
     const event = (event: Parameters<NonNullable<typeof onEvent>>[0]): void => {
       if (event.kind === "resumed") this.#resumes++;
       try {
@@ -87,7 +86,7 @@ class Server implements SplitServer {
       }
     };
     this.#scheduler = new Scheduler({
-      model, registry: this.#registry, prefixes: this.#prefixes, prefixScopeOf: ({ settings }) => opener.scopeOf(settings.client),
+      model, registry: this.#registry, prefixes: this.#prefixes,
       metrics: this.#metrics, exact, tokensPerStep: limits.tokensPerStep, tokensPerFrame: limits.tokensPerFrame,
       onFailure: (session, error) => {
         const { client, principal } = session.settings;
@@ -113,8 +112,8 @@ class Server implements SplitServer {
     // What is wrong with the options is to be known here, not by the first client.
     controlFrame("welcome", welcome);
     this.#services = {
-      welcome, limits, authenticator, registry: this.#registry, opener, scheduler: this.#scheduler, metrics: this.#metrics,
-      rateLimitOf: (client) => this.#rateLimitOf(client), onEvent: event,
+      welcome, limits, authenticator, registry: this.#registry, scheduler: this.#scheduler, metrics: this.#metrics,
+      opener: this.#opener, rateLimitOf: (client) => this.#rateLimitOf(client), onEvent: event,
     };
     this.#sweeper = setInterval(() => this.#sweep(), Math.min(SWEEP, 250 * limits.expirySeconds));
     this.#sweeper.unref();
@@ -166,6 +165,8 @@ class Server implements SplitServer {
 
   #sweep(): void {
     const now = performance.now();
+    // Before the sessions, so that what expires is still told to its connection.
+    for (const handler of this.#handlers) handler.checkIdle(now);
     for (const session of this.#registry.expired(now)) {
       this.#metrics.expiries.inc();
       const { client, principal } = session.settings;
@@ -173,7 +174,6 @@ class Server implements SplitServer {
       session.holder?.released(session.handle, "unknown-session", "the session had no frame for too long");
       this.#registry.remove(session);
     }
-    for (const handler of this.#handlers) handler.checkIdle(now);
     for (const [client, { lastUse }] of this.#clients) if (now - lastUse > RATE_LIMIT_MEMORY) this.#clients.delete(client);
   }
 
