@@ -1,12 +1,14 @@
 import { memory, tensor } from "@frugal/tensor-core";
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { CodecMessageError, CodecTargetError, SettingsError } from "../errors.ts";
 import { ByteReader } from "./byte-reader.ts";
 import { ByteWriter } from "./byte-writer.ts";
-import type { FourierMode } from "./fourier-bins.ts";
+import { halfWidth, type FourierMode } from "./fourier-bins.ts";
+import { FourierEnergy } from "./fourier-energy.ts";
 import { searchFourierTokenShare, TOKEN_SHARES } from "./fourier-search.ts";
 import { blockSequence } from "./fourier-shape.ts";
-import { fourierCoder, type FourierShape } from "./fourier.ts";
+import { chooseBins, fourierCoder, readSpectrum, type FourierShape } from "./fourier.ts";
 import { expectHardened, randomValues, relativeError, throughCoder } from "./row-coder.testing.ts";
 
 const modes: readonly FourierMode[] = ["literal", "hermitian", "lowpass"];
@@ -97,6 +99,30 @@ describe.each(modes)("fourierCoder %s", (mode) => {
       CodecTargetError,
     );
     await expect(throughCoder(coder, randomValues(60), [6, 10], { kind: "bytes", bytes: 4 })).rejects.toThrow(CodecTargetError);
+  });
+
+  it("loses what Parseval says for any size, shape and target", async () => {
+    const side = fc.integer({ min: 1, max: 24 });
+    await fc.assert(
+      fc.asyncProperty(
+        side,
+        side,
+        fc.constantFrom(...shapes),
+        fc.double({ min: 0, max: 1, noNaN: true }),
+        async (tokens, hiddenSize, shape, part) => {
+          const grid = { tokens, hiddenSize };
+          const values = randomValues(tokens * hiddenSize, 31 * tokens + hiddenSize);
+          const target = { kind: "elements", elements: 1 + Math.floor(part * values.length) } as const;
+          const message = await throughCoder(fourierCoder(mode, { shape, component: "float32" }), values, [tokens, hiddenSize], target);
+          using rows = tensor(values, [tokens, hiddenSize]);
+          const energy = new FourierEnergy(await readSpectrum(rows, halfWidth(hiddenSize)), grid);
+          const bins = chooseBins("fourier", mode, { shape, component: "float32" }, grid, target);
+          expect(message.elements).toBe(bins.sentBins);
+          expect(relativeError(message.values, values) ** 2).toBeCloseTo(energy.lost(bins) / energy.total, 5);
+        },
+      ),
+      { numRuns: 60 },
+    );
   });
 
   it("refuses what is no message, and leaves no tensor behind", async () => {

@@ -8,8 +8,8 @@ import type { RowCoder } from "./row-coder.ts";
 /** Number formats of `rawCoder`. */
 export type RawFormat = "float32" | "float16" | "bfloat16";
 
-/** Exponent bits of float16: all set in infinities and NaN. */
-const FLOAT16_EXPONENT = 0x7c00;
+/** Exponent bits: all set in infinities and NaN. */
+const EXPONENT_BITS: Readonly<Record<RawFormat, number>> = { float32: 0x7f800000, float16: 0x7c00, bfloat16: 0x7f80 };
 
 /**
  * Rows as they are, in float32 (exact), float16 (refuses what rounds to infinity, beyond 65504) or bfloat16 (float32's range, 8 bits of
@@ -56,9 +56,9 @@ function refuseBroken(bits: Uint16Array, format: RawFormat, rows: Tensor): Uint1
 
 /** Place of the first number that is infinite or NaN, or -1. */
 function firstBroken(bits: Float32Array | Uint16Array, format: RawFormat): number {
-  if (bits instanceof Float32Array) return bits.findIndex((value) => !Number.isFinite(value));
-  const exponent = format === "float16" ? FLOAT16_EXPONENT : 0x7f80;
-  for (let i = 0; i < bits.length; i++) if ((bits[i]! & exponent) === exponent) return i;
+  const words = bits instanceof Float32Array ? new Uint32Array(bits.buffer, bits.byteOffset, bits.length) : bits;
+  const exponent = EXPONENT_BITS[format];
+  for (let i = 0; i < words.length; i++) if ((words[i]! & exponent) === exponent) return i;
   return -1;
 }
 

@@ -1,11 +1,10 @@
 /**
- * The order of magnitudes without sorting: the bits of |x| as an integer grow with |x|, so that counting them digit by digit (11, 10 and 10
- * bits) finds the k-th largest in three passes.
+ * The order of magnitudes without sorting: the bits of |x| as an integer grow with |x|, so that counting them digit by digit (15 and 16
+ * bits) finds the k-th largest in two passes.
  */
 const DIGITS: readonly { readonly shift: number; readonly bits: number }[] = [
-  { shift: 20, bits: 11 },
-  { shift: 10, bits: 10 },
-  { shift: 0, bits: 10 },
+  { shift: 16, bits: 15 },
+  { shift: 0, bits: 16 },
 ];
 
 const MAGNITUDE = 0x7fffffff;
@@ -27,7 +26,7 @@ export function selectLargest(values: Float32Array, count: number): Selection {
   let missing = count;
   for (const { shift, bits } of DIGITS) {
     const counts = new Uint32Array(2 ** bits);
-    countDigits(words, prefix, shift, bits, counts);
+    countDigits(words, prefix, shift, counts);
     let digit = counts.length - 1;
     for (; missing > counts[digit]!; digit--) missing -= counts[digit]!;
     prefix |= digit << shift;
@@ -46,7 +45,7 @@ export function selectEnergy(values: Float32Array, energy: number): Selection {
   for (const { shift, bits } of DIGITS) {
     const counts = new Uint32Array(2 ** bits);
     const energies = new Float64Array(2 ** bits);
-    countDigits(words, prefix, shift, bits, counts, { values, energies });
+    weighDigits(words, prefix, shift, counts, values, energies);
     let digit = counts.length - 1;
     for (; digit > 0 && missing > energies[digit]!; digit--) {
       missing -= energies[digit]!;
@@ -78,22 +77,33 @@ function magnitudeWords(values: Float32Array): Uint32Array {
 }
 
 /** Counts the digits of the magnitudes that agree with `prefix` above the digit. */
-function countDigits(
+function countDigits(words: Uint32Array, prefix: number, shift: number, counts: Uint32Array): void {
+  if (shift > 0) {
+    for (let i = 0; i < words.length; i++) counts[(words[i]! & MAGNITUDE) >>> shift]!++;
+    return;
+  }
+  const wanted = prefix >>> 16;
+  for (let i = 0; i < words.length; i++) {
+    const magnitude = words[i]! & MAGNITUDE;
+    if (magnitude >>> 16 === wanted) counts[magnitude & 0xffff]!++;
+  }
+}
+
+/** As `countDigits`, with the energy of each digit's values. */
+function weighDigits(
   words: Uint32Array,
   prefix: number,
   shift: number,
-  bits: number,
   counts: Uint32Array,
-  weighing?: { readonly values: Float32Array; readonly energies: Float64Array },
+  values: Float32Array,
+  energies: Float64Array,
 ): void {
-  const above = shift + bits;
-  const wanted = above >= 31 ? 0 : prefix >>> above;
-  const mask = 2 ** bits - 1;
+  const wanted = prefix >>> 16;
   for (let i = 0; i < words.length; i++) {
     const magnitude = words[i]! & MAGNITUDE;
-    if (above < 31 && magnitude >>> above !== wanted) continue;
-    const digit = (magnitude >>> shift) & mask;
+    if (shift === 0 && magnitude >>> 16 !== wanted) continue;
+    const digit = (magnitude >>> shift) & 0xffff;
     counts[digit]!++;
-    if (weighing !== undefined) weighing.energies[digit]! += weighing.values[i]! ** 2;
+    energies[digit]! += values[i]! * values[i]!;
   }
 }

@@ -114,14 +114,14 @@ function messageBytes(count: number, maskBytes: number): number {
   return varintBytes(count) + varintBytes(maskBytes) + maskBytes + valueBytes("float16", count);
 }
 
-/** How many values fit if places cost their entropy. */
+/** How many values fit if places cost their entropy and what their coder adds. */
 function expectedCount(total: number, budget: number): number {
   let [low, high] = [1, total];
   while (low < high) {
     const middle = Math.ceil((low + high) / 2);
     const share = middle / total;
     const bits = share === 1 ? 0 : -share * Math.log2(share) - (1 - share) * Math.log2(1 - share);
-    if (8 + 2 * middle + (total * bits) / 8 <= budget) low = middle;
+    if (14 + 2 * middle + (1.002 * total * bits) / 8 <= budget) low = middle;
     else high = middle - 1;
   }
   return low;
