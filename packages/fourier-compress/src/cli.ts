@@ -1,0 +1,27 @@
+#!/usr/bin/env node
+import { readFileSync } from "node:fs";
+import { Command } from "commander";
+import { chatCommand } from "./cli/chat.ts";
+import { generateCommand } from "./cli/generate.ts";
+import { runToEnd } from "./cli/run-to-end.ts";
+import { serveCommand } from "./cli/serve.ts";
+
+// The same place seen from src/cli.ts and dist/cli.js.
+const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string };
+
+// @huggingface/hub tells of its downloads there, that is on stdout, where results alone belong.
+console.debug = () => {};
+
+const program = new Command("fourier-compress")
+  .description("Splits language models between a device and a server, with few bytes between them.")
+  .version(version)
+  .showHelpAfterError("(--help says more)");
+for (const command of [
+  serveCommand,
+  generateCommand,
+  chatCommand,
+]) {
+  program.addCommand(command());
+}
+
+await runToEnd(() => program.parseAsync());
