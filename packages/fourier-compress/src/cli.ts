@@ -2,9 +2,11 @@
 import { readFileSync } from "node:fs";
 import { Command } from "commander";
 import { chatCommand } from "./cli/chat.ts";
+import { evaluateCommand } from "./cli/evaluate.ts";
 import { generateCommand } from "./cli/generate.ts";
 import { runToEnd } from "./cli/run-to-end.ts";
 import { serveCommand } from "./cli/serve.ts";
+import { simulateCommand } from "./cli/simulate.ts";
 
 // The same place seen from src/cli.ts and dist/cli.js.
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string };
@@ -20,6 +22,8 @@ for (const command of [
   serveCommand,
   generateCommand,
   chatCommand,
+  evaluateCommand,
+  simulateCommand,
 ]) {
   program.addCommand(command());
 }

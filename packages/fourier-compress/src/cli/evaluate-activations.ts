@@ -10,7 +10,7 @@ import { interruption } from "./run-to-end.ts";
 import { note, startProgress } from "./terminal.ts";
 
 /** SHA-256 of numbers, in hexadecimal. */
-export function digestOf(...values: readonly (ArrayBufferView | string)[]): string {
+export function digestOf(...values: readonly (NodeJS.ArrayBufferView | string)[]): string {
   const hash = createHash("sha256");
   for (const value of values) hash.update(value);
   return hash.digest("hex").slice(0, 16);
