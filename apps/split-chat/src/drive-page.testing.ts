@@ -52,11 +52,11 @@ async function writeStory(page: Page, { prompt, tokens }: VisitPlan, { name, rat
   await page.locator("#runs tbody tr:not(.placeholder)").nth(rows).waitFor({ timeout: 90_000 });
 }
 
-/** @param browser of the tests' own, whose pages have other settings */
-export async function driveSplitChat(plan: VisitPlan, { context: { browser } }: { readonly context: Pick<BrowserContext, "browser"> }): Promise<Visit> {
+/** @param command the test's own: the visitor takes a tab of its browser, apart from the test's */
+export async function driveSplitChat(plan: VisitPlan, command: { readonly context: BrowserContext }): Promise<Visit> {
   const tableFolder = await mkdtemp(join(tmpdir(), "split-chat-"));
-  const app = await startSplitChat({ port: await freePort(), tableFolder });
-  const context = await browser()!.newContext();
+  const app = await startSplitChat({ port: await freePort(), tableFolder, calibrationStories: 6 });
+  const context = await command.context.browser()!.newContext();
   try {
     const page = await context.newPage();
     const errors: string[] = [];

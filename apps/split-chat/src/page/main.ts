@@ -23,7 +23,7 @@ function showProblem(error: unknown): void {
 function showChoice(): void {
   const { hint, isFixedRate } = codecChoice(codecs.value);
   ratio.disabled = isFixedRate;
-  setText("codec-hint", hint);
+  setText("codec-hint", isFixedRate ? hint : `${hint} The rate is of the codec’s message; its frame adds 44 bytes.`);
 }
 
 function fillCodecs(): void {
@@ -57,7 +57,7 @@ function observer(): StoryObserver {
     event(event) {
       logEvent(event);
       const { text, state } = describeEvent(event);
-      if (state !== undefined) showWire(state, text);
+      if (state !== undefined) showWire(state, event.kind === "disconnected" ? "by hand, or by the network" : text);
       if (event.kind === "disconnected") cutAt = performance.now();
       if (event.kind === "resumed" || event.kind === "rebuilt") {
         const seconds = ((performance.now() - cutAt) / 1000).toFixed(1);

@@ -47,7 +47,7 @@ export function describeEvent(event: ClientEvent): { readonly text: string; read
     case "disconnected":
       return { text: `disconnected: ${event.reason}`, state: "broken" };
     case "reconnecting":
-      return { text: `connecting again in ${event.delayMilliseconds.toFixed(0)} ms, attempt ${event.attempt}`, state: "broken" };
+      return { text: `attempt ${event.attempt} in ${event.delayMilliseconds.toFixed(0)} ms`, state: "broken" };
     case "gave-up":
       return { text: `gave up: ${event.reason}`, state: "broken" };
     case "opened":

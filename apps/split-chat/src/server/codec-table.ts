@@ -7,8 +7,6 @@ import { loadModel, modelFingerprint, type WeightSource } from "@frugal/language
 import { memoryFile } from "./build-page.ts";
 import type { ServedFile } from "./served-file.ts";
 
-/** Stories to calibrate with: some 3,000 rows for a hidden size of 288. */
-const STORIES = 24;
 const STORY_TOKENS = 140;
 const TEMPERATURE = 0.9;
 const SEED = 1;
@@ -20,6 +18,8 @@ export interface CodecTableSettings {
   readonly splitBlock: number;
   /** What stories begin with. */
   readonly beginToken: number;
+  /** How many to calibrate with. */
+  readonly stories: number;
   readonly onLine: (line: string) => void;
 }
 
@@ -28,7 +28,7 @@ export interface CodecTableSettings {
  * @throws CodecTableError for a file in the folder that is no table of this model and split
  */
 export async function openCodecTable(source: WeightSource, settings: CodecTableSettings): Promise<CodecTable> {
-  const { folder, splitBlock, beginToken, onLine } = settings;
+  const { folder, splitBlock, beginToken, stories, onLine } = settings;
   const fingerprint = await modelFingerprint(source.config);
   const path = join(folder, `${fingerprint.slice(0, 16)}-block${splitBlock}`);
   const isThere = await stat(`${path}.json`).then(() => true, () => false);
@@ -39,13 +39,13 @@ export async function openCodecTable(source: WeightSource, settings: CodecTableS
   }
   using model = await loadModel(source);
   const started = performance.now();
-  const stories = await sampleSequences(model, beginToken, {
-    count: STORIES, maxTokens: STORY_TOKENS, temperature: TEMPERATURE, seed: SEED,
+  const written = await sampleSequences(model, beginToken, {
+    count: stories, maxTokens: STORY_TOKENS, temperature: TEMPERATURE, seed: SEED,
     onProgress: (done) => {
-      if (done % 6 === 0) onLine(`  wrote ${done} of ${STORIES} stories to calibrate with`);
+      if (done % 3 === 0) onLine(`  wrote ${done} of ${stories} stories to calibrate with`);
     },
   });
-  const table = await calibrateModel(model, stories, { model: fingerprint, splitBlock, source });
+  const table = await calibrateModel(model, written, { model: fingerprint, splitBlock, source });
   await writeCodecTable(path, table);
   onLine(`  calibrated on ${table.rows} rows in ${((performance.now() - started) / 1000).toFixed(0)} s: ${path}.json`);
   return table;

@@ -18,6 +18,8 @@ export interface SplitChatOptions {
   readonly origins?: readonly string[];
   /** Where codec tables are kept. Default: beside downloaded models. */
   readonly tableFolder?: string;
+  /** Stories that are written to calibrate with, where there is no table yet. Default 18: some 2,500 rows. */
+  readonly calibrationStories?: number;
   /** Told what is going on. Default: nobody. */
   readonly onLine?: (line: string) => void;
 }
@@ -38,14 +40,17 @@ const BEGIN_TOKEN = 1;
 
 /** Builds the page, calibrates unless that was done before, and serves all of it on one port. */
 export async function startSplitChat(options: SplitChatOptions): Promise<SplitChat> {
-  const { port, host = "127.0.0.1", origins = [], tableFolder = join(modelCacheFolder(), "codec-tables"), onLine = () => {} } = options;
+  const { port, host = "127.0.0.1", origins = [], calibrationStories = 18, onLine = () => {} } = options;
   onLine("building the page …");
   const files = await buildPage();
   onLine("loading stories15M …");
   const source = await openStories15m();
   try {
     const { eosTokenIds } = await loadLlamaTokenizer();
-    const table = await openCodecTable(source, { folder: tableFolder, splitBlock: SPLIT_BLOCK, beginToken: BEGIN_TOKEN, onLine });
+    const folder = options.tableFolder ?? join(await modelCacheFolder(), "codec-tables");
+    const table = await openCodecTable(source, {
+      folder, splitBlock: SPLIT_BLOCK, beginToken: BEGIN_TOKEN, stories: calibrationStories, onLine,
+    });
     const model = await loadModel(source, { parts: { blocks: [SPLIT_BLOCK, source.config.numHiddenLayers], embedding: false, head: true } });
     const server = createSplitServer({
       model, fingerprint: await modelFingerprint(source.config), modelName: "stories15M", splitBlocks: [SPLIT_BLOCK, SPLIT_BLOCK], tables: [table],
