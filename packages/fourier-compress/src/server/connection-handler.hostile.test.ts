@@ -28,7 +28,9 @@ function repaired(bytes: Uint8Array): Uint8Array {
 it("outlives frames that are damaged in every way, and serves others meanwhile", async () => {
   const before = memory().allocations;
   const model = tinyModel();
-  const { server, fingerprint } = await testServer(model, { limits: { sessions: 8, sessionsPerClient: 8, framesPerSecond: 1e6, bytesPerSecond: 1e9, prefixBytes: 20_000 } });
+  const { server, fingerprint } = await testServer(model, {
+    limits: { sessions: 8, sessionsPerClient: 8, framesPerSecond: 1e6, bytesPerSecond: 1e9, prefixBytes: 20_000 },
+  });
   const random = randomNumbers(2463534242);
   const honest = await RawClient.connect(server);
   const own = await honest.open(fingerprint);
@@ -39,7 +41,9 @@ it("outlives frames that are damaged in every way, and serves others meanwhile",
   const attacker = new RawStream(model, 1);
   const activation = encodeFrame(await attacker.frame([1, 5, 9, 7]));
   attacker.dispose();
-  const open = encodeFrame(controlFrame("open", { request: 1, fingerprint, splitBlock: 1, codec: "float32", result: "logits", capacity: 64 }));
+  const open = encodeFrame(
+    controlFrame("open", { request: 1, fingerprint, splitBlock: 1, codec: "float32", result: "logits", capacity: 64 }),
+  );
   const templates = [
     activation, activation, activation, open, encodeFrame(controlFrame("close", { session: 1 })),
     encodeFrame(controlFrame("resume", { request: 2, id: "ab".repeat(16), secret: "cd".repeat(32), received: 0 })),

@@ -4,7 +4,7 @@ import { createHmac } from "node:crypto";
 import type { DecoderModel } from "@frugal/language-model";
 import { controlFrame, type ControlMessages } from "../wire/control-messages.ts";
 import { encodeFrame, FRAME_FLAGS, makeFrame, type Frame } from "../wire/frame.ts";
-import { RawClient, RawStream, testServer, tinyModel, valuesOf, wholeLogits, type TestServer } from "./split-server.testing.ts";
+import { expectAllocations, RawClient, RawStream, testServer, tinyModel, valuesOf, wholeLogits, type TestServer } from "./split-server.testing.ts";
 import type { ServerEvent, SplitServerOptions } from "./split-server-options.ts";
 
 let before = 0;
@@ -24,7 +24,7 @@ beforeEach(() => {
 afterEach(async () => {
   await running.server.close();
   model.dispose();
-  expect(memory().allocations).toBe(before);
+  expectAllocations(before);
 });
 
 /** The error that comes next, and then the connection's end. */
@@ -77,7 +77,8 @@ describe("the handshake", () => {
 
   it("ends connections that do not say who they are", async () => {
     const { server } = await start({ limits: { handshakeSeconds: 0.05 } });
-    expect(await lastError(RawClient.dial(server))).toMatchObject({ code: "unauthorized", message: "no authentication within 0.05 seconds" });
+    const message = "no authentication within 0.05 seconds";
+    expect(await lastError(RawClient.dial(server))).toMatchObject({ code: "unauthorized", message });
     await expect.poll(() => server.statistics().connections).toBe(0);
   });
 

@@ -261,7 +261,9 @@ export class ConnectionHandler implements SessionHolder {
   async #close(handle: number): Promise<void> {
     const { registry, scheduler } = this.#services;
     const session = this.#sessions.get(handle);
-    if (session === undefined) return this.#error("unknown-session", `session ${handle} is not open on this connection`, { session: handle });
+    if (session === undefined) {
+      return this.#error("unknown-session", `session ${handle} is not open on this connection`, { session: handle });
+    }
     this.#sessions.delete(handle);
     session.holder = undefined;
     registry.remove(session, () => scheduler.keepPrefix(session));

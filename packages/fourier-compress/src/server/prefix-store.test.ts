@@ -36,7 +36,9 @@ function stream(letters: string, tokens: number = 10): readonly [FakeCache, Mess
   return [new FakeCache(tokens * letters.length), boundaries];
 }
 
-function add(store: PrefixStore, letters: string, { scope = "", fits = () => true }: { scope?: string; fits?: (bytes: number) => boolean } = {}): void {
+function add(
+  store: PrefixStore, letters: string, { scope = "", fits = () => true }: { scope?: string; fits?: (bytes: number) => boolean } = {},
+): void {
   const [cache, boundaries] = stream(letters);
   store.add(scope, cache, boundaries, { expectedBytes: (tokens) => tokens, fits });
   cache.dispose();

@@ -127,7 +127,7 @@ export class PrefixStore {
   /** A longer prefix serves for the shorter ones that it begins with. */
   #removeBeginnings(scope: string, boundaries: readonly MessageBoundary[]): void {
     for (const { key } of boundaries) {
-      for (const entry of [...(this.#holders.get(nameOf(scope, key)) ?? [])]) if (entry.boundaries.at(-1)!.key === key) this.#remove(entry);
+      for (const entry of this.#holders.get(nameOf(scope, key)) ?? []) if (entry.boundaries.at(-1)!.key === key) this.#remove(entry);
     }
   }
 

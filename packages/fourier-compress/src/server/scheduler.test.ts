@@ -3,7 +3,7 @@ import type { BlockContext, DecoderModel } from "@frugal/language-model";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { controlFrame, type ControlMessages } from "../wire/control-messages.ts";
 import { FRAME_FLAGS, type Frame } from "../wire/frame.ts";
-import { RawClient, RawStream, testServer, tinyModel, tokenOf, valuesOf, wholeLogits } from "./split-server.testing.ts";
+import { expectAllocations, RawClient, RawStream, testServer, tinyModel, tokenOf, valuesOf, wholeLogits } from "./split-server.testing.ts";
 import type { SplitServer, SplitServerOptions } from "./split-server-options.ts";
 
 let before = 0;
@@ -23,7 +23,7 @@ beforeEach(() => {
 afterEach(async () => {
   await server.close();
   model.dispose();
-  expect(memory().allocations).toBe(before);
+  expectAllocations(before);
 });
 
 /** A value of the text exposition. */
@@ -252,7 +252,8 @@ describe("kept prefixes", () => {
     const opened = await client.open(fingerprint, { prefixes });
     expect(opened).toMatchObject({ prefixMessages: 2, prefixTokens: 7 });
     // Of another continuation, the first message alone.
-    expect(await client.open(fingerprint, { prefixes: [prefixes[0]!, "ab".repeat(32)] })).toMatchObject({ prefixMessages: 1, prefixTokens: 4 });
+    const forked = await client.open(fingerprint, { prefixes: [prefixes[0]!, "ab".repeat(32)] });
+    expect(forked).toMatchObject({ prefixMessages: 1, prefixTokens: 4 });
     expect(await client.open(fingerprint, { prefixes, capacity: 6 })).toMatchObject({ prefixMessages: 0, prefixTokens: 0 });
     expect(await client.open(fingerprint, { prefixes, splitBlock: 2 })).toMatchObject({ prefixMessages: 0 });
     const next = await stream.frame([10]);
@@ -264,8 +265,8 @@ describe("kept prefixes", () => {
     expect(await metric('prefix_lookups_total{outcome="hit"}')).toBe(2);
   });
 
-  it("are kept when a session is closed, and found by their owner alone", async () => {
-    await start({ authentication: { bearerTokens: { ada: "a", bob: "b" } } });
+  it.each(["principal", "everybody"] as const)("are kept when a session is closed, and found by %s", async (prefixScope) => {
+    await start({ prefixScope, authentication: { bearerTokens: { ada: "a", bob: "b" } } });
     const { emptyPrefixKey, nextPrefixKey } = await import("../wire/prefix-key.ts");
     const ada = await RawClient.connect(server, { answer: { method: "bearer", token: "a" } });
     const bob = await RawClient.connect(server, { answer: { method: "bearer", token: "b" } });
@@ -280,7 +281,7 @@ describe("kept prefixes", () => {
     await ada.expect("closed");
     const empty = await emptyPrefixKey({ fingerprint, splitBlock: 1, codec: "float32", table: undefined });
     const prefixes = [Buffer.from(await nextPrefixKey(empty, message.payload)).toString("hex")];
-    expect(await bob.open(fingerprint, { prefixes })).toMatchObject({ prefixMessages: 0 });
+    expect(await bob.open(fingerprint, { prefixes })).toMatchObject({ prefixMessages: prefixScope === "everybody" ? 1 : 0 });
     expect(await ada.open(fingerprint, { prefixes })).toMatchObject({ prefixMessages: 1, prefixTokens: 4 });
   });
 });

@@ -210,7 +210,8 @@ export class Scheduler {
     const [tokens, hiddenSize] = hidden.shape;
     if (hidden.rank === 2 && tokens === frame.tokens && hiddenSize === model.hiddenSize) return hidden;
     hidden.dispose();
-    throw new Refusal("bad-message", `the message holds [${hidden.shape.join(", ")}], the frame announces [${frame.tokens}, ${frame.hiddenSize}]`);
+    const announced = `[${frame.tokens}, ${frame.hiddenSize}]`;
+    throw new Refusal("bad-message", `the message holds [${hidden.shape.join(", ")}], the frame announces ${announced}`);
   }
 
   /** The session takes the activation in, and its result is sent. */

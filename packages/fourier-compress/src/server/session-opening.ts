@@ -30,6 +30,13 @@ export interface SessionOwner {
   readonly principal: string | undefined;
 }
 
+/** A new session. */
+export interface OpenedSession {
+  readonly session: Session;
+  /** Messages of the client's that a kept prefix stands for. */
+  readonly prefixMessages: number;
+}
+
 /** Checks what an `open` asks for, and makes it. */
 export class SessionOpener {
   readonly #options: SessionOpenerOptions;
@@ -46,7 +53,7 @@ export class SessionOpener {
   }
 
   /** @throws Refusal for what is not served, or above a quota; nothing is kept then */
-  async open(message: ControlMessages["open"], { client, principal }: SessionOwner): Promise<{ readonly session: Session; readonly prefixMessages: number }> {
+  async open(message: ControlMessages["open"], { client, principal }: SessionOwner): Promise<OpenedSession> {
     const { registry, prefixes, prefixScope: scope, fingerprint } = this.#options;
     registry.checkCount(client);
     this.#check(message);
@@ -94,9 +101,12 @@ export class SessionOpener {
     if (capacity < 1 || capacity > tokensPerSession) {
       throw new Refusal("context-length", `a session of ${capacity} tokens; use 1 to ${tokensPerSession}`);
     }
-    if (result !== "hidden" && !this.#hasHead) throw new Refusal("unsupported", `${result} results: this server holds no head; ask for "hidden"`);
-    if (sampling !== undefined && result !== "token") throw new Refusal("unsupported", `sampling goes with token results, not with ${result}`);
-    if (sampling?.seed !== undefined && !Number.isSafeInteger(sampling.seed)) throw new Refusal("unsupported", `seed ${sampling.seed}; use a safe integer`);
+    if (result !== "hidden" && !this.#hasHead) {
+      throw new Refusal("unsupported", `${result} results: this server holds no head; ask for "hidden"`);
+    }
+    if (sampling !== undefined && result !== "token") {
+      throw new Refusal("unsupported", `sampling goes with token results, not with ${result}`);
+    }
   }
 
   #table({ codec, table: hash, splitBlock }: ControlMessages["open"]): CodecTable | undefined {
@@ -104,8 +114,8 @@ export class SessionOpener {
       throw new Refusal("unknown-codec", `codec ${codec}; served are ${this.#options.codecs.join(", ")}`);
     }
     if (hash === undefined) {
-      if (codecDefinition(codec).needsTable) throw new Refusal("unknown-table", `the ${codec} codec needs a table; name one of \`welcome\``);
-      return undefined;
+      if (!codecDefinition(codec).needsTable) return undefined;
+      throw new Refusal("unknown-table", `the ${codec} codec needs a table; name one of \`welcome\``);
     }
     const table = this.#tables.get(hash);
     if (table === undefined) throw new Refusal("unknown-table", `table ${hash} is not held here`);
@@ -123,7 +133,9 @@ export class SessionOpener {
       // For instance a table that lacks what the codec needs.
       throw new Refusal("unknown-table", errorText(cause), { cause });
     }
-    if (codec.stateful === true) throw new Refusal("unsupported", `the ${name} codec remembers earlier messages; they could not be repeated`);
+    if (codec.stateful === true) {
+      throw new Refusal("unsupported", `the ${name} codec remembers earlier messages; they could not be repeated`);
+    }
     this.#codecs.set(key, codec);
     return codec;
   }

@@ -26,8 +26,9 @@ export class SessionRegistry {
     this.#prefixes = prefixes;
   }
 
+  /** Sessions, those included whose memory is still in use by a step. */
   get size(): number {
-    return this.#sessions.size;
+    return this.#sessions.size + this.#ending.size;
   }
 
   /** Bytes that count against the quota, without the prefixes'. */

@@ -160,8 +160,8 @@ export class Session {
 }
 
 /** What came as JSON has no keys without a value, whatever its type says. */
-function samplingOptions({ stopTokenIds: _, ...options }: ServerSampling): SamplingOptions {
-  return options as SamplingOptions;
+function samplingOptions(sampling: ServerSampling): SamplingOptions {
+  return sampling as SamplingOptions;
 }
 
 /** A result without value: it only acknowledges. */

@@ -2,7 +2,8 @@ import {
   DecoderModel, expectedWeights, modelFingerprint, parseModelConfiguration, type ActivationCodec, type DecoderCache,
   type ModelConfiguration, type SequenceRows,
 } from "@frugal/language-model";
-import { Generator, Parameter, tensor, tidy, type Tensor } from "@frugal/tensor-core";
+import { Generator, memory, Parameter, tensor, tidy, type Tensor } from "@frugal/tensor-core";
+import { expect } from "vitest";
 import { CODEC_IDS } from "../codecs/codec-names.ts";
 import { createCodec } from "../codecs/registry.ts";
 import { connectionPair, type InProcessOptions } from "../transport/in-process.ts";
@@ -33,6 +34,11 @@ export function tinyModel(config: ModelConfiguration = tinyConfiguration(), seed
     const isNorm = shape.length === 1;
     return new Parameter(generator.split(index).normal(shape, isNorm ? 1 : 0, isNorm ? 0.1 : 1 / Math.sqrt(shape[1]!)));
   });
+}
+
+/** For the end of a test: what was there before it, and nothing more. */
+export function expectAllocations(expected: number): void {
+  expect(memory().allocations).toBe(expected);
 }
 
 /** A server and what its clients have to know. */
@@ -89,20 +95,23 @@ export class RawClient {
   async expect<Type extends ControlType>(type: Type): Promise<ControlMessages[Type]> {
     const frame = await this.receive();
     if (frame === undefined) throw new Error(`the connection ended where ${type} was due`);
-    if (frame.type === "error" && type !== "error") throw new Error(`an error where ${type} was due: ${new TextDecoder().decode(frame.payload)}`);
+    if (frame.type === "error" && type !== "error") {
+      throw new Error(`an error where ${type} was due: ${new TextDecoder().decode(frame.payload)}`);
+    }
     return controlMessage(type, frame);
   }
 
   async result(): Promise<Frame> {
     const frame = await this.receive();
-    if (frame?.type !== "result") throw new Error(`no result but ${frame === undefined ? "the end" : `${frame.type} ${new TextDecoder().decode(frame.payload)}`}`);
-    return frame;
+    if (frame?.type === "result") return frame;
+    throw new Error(`no result but ${frame === undefined ? "the end" : `${frame.type} ${new TextDecoder().decode(frame.payload)}`}`);
   }
 
   /** Sends an `open` with defaults for what is left out; the answer is still to be received. */
   async sendOpen(fingerprint: string, changes: Partial<ControlMessages["open"]> = {}): Promise<number> {
     const request = ++this.#request;
-    await this.send(controlFrame("open", { request, fingerprint, splitBlock: 1, codec: "float32", result: "logits", capacity: 128, ...changes }));
+    const message = { request, fingerprint, splitBlock: 1, codec: "float32", result: "logits", capacity: 128, ...changes } as const;
+    await this.send(controlFrame("open", message));
     return request;
   }
 
@@ -127,7 +136,10 @@ export class RawStream {
   handle: number;
   sequence = 0;
 
-  constructor(model: DecoderModel, handle: number, { splitBlock = 1, codec = "float32" }: { readonly splitBlock?: number; readonly codec?: "float32" | "float16" } = {}) {
+  constructor(
+    model: DecoderModel, handle: number,
+    { splitBlock = 1, codec = "float32" }: { readonly splitBlock?: number; readonly codec?: "float32" | "float16" } = {},
+  ) {
     this.#model = model;
     this.#splitBlock = splitBlock;
     this.#codec = createCodec(codec);
@@ -158,8 +170,8 @@ export class RawStream {
       kind: "activation", block: this.#splitBlock, streamId: "", sequences, limits: { tokens: ids.length, hiddenSize: model.hiddenSize },
     });
     return makeFrame("activation", {
-      flags, session: this.handle, sequence: ++this.sequence, position, tokens: ids.length, hiddenSize: model.hiddenSize, block: this.#splitBlock,
-      codec: this.#codecId, dtype: "codec", payload, ...changes,
+      flags, session: this.handle, sequence: ++this.sequence, position, tokens: ids.length, hiddenSize: model.hiddenSize,
+      block: this.#splitBlock, codec: this.#codecId, dtype: "codec", payload, ...changes,
     });
   }
 

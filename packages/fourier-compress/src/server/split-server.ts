@@ -98,8 +98,8 @@ class Server implements SplitServer {
     const welcome: ControlMessages["welcome"] = {
       server: "fourier-compress",
       model: {
-        name: (options.modelName ?? "model").slice(0, 128) || "model", fingerprint, blockCount: model.blockCount, hiddenSize: model.hiddenSize,
-        vocabularySize: model.vocabularySize, maxPositionEmbeddings: Math.min(model.config.maxPositionEmbeddings, MOST_POSITIONS),
+        name: (options.modelName ?? "model").slice(0, 128) || "model", fingerprint,
+        blockCount: model.blockCount, hiddenSize: model.hiddenSize, vocabularySize: model.vocabularySize, maxPositionEmbeddings: Math.min(model.config.maxPositionEmbeddings, MOST_POSITIONS),
       },
       splitBlocks: [...splitBlocks],
       codecs,
@@ -137,7 +137,8 @@ class Server implements SplitServer {
 
   statistics(): ServerStatistics {
     let queued = 0;
-    for (const { waiting, computing } of this.#registry) queued += waiting.length - (computing === undefined ? 0 : Math.min(1, waiting.length));
+    // The first of a session that is in a step waits no more.
+    for (const { waiting, computing } of this.#registry) queued += Math.max(0, waiting.length - (computing === undefined ? 0 : 1));
     return {
       connections: this.#handlers.size, sessions: this.#registry.size, cacheBytes: this.#registry.totalBytes, prefixes: this.#prefixes.size,
       prefixBytes: this.#prefixes.bytes, queued, steps: this.#scheduler.steps, tokens: this.#scheduler.tokens, resumes: this.#resumes,
@@ -158,7 +159,7 @@ class Server implements SplitServer {
     await this.#scheduler.stop();
     await Promise.all([...this.#handlers].map((handler) => handler.dismiss("shutting-down", "the server is shutting down")));
     await Promise.all(this.#serving);
-    for (const session of [...this.#registry]) this.#registry.remove(session);
+    for (const session of this.#registry) this.#registry.remove(session);
     this.#prefixes.clear();
     this.#opener.dispose();
   }
@@ -208,7 +209,9 @@ function limitsOf({ model, limits: given = {} }: SplitServerOptions): ServerLimi
 
 function splitBlocksOf({ model, splitBlocks }: SplitServerOptions): readonly [least: number, most: number] {
   const [from, to] = model.blockRange;
-  if (to !== model.blockCount) throw new SettingsError(`the server's model ends at block ${to} of ${model.blockCount}; it has to hold the last`);
+  if (to !== model.blockCount) {
+    throw new SettingsError(`the server's model ends at block ${to} of ${model.blockCount}; it has to hold the last`);
+  }
   const [least, most] = splitBlocks ?? [from, model.blockCount];
   if (!(Number.isInteger(least) && Number.isInteger(most) && from <= least && least <= most && most <= model.blockCount)) {
     throw new SettingsError(`splitBlocks ${least} to ${most}; the model's blocks let it be ${from} to ${model.blockCount}`);

@@ -126,7 +126,9 @@ function outputsOf(model: StagedModel, group: readonly StepMember[], hidden: Ten
       first = end;
     }
     // Single rows go through the head together; a whole prompt's logits are large enough to go alone.
-    const together = group.flatMap(({ session }, index) => (session.settings.result !== "hidden" && rows[index]?.shape[1] === 1 ? [index] : []));
+    const isSingle = ({ session }: StepMember, index: number): boolean =>
+      session.settings.result !== "hidden" && rows[index]?.shape[1] === 1;
+    const together = group.flatMap((member, index) => (isSingle(member, index) ? [index] : []));
     if (together.length > 1) {
       using joined = concatenate(together.map((index) => rows[index]!), 1);
       using logits = model.head(joined);
