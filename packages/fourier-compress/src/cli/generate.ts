@@ -45,7 +45,7 @@ async function codecOfJournal(given: GenerateArguments, { begin }: SessionJourna
   }
   const chosen = await chooseCodec({ codec: begin.codec, ...(given.table === undefined ? {} : { table: given.table }) });
   const { mode } = begin;
-  const codec = { name: begin.codec, ...(mode === undefined ? {} : { mode: mode as NonNullable<ChosenCodec["codec"]["mode"]> }) };
+  const codec = { name: begin.codec, ...(mode === undefined ? {} : { mode }) };
   return { ...chosen, codec, description: `codec ${begin.codec}, as in the journal` };
 }
 

@@ -1,8 +1,11 @@
+import type { SampledToken } from "@frugal/language-model";
 import { z } from "zod";
+import type { CodecMode } from "../codecs/codec-mode.ts";
 import { SessionJournalError } from "../errors.ts";
+import type { ServerSampling } from "../wire/control-messages.ts";
 
 /** Version of the journal's format; others are refused. */
-export const SESSION_JOURNAL_VERSION = 1;
+export const SESSION_JOURNAL_VERSION = 1 as const;
 
 const MOST_TOKENS = 1 << 20;
 const id = z.number().int().nonnegative().max(0xffff_ffff);
@@ -30,12 +33,10 @@ const entry = z.discriminatedUnion("kind", [
     fingerprint: hex(32),
     splitBlock: z.number().int().nonnegative(),
     codec: z.string().min(1).max(128),
-    /** Absent for codecs of a fixed rate, and those that the caller made. */
     mode: mode.optional(),
     table: hex(32).optional(),
     sampling,
     promptIds: z.array(id).min(1).max(MOST_TOKENS),
-    /** Tokens of each message that the prompt was cut into. */
     chunks: z.array(z.number().int().positive()).min(1).max(MOST_TOKENS),
     maxNewTokens: z.number().int().nonnegative().optional(),
   }),
@@ -44,10 +45,37 @@ const entry = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("end"), reason: z.enum(["stop", "length"]) }),
 ]);
 
-/** One line of a journal: plain data. */
-export type JournalEntry = z.infer<typeof entry>;
 /** What a generation began with. */
-export type JournalBegin = Extract<JournalEntry, { kind: "begin" }>;
+export interface JournalBegin {
+  readonly kind: "begin";
+  readonly version: typeof SESSION_JOURNAL_VERSION;
+  readonly fingerprint: string;
+  readonly splitBlock: number;
+  readonly codec: string;
+  /** Absent for codecs of a fixed rate, and those that the caller made. */
+  readonly mode?: CodecMode;
+  /** Hash of the codec's table. */
+  readonly table?: string;
+  readonly sampling: Omit<ServerSampling, "drawn">;
+  readonly promptIds: readonly number[];
+  /** Tokens of each message that the prompt was cut into. */
+  readonly chunks: readonly number[];
+  readonly maxNewTokens?: number;
+}
+
+/** The session on the server, whenever there is another: see `SessionTicket`. */
+export interface JournalSession {
+  readonly id: string;
+  readonly secret: string;
+  readonly skipped: number;
+}
+
+/** One line of a journal: plain data. */
+export type JournalEntry =
+  | JournalBegin
+  | (JournalSession & { readonly kind: "session" })
+  | (SampledToken & { readonly kind: "token" })
+  | { readonly kind: "end"; readonly reason: "stop" | "length" };
 
 /**
  * Where a generation writes down what another process needs to go on. `write` has to have stored the entry when it resolves: nothing that
@@ -61,9 +89,9 @@ export interface JournalWriter {
 export interface SessionJournal {
   readonly begin: JournalBegin;
   /** Absent when the server had not been asked yet. */
-  readonly session: Omit<Extract<JournalEntry, { kind: "session" }>, "kind"> | undefined;
+  readonly session: JournalSession | undefined;
   /** Tokens received, in order. */
-  readonly tokens: readonly Omit<Extract<JournalEntry, { kind: "token" }>, "kind">[];
+  readonly tokens: readonly SampledToken[];
   /** Set when the generation had come to its end. */
   readonly end: "stop" | "length" | undefined;
 }
@@ -74,15 +102,15 @@ export interface SessionJournal {
  */
 export function sessionJournal(entries: Iterable<unknown>): SessionJournal {
   let begin: JournalBegin | undefined;
-  let session: SessionJournal["session"];
+  let session: JournalSession | undefined;
   let end: SessionJournal["end"];
-  const tokens: { id: number; logProbability?: number | undefined }[] = [];
+  const tokens: SampledToken[] = [];
   let line = 0;
   for (const value of entries) {
     line++;
     const parsed = entry.safeParse(value);
     if (!parsed.success) throw new SessionJournalError(`entry ${line} of the journal: ${z.prettifyError(parsed.error)}`);
-    const { data } = parsed;
+    const data = parsed.data as JournalEntry;
     if ((begin === undefined) !== (data.kind === "begin")) throw new SessionJournalError(`entry ${line} of the journal: ${data.kind} is not due`);
     if (data.kind === "begin") {
       const total = data.chunks.reduce((sum, tokensOfChunk) => sum + tokensOfChunk, 0);
@@ -102,7 +130,7 @@ export function sessionJournal(entries: Iterable<unknown>): SessionJournal {
     throw new SessionJournalError(`the journal's session skips ${session.skipped} messages; there are not so many`);
   }
   if (tokens.length > 0 && session === undefined) throw new SessionJournalError("the journal has tokens, but no session that they came from");
-  return { begin, session, tokens: tokens as SessionJournal["tokens"], end };
+  return { begin, session, tokens, end };
 }
 
 /**
