@@ -51,9 +51,10 @@ export function createAuthenticator(authentication: Authentication | undefined):
   if (authentication !== undefined && tokens.length + secrets.length === 0) {
     throw new SettingsError("authentication without bearerTokens and secrets lets nobody in; leave it out to let everybody in");
   }
-  const methods: ControlMessages["challenge"]["methods"] = authentication === undefined ? ["none"] : [];
-  if (tokens.length > 0) methods.push("bearer");
-  if (secrets.length > 0) methods.push("hmac");
+  const methods = [
+    ...(authentication === undefined ? (["none"] as const) : []), ...(tokens.length > 0 ? (["bearer"] as const) : []),
+    ...(secrets.length > 0 ? (["hmac"] as const) : []),
+  ];
   const tokenDigests = tokens.map(({ secret }) => digest(secret));
   const nameDigests = secrets.map(({ principal }) => digest(principal));
   return {
