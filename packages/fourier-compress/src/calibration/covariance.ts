@@ -17,7 +17,9 @@ const ROWS_OF_A_PRODUCT = 4096;
 /** Number of rows in [rows, hiddenSize]. @throws SettingsError for none, or a broken one */
 export function countRows(rows: Float32Array, hiddenSize: number): number {
   const count = rows.length / hiddenSize;
-  if (!Number.isInteger(count) || count < 1) throw new SettingsError(`${rows.length} values are not rows of ${hiddenSize}; give at least one whole row`);
+  if (!Number.isInteger(count) || count < 1) {
+    throw new SettingsError(`${rows.length} values are not rows of ${hiddenSize}; give at least one whole row`);
+  }
   return count;
 }
 

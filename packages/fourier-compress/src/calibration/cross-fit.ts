@@ -28,9 +28,11 @@ const ROWS_OF_A_PRODUCT = 4096;
  * @param rows [rows, hiddenSize], at least two
  * @throws SettingsError
  */
-export async function crossFittedBasis(rows: Float32Array, hiddenSize: number, { signal }: CrossFitOptions = {}): Promise<CrossFittedBasis> {
+export async function crossFittedBasis(
+  rows: Float32Array, hiddenSize: number, { signal }: CrossFitOptions = {},
+): Promise<CrossFittedBasis> {
   const count = countRows(rows, hiddenSize);
-  if (count < 2) throw new SettingsError(`${count} calibration row cannot be cross-fitted; give at least two, better as many as hiddenSize ${hiddenSize}`);
+  if (count < 2) throw new SettingsError(`${count} calibration row cannot be cross-fitted; give two at least, better ${hiddenSize}`);
   const { mean } = channelStatistics(rows, hiddenSize);
   const middle = Math.floor(count / 2) * hiddenSize;
   const halves = [rows.subarray(0, middle), rows.subarray(middle)] as const;

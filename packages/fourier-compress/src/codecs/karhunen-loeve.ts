@@ -22,15 +22,18 @@ function bandEndsOf(width: number): number[] {
 }
 
 /**
- * "klt": coefficients in the principal basis of the calibration rows (Karhunen-Loève transform), one step for all of them, entropy-coded by
- * scales that were fitted on other rows than the basis. The best codec per byte; its products take more time than all the rest.
+ * "klt": coefficients in the principal basis of the calibration rows (Karhunen-Loève transform), one step for all of them, entropy-coded
+ * by scales that were fitted on other rows than the basis. The best codec per byte; its products take more time than all the rest.
  * @throws CodecTableError for a table without basis and scales
  */
 export function karhunenLoeveCoder(table: CodecTable): RowCoder {
   const basis = principalBasisOf("klt", table);
   const { width } = basis;
-  if (table.coefficientScale === undefined) throw new CodecTableError("klt codec: the codec table has no coefficientScale; calibrate it with a basis");
-  const quantizer = new RowQuantizer(table.coefficientScale, bandEndsOf(width));
+  const { coefficientScale } = table;
+  if (coefficientScale === undefined) {
+    throw new CodecTableError("klt codec: the codec table has no coefficient scales; calibrate it with a basis");
+  }
+  const quantizer = new RowQuantizer(coefficientScale, bandEndsOf(width));
   const coder: RowCoder = {
     name: "klt",
     id: CODEC_IDS.klt,

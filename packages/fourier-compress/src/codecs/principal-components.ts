@@ -49,11 +49,14 @@ export function principalComponentsCoder(table: CodecTable, component: "float16"
           const bytes = pack(coefficients, tokens, count);
           const error = await decodedSquaredError(coder, bytes, original, tokens, rows.device);
           if (error <= allowed) return { bytes, elements: tokens * count };
-          if (count === width) throw new CodecTargetError(`${name} codec: ${component} coefficients cannot promise a relative error of ${target.relativeError}`);
+          if (count === width) {
+            const asked = target.relativeError;
+            throw new CodecTargetError(`${name} codec: ${component} coefficients cannot promise a relative error of ${asked}`);
+          }
         }
       }
       const count = Math.min(width, countFor(target, tokens));
-      if (count < 1) throw new CodecTargetError(`${name} codec: the target leaves no coefficient of ${tokens} tokens; it keeps at least one of each`);
+      if (count < 1) throw new CodecTargetError(`${name} codec: too few bytes for ${tokens} tokens; it keeps a coefficient of each`);
       const bytes = pack(await toCoefficients(rows, basis, count), tokens, count);
       return { bytes, elements: tokens * count };
     },
@@ -61,7 +64,8 @@ export function principalComponentsCoder(table: CodecTable, component: "float16"
       if (hiddenSize !== width) reader.fail(`hiddenSize ${hiddenSize} is not the table's ${width}`);
       const count = reader.varint();
       if (count < 1 || count > width) reader.fail(`${count} coefficients of ${width}`);
-      if (valueBytes * tokens * count > reader.remaining) reader.fail(`${count} coefficients of ${tokens} tokens, but ${reader.remaining} bytes`);
+      const least = valueBytes * tokens * count;
+      if (least > reader.remaining) reader.fail(`${count} coefficients of ${tokens} tokens, but ${reader.remaining} bytes`);
       const values = component === "float16" ? readValues(reader, tokens * count, "float16") : readInt8(reader, tokens, count);
       return fromCoefficients(values, tokens, count, basis, device);
     },

@@ -2,18 +2,25 @@ import { CodecTargetError } from "../errors.ts";
 import type { AnalyzedRows, RowQuantizer } from "../entropy/row-quantizer.ts";
 import type { RowTarget } from "./row-coder.ts";
 
-/** Steps that a search considers lie on a ladder of so many rungs to an octave: 0.3 % apart. */
-const RUNGS_PER_OCTAVE = 256;
-/** A search ends within this share of the target: a rung is worth about as much. */
-const TOLERANCE = 0.001;
+/** Steps that a search considers lie on a ladder of so many rungs to an octave: 0.07 % apart. */
+const RUNGS_PER_OCTAVE = 1024;
+/** A search ends within this share of the bytes, or this many octaves of the squared error. */
+const TOLERANCE = 0.002;
+/** Some rows differ from all of them by more than this anyway. */
+const SAMPLE_TOLERANCE = 0.02;
+/** A secant that has not got there by then is helped by halving what is left. */
+const SECANT_TRIALS = 8;
 /** More than bisection of the whole ladder would take. */
 const MOST_TRIALS = 64;
 /** Octaves from the largest value down to the finest step. */
 const FINEST_OCTAVES = 26;
-/** Attempts after the search's estimate, a rung apart each, before it is given up. */
-const MOST_CORRECTIONS = 64;
+/** Attempts after the search's estimate before it is given up. */
+const MOST_CORRECTIONS = 100;
 /** Bytes of a body beside its code: step, number of words and the states' unused bits. */
 const BODY_OVERHEAD = 8;
+/** Rows of a first search, and how many times more there have to be for it to pay. */
+const SAMPLED_ROWS = 16;
+const ROWS_PER_SAMPLED_ROW = 4;
 
 /** Rows on their way to a body. */
 export interface SearchedRows {
@@ -58,82 +65,98 @@ function coarsestRung({ rows }: SearchedRows): number {
 }
 
 function encodeToBytes(search: SearchedRows, bytes: number): Uint8Array {
+  const { codec, quantizer, rows } = search;
   const coarsest = coarsestRung(search);
-  const budget = 8 * (bytes - BODY_OVERHEAD);
-  const { quantizer, rows } = search;
   const values = rows.values.length;
-  // Bits change by about one a value and octave where values exceed the step, so that Newton's rule soon gets there.
-  const spread = Math.sqrt((search.rows.energies.reduce((sum, energy) => sum + energy, 0) / values)) || 1;
-  const first = RUNGS_PER_OCTAVE * (Math.log2(spread) - Math.max(0, budget) / values + 1);
-  const rung = findRung({ finest: coarsest - FINEST_OCTAVES * RUNGS_PER_OCTAVE, coarsest, first }, (trial) => {
-    const { bits } = quantizer.quantize(rows, stepOf(trial));
-    const meets = bits <= budget;
-    const slope = Math.max(0.02, Math.min(1, bits / values));
-    return { meets, isClose: meets && bits >= budget * (1 - TOLERANCE), next: trial + (RUNGS_PER_OCTAVE * (bits - budget)) / (slope * values) };
-  }, "finest");
-  let body: Uint8Array | undefined;
-  for (let attempt = 0; attempt <= MOST_CORRECTIONS; attempt++) {
-    body = writeAt(search, stepOf(Math.min(coarsest, rung + attempt)));
+  const budget = Math.max(1, 8 * (bytes - BODY_OVERHEAD));
+  const spread = Math.sqrt(sum(rows.energies) / values) || 1;
+  // About a bit for each value and octave, where values exceed the step.
+  const slope = -Math.min(1, values / budget) / RUNGS_PER_OCTAVE;
+  const first = RUNGS_PER_OCTAVE * (Math.log2(spread) - budget / values + 1);
+  const rung = searchTwice(quantizer, rows, { rung: first, slope }, (searched, start) => {
+    const share = (budget * searched.tokens) / rows.tokens;
+    const missOf = (trial: number): number => quantizer.quantize(searched, stepOf(trial)).bits / share - 1;
+    return findLowest({ low: coarsest - FINEST_OCTAVES * RUNGS_PER_OCTAVE, high: coarsest }, start, missOf);
+  });
+  let body: Uint8Array;
+  for (let attempt = 0, place = rung; ; attempt++, place = Math.min(coarsest, place + attempt)) {
+    body = writeAt(search, stepOf(place));
     if (body.length <= bytes) return body;
-    if (rung + attempt >= coarsest) break;
+    if (place === coarsest || attempt === MOST_CORRECTIONS) break;
   }
-  throw new CodecTargetError(`${search.codec} codec: ${bytes} bytes are too few for ${rows.tokens} tokens; they take ${body!.length} at the least`);
+  throw new CodecTargetError(`${codec} codec: ${bytes} bytes are too few for ${rows.tokens} tokens; they take ${body.length} at the least`);
 }
 
 async function encodeToError(search: SearchedRows, relativeError: number): Promise<Uint8Array> {
+  const { codec, quantizer, rows, energy } = search;
   const coarsest = coarsestRung(search);
   const finest = coarsest - FINEST_OCTAVES * RUNGS_PER_OCTAVE;
-  const allowed = relativeError * relativeError * search.energy;
-  const { quantizer, rows } = search;
+  const allowed = relativeError * relativeError * energy;
+  const share = allowed / Math.max(Number.MIN_VALUE, sum(rows.energies));
+  // Fine uniform steps err by step² / 12; coarser ones by less than that says.
   const first = RUNGS_PER_OCTAVE * Math.log2(Math.sqrt((12 * allowed) / rows.values.length) || 1);
-  const rung = findRung({ finest, coarsest, first }, (trial) => {
-    const { squaredError } = quantizer.quantize(rows, stepOf(trial));
-    const meets = squaredError <= allowed;
-    const ratio = allowed / Math.max(squaredError, Number.MIN_VALUE);
-    return { meets, isClose: meets && ratio <= 1 + 2 * TOLERANCE, next: trial + (RUNGS_PER_OCTAVE * Math.log2(ratio)) / 2 };
-  }, "coarsest");
+  // Errors fall where bytes rise: the search runs along minus the rungs.
+  const rung = -searchTwice(quantizer, rows, { rung: -first, slope: -2 / RUNGS_PER_OCTAVE }, (searched, start) => {
+    const budget = share * sum(searched.energies);
+    const errorAt = (trial: number): number => Math.max(Number.MIN_VALUE, quantizer.quantize(searched, stepOf(-trial)).squaredError);
+    return findLowest({ low: -coarsest, high: -finest }, start, (trial) => Math.log2(errorAt(trial) / budget));
+  });
   let error = Number.POSITIVE_INFINITY;
   // What arithmetic adds comes on top of the quantiser's error; near float32's own the step has to shrink faster.
-  for (let attempt = 0, down = 0; attempt <= MOST_CORRECTIONS && rung - down >= finest; attempt++, down += attempt) {
-    const body = writeAt(search, stepOf(rung - down));
+  for (let attempt = 0, place = rung; attempt <= MOST_CORRECTIONS && place >= finest; attempt++, place -= attempt) {
+    const body = writeAt(search, stepOf(place));
     error = await search.squaredErrorOf(body);
     if (error <= allowed) return body;
   }
-  const reached = Math.sqrt(error / search.energy);
-  throw new CodecTargetError(`${search.codec} codec: relative error ${relativeError} is out of reach of float32; it came to ${reached}`);
+  throw new CodecTargetError(
+    `${codec} codec: relative error ${relativeError} is out of reach of float32; it came to ${Math.sqrt(error / energy)}`,
+  );
 }
 
-/** What a trial of a rung says. */
-interface Trial {
-  readonly meets: boolean;
-  /** Whether it meets the target so closely that the search may end. */
-  readonly isClose: boolean;
-  /** A guess of the rung that would meet it exactly. */
-  readonly next: number;
+function sum(values: Float64Array): number {
+  return values.reduce((total, value) => total + value, 0);
+}
+
+/** Where a search begins, and how what it misses changes with the rung. */
+interface Start {
+  readonly rung: number;
+  readonly slope: number;
+  /** Of what is missed, below 0. */
+  readonly tolerance: number;
+}
+
+/** Searches some of many rows first, because all of them are then near. */
+function searchTwice(
+  quantizer: RowQuantizer, rows: AnalyzedRows, start: Omit<Start, "tolerance">, search: (rows: AnalyzedRows, start: Start) => Start,
+): number {
+  const hasSample = rows.tokens >= SAMPLED_ROWS * ROWS_PER_SAMPLED_ROW;
+  const near = hasSample ? search(quantizer.sample(rows, SAMPLED_ROWS), { ...start, tolerance: SAMPLE_TOLERANCE }) : start;
+  return search(rows, { ...near, tolerance: TOLERANCE }).rung;
 }
 
 /**
- * The finest rung that meets a target that coarser ones meet too, or the coarsest where finer ones do; where none does, the end of the
- * ladder that is nearest to it.
+ * The lowest rung at which `missOf`, which falls, is at most 0, or one where it is nearly 0; `high` where there is none. By the secant,
+ * after a while also by halving what is left.
  */
-function findRung(
-  { finest, coarsest, first }: { readonly finest: number; readonly coarsest: number; readonly first: number },
-  trialOf: (rung: number) => Trial,
-  wanted: "finest" | "coarsest",
-): number {
-  // The ends themselves count as tried: one meets the target, or nothing does.
-  let met = wanted === "finest" ? coarsest : finest;
-  let missed = wanted === "finest" ? finest : coarsest;
-  let guess = first;
-  for (let trials = 0; Math.abs(met - missed) > 1 && trials < MOST_TRIALS; trials++) {
-    const [low, high] = [Math.min(met, missed) + 1, Math.max(met, missed) - 1];
-    // Every fourth trial halves what is left, whatever the guess.
-    const rung = trials % 4 === 3 || !Number.isFinite(guess) ? (low + high) >> 1 : Math.max(low, Math.min(high, Math.round(guess)));
-    const { meets, isClose, next } = trialOf(rung);
-    if (meets) met = rung;
+function findLowest(ladder: { readonly low: number; readonly high: number }, start: Start, missOf: (rung: number) => number): Start {
+  // The ends are not tried: what `high` makes is up to the caller.
+  let { high: met, low: missed } = ladder;
+  const { tolerance } = start;
+  let { rung: guess, slope } = start;
+  let previous: { readonly rung: number; readonly miss: number } | undefined;
+  for (let trials = 1; met - missed > 1 && trials <= MOST_TRIALS; trials++) {
+    const halves = Number.isNaN(guess) || (trials > SECANT_TRIALS && trials % 2 === 0);
+    const rung = halves ? (met + missed) >> 1 : Math.max(missed + 1, Math.min(met - 1, Math.round(guess)));
+    const miss = missOf(rung);
+    if (miss <= 0) met = rung;
     else missed = rung;
-    if (isClose) break;
-    guess = next;
+    if (previous !== undefined) {
+      const secant = (miss - previous.miss) / (rung - previous.rung);
+      if (secant < 0 && secant > Number.NEGATIVE_INFINITY) slope = secant;
+    }
+    if (miss <= 0 && miss >= -tolerance) break;
+    previous = { rung, miss };
+    guess = rung - (miss + tolerance / 2) / slope;
   }
-  return met;
+  return { rung: met, slope, tolerance };
 }

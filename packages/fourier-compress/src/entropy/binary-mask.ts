@@ -1,8 +1,8 @@
 import { CodecMessageError } from "../errors.ts";
 
 /*
- * Which k of n places are taken, in n · H(k / n) bits and some four bytes: a bit for each place by rANS with the one probability k / n, which
- * both ends know. The same coder as `rans.ts`, with 15 bits of probability, because there are two symbols and one distribution.
+ * Which k of n places are taken, in n · H(k / n) bits and some four bytes: a bit for each place by rANS with the one probability k / n,
+ * which both ends know. The same coder as `rans.ts`, with 15 bits of probability, because there are two symbols and one distribution.
  */
 
 const PROBABILITY_BITS = 15;

@@ -40,9 +40,10 @@ function inverseHyperbolicTangent(y: number): number {
 const HALF_LOGARITHM_OF_TWO = inverseHyperbolicTangent(1 / 3);
 
 /** [n, 2 ** n, 2 ** -n] for n from 512 down to 1: steps that bring any normal double into [1, 2), by exact products. */
-const EXPONENT_STEPS: readonly (readonly [exponent: number, power: number, inverse: number])[] = [9, 8, 7, 6, 5, 4, 3, 2, 1, 0].map((squarings) => {
+const EXPONENT_STEPS: readonly (readonly [exponent: number, power: number, inverse: number])[] = Array.from({ length: 10 }, (_, index) => {
+  const squarings = 9 - index;
   let power = 2;
-  for (let index = 0; index < squarings; index++) power *= power;
+  for (let squaring = 0; squaring < squarings; squaring++) power *= power;
   return [1 << squarings, power, 1 / power];
 });
 

@@ -21,6 +21,12 @@ const LEVEL_DIFFERENCE_CLASS: number = CLASS_OF_RATIO_ONE + 2;
 /** Scales are at least this share of their mean, so that a channel that calibration saw constant can be sent all the same. */
 const SMALLEST_RELATIVE_SCALE: number = 1 / 4096;
 
+/** Steps of rounding have so many fractional bits. */
+const FIXED_BITS = 12;
+const FIXED_ONE: number = 1 << FIXED_BITS;
+/** Values in steps that fit an int32 in fixed point. */
+const LARGEST_FIXED: number = 2 ** (30 - FIXED_BITS);
+
 /** Values over the step stay below it: an int32 with room for rounding and low bits. */
 const LARGEST_MAGNITUDE: number = 2 ** 30;
 
@@ -66,6 +72,9 @@ export class RowQuantizer {
   /** Classes of the columns' scales at step 1, not rounded. */
   readonly #units: Float64Array;
   readonly #inverseScales: Float32Array;
+  /** Those of the classes, in fixed point. */
+  readonly #zeroThreshold: Int32Array;
+  readonly #rounding: Int32Array;
   /** Columns where the bands end. */
   readonly #bandEnds: readonly number[];
 
@@ -73,6 +82,8 @@ export class RowQuantizer {
   constructor(scales: Float32Array, bandEnds: readonly number[]) {
     this.width = scales.length;
     this.#classes = quantizerClasses();
+    this.#zeroThreshold = Int32Array.from(this.#classes.zeroThreshold, (threshold) => Math.ceil(threshold * FIXED_ONE));
+    this.#rounding = Int32Array.from(this.#classes.rounding, (rounding) => Math.round(rounding * FIXED_ONE));
     this.#bandEnds = bandEnds;
     let sum = 0;
     for (const scale of scales) sum += scale > 0 && scale < Infinity ? scale : 0;
@@ -112,10 +123,28 @@ export class RowQuantizer {
     return { values, tokens, levels, energies, peak, sink: new RansEntries() };
   }
 
+  /** Some of the rows, evenly spread, at most `count`, for estimates. */
+  sample({ values, tokens, levels, energies, peak }: AnalyzedRows, count: number): AnalyzedRows {
+    const bands = this.#bandEnds.length;
+    const picked = Math.min(count, tokens);
+    const sample: AnalyzedRows = {
+      values: new Float32Array(picked * this.width), tokens: picked, levels: new Int16Array(picked * bands),
+      energies: new Float64Array(picked * bands), peak, sink: new RansEntries(),
+    };
+    for (let index = 0; index < picked; index++) {
+      const token = Math.floor(((index + 0.5) * tokens) / picked);
+      sample.values.set(values.subarray(token * this.width, (token + 1) * this.width), index * this.width);
+      sample.levels.set(levels.subarray(token * bands, (token + 1) * bands), index * bands);
+      sample.energies.set(energies.subarray(token * bands, (token + 1) * bands), index * bands);
+    }
+    return sample;
+  }
+
   /** @param step float32 > 0 @throws CodecTargetError for a step so fine that values exceed 31 bits */
   quantize(rows: AnalyzedRows, step: number): QuantizedRows {
     if (!(rows.peak < step * LARGEST_MAGNITUDE)) {
-      throw new CodecTargetError(`quantiser: step ${step} is too fine for values up to ${rows.peak}; use at least ${rows.peak / LARGEST_MAGNITUDE}`);
+      const finest = rows.peak / LARGEST_MAGNITUDE;
+      throw new CodecTargetError(`quantiser: step ${step} is too fine for values up to ${rows.peak}; use more than ${finest}`);
     }
     const { sink, tokens } = rows;
     sink.length = 0;
@@ -202,7 +231,8 @@ export class RowQuantizer {
 
   /** Returns the squared error in steps. */
   #pushRow({ values, energies, sink }: AnalyzedRows, token: number, inverse: number, bandClasses: BandClasses, levels: Int16Array): number {
-    const { largest, zeroThreshold, rounding, reconstruction, entries: symbolEntries } = this.#classes;
+    const { largest, reconstruction, entries: symbolEntries } = this.#classes;
+    const [zeroThreshold, rounding] = [this.#zeroThreshold, this.#rounding];
     const { columns, highest } = bandClasses;
     const { entries } = sink;
     const start = token * this.width;
@@ -233,20 +263,22 @@ export class RowQuantizer {
           error += (value - q) * (value - q);
           continue;
         }
-        const magnitude = Math.abs(value);
+        // Fixed point without a branch, because signs and zeros come as they like: |value|, rounded by the class, 0 in its dead zone.
+        const fixed = (value * FIXED_ONE) | 0;
+        const sign = fixed >> 31;
+        const magnitude = (fixed ^ sign) - sign;
+        const rounded = (magnitude + rounding[quantizerClass]!) >> FIXED_BITS;
+        const isBeyondZero = (zeroThreshold[quantizerClass]! - 1 - magnitude) >> 31;
+        const steps = (rounded | ((rounded - 1) >>> 31)) & isBeyondZero;
         const middle = (quantizerClass << SYMBOL_BITS) + largest[quantizerClass]!;
-        if (magnitude < zeroThreshold[quantizerClass]!) {
-          entries[length++] = symbolEntries[middle]!;
-          error += value * value;
-          continue;
-        }
-        const steps = Math.max(1, (magnitude + rounding[quantizerClass]!) | 0);
-        const q = value < 0 ? -steps : steps;
-        if (steps <= largest[quantizerClass]!) {
-          entries[length++] = symbolEntries[middle + q]!;
-          const missed = value - reconstruction[middle + q]!;
+        // What does not fit fixed point does not fit the symbols either.
+        if (steps <= largest[quantizerClass]! && value < LARGEST_FIXED && value > -LARGEST_FIXED) {
+          const symbol = middle + ((steps ^ sign) - sign);
+          entries[length++] = symbolEntries[symbol]!;
+          const missed = value - reconstruction[symbol]!;
           error += missed * missed;
         } else {
+          const q = Math.round(value);
           sink.length = length;
           pushInteger(sink, this.#classes, quantizerClass, q);
           ({ length } = sink);
