@@ -2,7 +2,7 @@ import {
   DecoderModel, expectedWeights, modelFingerprint, parseModelConfiguration, type ActivationCodec, type DecoderCache,
   type ModelConfiguration, type SequenceRows,
 } from "@frugal/language-model";
-import { Generator, memory, Parameter, tensor, tidy, type Tensor } from "@frugal/tensor-core";
+import { Generator, memory, Parameter, tensor, tidy, type DeviceName, type Tensor } from "@frugal/tensor-core";
 import { expect } from "vitest";
 import { CODEC_IDS } from "../codecs/codec-names.ts";
 import { createCodec } from "../codecs/registry.ts";
@@ -24,7 +24,9 @@ export function tinyConfiguration(changes: Partial<ModelConfiguration> = {}): Mo
 }
 
 /** Random weights of unit gain, so that every token before matters to the next. */
-export function tinyModel(config: ModelConfiguration = tinyConfiguration(), seed: number = 1): DecoderModel {
+export function tinyModel({ config = tinyConfiguration(), seed = 1, device = "cpu" }: {
+  readonly config?: ModelConfiguration; readonly seed?: number; readonly device?: DeviceName;
+} = {}): DecoderModel {
   const generator = new Generator(seed);
   const order = new Map([...expectedWeights(config)].map(([name, shape], index) => [name, { shape, index }]));
   return new DecoderModel(config, (name) => {
@@ -32,8 +34,8 @@ export function tinyModel(config: ModelConfiguration = tinyConfiguration(), seed
     if (entry === undefined) return undefined;
     const { shape, index } = entry;
     const isNorm = shape.length === 1;
-    return new Parameter(generator.split(index).normal(shape, isNorm ? 1 : 0, isNorm ? 0.1 : 1 / Math.sqrt(shape[1]!)));
-  });
+    return new Parameter(generator.split(index).normal(shape, isNorm ? 1 : 0, isNorm ? 0.1 : 1 / Math.sqrt(shape[1]!), { device }));
+  }, { device });
 }
 
 /** For the end of a test: what was there before it, and nothing more. */

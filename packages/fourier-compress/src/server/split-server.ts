@@ -99,7 +99,8 @@ class Server implements SplitServer {
       server: "fourier-compress",
       model: {
         name: (options.modelName ?? "model").slice(0, 128) || "model", fingerprint,
-        blockCount: model.blockCount, hiddenSize: model.hiddenSize, vocabularySize: model.vocabularySize, maxPositionEmbeddings: Math.min(model.config.maxPositionEmbeddings, MOST_POSITIONS),
+        blockCount: model.blockCount, hiddenSize: model.hiddenSize, vocabularySize: model.vocabularySize,
+        maxPositionEmbeddings: Math.min(model.config.maxPositionEmbeddings, MOST_POSITIONS),
       },
       splitBlocks: [...splitBlocks],
       codecs,
