@@ -1,9 +1,11 @@
 #!/usr/bin/env node
 import { readFileSync } from "node:fs";
 import { Command } from "commander";
+import { calibrateCommand } from "./cli/calibrate.ts";
 import { chatCommand } from "./cli/chat.ts";
 import { evaluateCommand } from "./cli/evaluate.ts";
 import { generateCommand } from "./cli/generate.ts";
+import { planCommand } from "./cli/plan.ts";
 import { runToEnd } from "./cli/run-to-end.ts";
 import { serveCommand } from "./cli/serve.ts";
 import { simulateCommand } from "./cli/simulate.ts";
@@ -18,13 +20,7 @@ const program = new Command("fourier-compress")
   .description("Splits language models between a device and a server, with few bytes between them.")
   .version(version)
   .showHelpAfterError("(--help says more)");
-for (const command of [
-  serveCommand,
-  generateCommand,
-  chatCommand,
-  evaluateCommand,
-  simulateCommand,
-]) {
+for (const command of [serveCommand, generateCommand, chatCommand, calibrateCommand, planCommand, evaluateCommand, simulateCommand]) {
   program.addCommand(command());
 }
 

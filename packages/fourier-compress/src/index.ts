@@ -1,7 +1,12 @@
 /** Codecs, calibration and the client half, for Node and browsers; the server half is "@frugal/fourier-compress/server". */
 export * from "./errors.ts";
 
+export { calibrateModel, calibrateRows, type CalibrateModelOptions, type CalibrateOptions } from "./calibration/calibrate.ts";
 export { CODEC_TABLE_VERSION, type CodecTable, type RatePoint } from "./calibration/codec-table.ts";
+export {
+  collectRows, separateRows, type CalibrationRows, type CollectOptions, type SequenceActivations,
+} from "./calibration/collect-rows.ts";
+export { sampleSequences, type SampleOptions } from "./calibration/sample-sequences.ts";
 export { parseCodecTable, readCodecTable, serializeCodecTable, writeCodecTable, type CodecTableFiles } from "./calibration/table-file.ts";
 
 export type { ClientEvent } from "./client/client-events.ts";
@@ -25,6 +30,10 @@ export type { RowCoder, RowTarget } from "./codecs/row-coder.ts";
 export { ByteReader } from "./codecs/byte-reader.ts";
 export { ByteWriter } from "./codecs/byte-writer.ts";
 export type { BlockShape, FourierMode, FourierShape } from "./codecs/fourier.ts";
+
+export {
+  planSplits, recommendRates, type PlanOptions, type PlanPoint, type Recommendation, type SplitPlan,
+} from "./planner/plan-splits.ts";
 
 export type { Connection, Transport } from "./transport/connection.ts";
 export { dataChannelConnection, dataChannelTransport, type DataChannelLike } from "./transport/data-channel.ts";

@@ -62,7 +62,7 @@ export class EvaluationFile {
   readonly #settings: string;
   readonly reconstruction: ReconstructionRow[] = [];
   readonly perplexity: PerplexityRow[] = [];
-  readonly multipleChoice = new Map<string, MultipleChoiceRow[]>();
+  readonly multipleChoice: Map<string, MultipleChoiceRow[]> = new Map();
 
   private constructor(path: string | undefined, settings: string) {
     this.#path = path;
