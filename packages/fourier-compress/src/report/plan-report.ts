@@ -36,13 +36,13 @@ function linesOf(plan: SplitPlan, valueOf: (point: SplitPlan["points"][number]) 
   const keys = [...new Set(plan.points.map(({ splitBlock, codec }) => `${splitBlock} ${codec}`))];
   return keys.flatMap((key) => {
     const own = plan.points.filter(({ splitBlock, codec }) => `${splitBlock} ${codec}` === key);
-    const { splitBlock, label } = own[0]!;
+    const { splitBlock, codec } = own[0]!;
     const points = own.flatMap((point) => {
       const value = valueOf(point);
       return point.traffic === undefined || value === undefined ? [] : [[point.traffic.byteRatioFloat16, value] as const];
     });
     points.sort(([a], [b]) => a - b);
-    return points.length === 0 ? [] : [{ name: `after block ${splitBlock}: ${label}`, family: `split ${splitBlock}`, points }];
+    return points.length === 0 ? [] : [{ name: `split ${splitBlock}, ${codec}`, family: `split ${splitBlock}`, points }];
   });
 }
 
