@@ -158,6 +158,6 @@ export async function runLoad(model: DecoderModel, options: LoadOptions = {}): P
 
 async function reach(server: SplitServer, kind: "in-process" | "websocket"): Promise<{ transport: Transport; close(): Promise<void> }> {
   if (kind === "in-process") return { transport: inProcessTransport(server), close: async () => {} };
-  const listener = await listenWebSocket(server);
+  const listener = await listenWebSocket(server, { maxPayload: server.payloadBytes });
   return { transport: webSocketTransport(listener.url), close: () => listener.close() };
 }

@@ -1,6 +1,7 @@
 import type { DecoderCache } from "@frugal/language-model";
 import { describe, expect, it } from "vitest";
-import { PrefixStore, type MessageBoundary } from "./prefix-store.ts";
+import { nextPrefixKey } from "../wire/prefix-key.ts";
+import { prefixKeyAfter, PrefixStore, type MessageBoundary } from "./prefix-store.ts";
 
 /** A cache that takes a byte a token, and counts its copies. */
 class FakeCache implements DecoderCache {
@@ -45,6 +46,12 @@ function add(
 }
 
 const keysOf = (letters: string): string[] => Array.from(letters, (_, index) => letters.slice(0, index + 1));
+
+it("hashes streams as clients do", async () => {
+  const [before, message] = [new Uint8Array(32).fill(7), Uint8Array.from({ length: 1000 }, (_, index) => index)];
+  const expected = Buffer.from(await nextPrefixKey(before, message)).toString("hex");
+  expect(prefixKeyAfter(Buffer.from(before).toString("hex"), message)).toBe(expected);
+});
 
 describe("PrefixStore", () => {
   it("finds the longest kept beginning of a stream", () => {

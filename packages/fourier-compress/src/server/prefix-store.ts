@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import type { DecoderCache } from "@frugal/language-model";
 
 /** Where a message of a stream ended. */
@@ -6,6 +7,14 @@ export interface MessageBoundary {
   readonly tokens: number;
   /** `nextPrefixKey` of the stream up to there, in hexadecimal. */
   readonly key: string;
+}
+
+/**
+ * What `nextPrefixKey` resolves to, in hexadecimal, without leaving the thread: for the few bytes of a decode step, the way to another
+ * thread and back takes longer than the rest of a small step.
+ */
+export function prefixKeyAfter(before: string, message: Uint8Array): string {
+  return createHash("sha256").update(before, "hex").update(message).digest("hex");
 }
 
 /** A kept prefix that a new session can begin with. */

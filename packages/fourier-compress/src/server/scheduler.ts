@@ -4,9 +4,8 @@ import { setImmediate as turn } from "node:timers/promises";
 import type { ErrorCode } from "../wire/control-messages.ts";
 import { controlFrame } from "../wire/control-messages.ts";
 import { FRAME_FLAGS, FRAME_HEADER_BYTES, type Frame } from "../wire/frame.ts";
-import { nextPrefixKey } from "../wire/prefix-key.ts";
 import type { ServerMetrics } from "./metrics.ts";
-import { MOST_BOUNDARIES, type PrefixStore } from "./prefix-store.ts";
+import { MOST_BOUNDARIES, prefixKeyAfter, type PrefixStore } from "./prefix-store.ts";
 import { errorText, Refusal } from "./refusal.ts";
 import type { SessionRegistry } from "./session-registry.ts";
 import type { Session, WaitingActivation } from "./session.ts";
@@ -215,7 +214,7 @@ export class Scheduler {
   }
 
   /** The session takes the activation in, and its result is sent. */
-  async #apply({ session, activation }: StepMember, result: Frame): Promise<void> {
+  #apply({ session, activation }: StepMember, result: Frame): void {
     const { frame, done } = activation;
     const { metrics } = this.#options;
     const keyBefore = session.keyBefore(frame.position);
@@ -234,8 +233,7 @@ export class Scheduler {
     if (result.dtype === "token") metrics.generatedTokens.inc();
     if (!session.isClosed) session.answer(result);
     if (keyBefore === undefined || session.boundaries.length >= MOST_BOUNDARIES) return;
-    const key = await nextPrefixKey(Buffer.from(keyBefore, "hex"), frame.payload);
-    session.addBoundary({ tokens: session.cache.length, key: Buffer.from(key).toString("hex") });
+    session.addBoundary({ tokens: session.cache.length, key: prefixKeyAfter(keyBefore, frame.payload) });
     if (session.isClosed) return;
     // The end of a prompt is what other sessions may share; single tokens follow one stream alone.
     if (frame.tokens > 1 && (frame.flags & FRAME_FLAGS.value) !== 0) this.keepPrefix(session);

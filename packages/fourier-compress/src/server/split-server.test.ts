@@ -21,6 +21,7 @@ describe("createSplitServer", () => {
       expect(valuesOf(first)).toEqual(whole[0]);
       expect(valuesOf(second)).toEqual(whole[1]);
       stream.dispose();
+      expect(server.payloadBytes).toBe(131072);
       expect(server.statistics()).toMatchObject({ connections: 1, sessions: 1, steps: 2, tokens: 5 });
       await server.close();
       expect(server.statistics()).toMatchObject({ connections: 0, sessions: 0, cacheBytes: 0 });

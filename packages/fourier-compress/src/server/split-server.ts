@@ -120,6 +120,10 @@ class Server implements SplitServer {
     this.#sweeper.unref();
   }
 
+  get payloadBytes(): number {
+    return this.#services.welcome.limits.payloadBytes;
+  }
+
   async accept(connection: Connection): Promise<void> {
     const { connections } = this.#limits;
     if (this.#closing !== undefined) return refuse(connection, "shutting-down", "the server is shutting down");

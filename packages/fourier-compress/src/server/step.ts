@@ -15,7 +15,7 @@ export interface StepMember {
 /** How members are told what became of them, as soon as it is known. Both are called once a member, one or the other. */
 export interface StepObserver {
   /** The cache holds the tokens, but has not counted them yet: that is for the observer. */
-  computed(member: StepMember, result: Frame): Promise<void>;
+  computed(member: StepMember, result: Frame): void;
   failed(member: StepMember, error: unknown): void;
   /** A packed computation failed, and is repeated one by one. */
   retried(error: unknown): void;
@@ -78,7 +78,7 @@ async function computeGroup(
         observer.failed(member, error);
         continue;
       }
-      await observer.computed(member, result);
+      observer.computed(member, result);
     }
   } finally {
     for (const output of outputs) output?.dispose();
