@@ -31,6 +31,13 @@ export { ByteReader } from "./codecs/byte-reader.ts";
 export { ByteWriter } from "./codecs/byte-writer.ts";
 export type { BlockShape, FourierMode, FourierShape } from "./codecs/fourier.ts";
 
+export type { CodedTraffic } from "./evaluation/coded-model.ts";
+export type { CodedOptions, CodedRow } from "./evaluation/coded-predictions.ts";
+export type { RateAllocation } from "./evaluation/equal-bytes.ts";
+export {
+  comparePerplexity, type PerplexityComparison, type PerplexityOptions, type PerplexityRow,
+} from "./evaluation/perplexity-comparison.ts";
+
 export {
   planSplits, recommendRates, type PlanOptions, type PlanPoint, type Recommendation, type SplitPlan,
 } from "./planner/plan-splits.ts";
