@@ -1,4 +1,4 @@
-import { memory } from "@frugal/tensor-core";
+import { memory, multiply, tidy } from "@frugal/tensor-core";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createHmac } from "node:crypto";
 import type { DecoderModel } from "@frugal/language-model";
@@ -246,6 +246,25 @@ describe("activations", () => {
     const tokens = await client.open(fingerprint, { result: "token" });
     await client.send({ ...first, session: tokens.session, flags: FRAME_FLAGS.value | FRAME_FLAGS.allRows });
     expect(await client.expect("error")).toMatchObject({ code: "unsupported" });
+  });
+
+  it.each(["logits", "token", "hidden"] as const)("that are too large for the model's %s are refused", async (result) => {
+    const failures: ServerEvent[] = [];
+    const { server, fingerprint } = await start({ onEvent: (event) => void (event.kind === "failed" && failures.push(event)) });
+    const client = await RawClient.connect(server);
+    const { session } = await client.open(fingerprint, { result });
+    const stream = new RawStream(model, session);
+    const first = await stream.frame(prompt);
+    stream.dispose();
+    // The norms of this model bring everything back to its size; not every model's do.
+    const forwardBlocks = model.forwardBlocks.bind(model);
+    model.forwardBlocks = (...given) => tidy(() => multiply(forwardBlocks(...given), Infinity));
+    await client.send(first);
+    expect(await client.expect("error")).toMatchObject({ code: "bad-message", sequence: 1 });
+    expect(failures).toEqual([]);
+    model.forwardBlocks = forwardBlocks;
+    await client.send(first);
+    expect((await client.result()).position).toBe(4);
   });
 
   it("that follow a refused one are refused with it", async () => {

@@ -1,7 +1,8 @@
-import type { PackedSequence, SampledToken, StagedModel } from "@frugal/language-model";
+import { LanguageModelError, type PackedSequence, type SampledToken, type StagedModel } from "@frugal/language-model";
 import { concatenate, type Tensor } from "@frugal/tensor-core";
 import { setImmediate as turn } from "node:timers/promises";
 import { FRAME_FLAGS, makeFrame, type Frame } from "../wire/frame.ts";
+import { Refusal } from "./refusal.ts";
 import { acknowledgement, type Session, type WaitingActivation } from "./session.ts";
 
 /** An activation that has been decoded and may be computed. */
@@ -150,7 +151,12 @@ function outputsOf(model: StagedModel, group: readonly StepMember[], hidden: Ten
   }
 }
 
-/** The frame that answers a member. @throws LanguageModelError for logits that are not finite */
+/** Activations can be finite and still too large for the model's arithmetic: that is their sender's fault, not the server's. */
+function notFinite(cause?: unknown): Refusal {
+  return new Refusal("bad-message", "the model's results for these activations are not finite", { cause });
+}
+
+/** The frame that answers a member. @throws Refusal for results that are not finite */
 async function resultOf({ session, activation: { frame } }: StepMember, output: Tensor | undefined): Promise<Frame> {
   const { sequence, flags } = frame;
   const position = frame.position + frame.tokens;
@@ -163,6 +169,7 @@ async function resultOf({ session, activation: { frame } }: StepMember, output: 
       token = await session.sampler()(output);
     } catch (error) {
       session.forgetSampler();
+      if (error instanceof LanguageModelError) throw notFinite(error);
       throw error;
     }
     session.drew();
@@ -173,7 +180,7 @@ async function resultOf({ session, activation: { frame } }: StepMember, output: 
     });
   }
   const values = await output.data("float32");
-  if (!values.every(Number.isFinite)) throw new Error("the model's results are not finite");
+  if (!values.every(Number.isFinite)) throw notFinite();
   return makeFrame("result", {
     flags: FRAME_FLAGS.value | (flags & FRAME_FLAGS.allRows), sequence, position, tokens, dtype: "float32",
     hiddenSize: result === "hidden" ? output.shape[1]! : 0,
