@@ -3,7 +3,7 @@ import {
 } from "node:http2";
 import { STREAM_MEDIA_TYPE, STREAM_WINDOW_BYTES, streamConnection } from "../transport/http2-connection.ts";
 import { answerRequest, pathOf } from "./http-endpoint.ts";
-import { addressKey, ConnectionCounter, HANDSHAKE_BYTES, isAllowedOrigin, listenSettings, type Listener, type ListenOptions } from "./listen-options.ts";
+import { addressKey, ConnectionCounter, HANDSHAKE_BYTES, isAllowedOrigin, listenSettings, type Listener, type ListenOptions, PINGS } from "./listen-options.ts";
 import { listenerUrl, listenOn } from "./listen-on.ts";
 import type { SplitServer } from "./split-server-options.ts";
 
@@ -22,7 +22,8 @@ const STREAMS_PER_SESSION = 16;
 interface LiveSession {
   readonly session: Http2Session;
   streams: number;
-  signOfLife: number;
+  /** Pings since the last answer to one. */
+  silence: number;
 }
 
 /**
@@ -48,7 +49,7 @@ export async function listenHttp2(
   });
 
   http2Server.on("session", (session) => {
-    const entry: LiveSession = { session, streams: 0, signOfLife: performance.now() };
+    const entry: LiveSession = { session, streams: 0, silence: 0 };
     live.set(session, entry);
     session.setLocalWindowSize(STREAM_WINDOW_BYTES);
     session.on("close", () => live.delete(session));
@@ -104,18 +105,17 @@ export async function listenHttp2(
   });
 
   const pulse = setInterval(() => {
-    const now = performance.now();
     for (const entry of live.values()) {
-      if (now - entry.signOfLife > settings.idleSeconds * 1000) {
+      if (++entry.silence > PINGS) {
         entry.session.destroy();
         continue;
       }
       // Pings pass the windows of slow streams by.
       entry.session.ping((error) => {
-        if (error === null) entry.signOfLife = performance.now();
+        if (error === null) entry.silence = 0;
       });
     }
-  }, settings.idleSeconds * 250);
+  }, (settings.idleSeconds * 1000) / PINGS);
   pulse.unref();
 
   const { port, cut } = await listenOn(http2Server, settings);

@@ -37,6 +37,9 @@ export interface ListenOptions {
 /** Bytes that a client may send before the server knows it: a handshake takes less than a third of it. */
 export const HANDSHAKE_BYTES: number = 64 << 10;
 
+/** Pings in `idleSeconds`. They are counted, not timed: a server that was busy all that time has not heard its clients either. */
+export const PINGS = 4;
+
 /** `ListenOptions` with their defaults. */
 export type ListenSettings = Required<ListenOptions>;
 

@@ -8,7 +8,7 @@ import { webSocketConnection, type WebSocketLike } from "../transport/web-socket
 import { roomOf } from "../transport/stream-room.ts";
 import { FRAME_HEADER_BYTES } from "../wire/frame.ts";
 import { answerRequest, pathOf } from "./http-endpoint.ts";
-import { addressKey, ConnectionCounter, HANDSHAKE_BYTES, isAllowedOrigin, listenSettings, type Listener, type ListenOptions } from "./listen-options.ts";
+import { addressKey, ConnectionCounter, HANDSHAKE_BYTES, isAllowedOrigin, listenSettings, type Listener, type ListenOptions, PINGS } from "./listen-options.ts";
 import { listenerUrl, listenOn } from "./listen-on.ts";
 import type { SplitServer } from "./split-server-options.ts";
 
@@ -30,7 +30,8 @@ interface LiveSocket {
   readonly webSocket: WebSocket;
   readonly socket: Socket;
   bytesRead: number;
-  signOfLife: number;
+  /** Pings since the last sign of life. */
+  silence: number;
 }
 
 /**
@@ -79,7 +80,7 @@ export async function listenWebSocket(
     if (leave === undefined) return refuse(503);
     socket.on("close", leave);
     webSockets.handleUpgrade(request, socket, head, (webSocket) => {
-      const entry: LiveSocket = { webSocket, socket, bytesRead: 0, signOfLife: performance.now() };
+      const entry: LiveSocket = { webSocket, socket, bytesRead: 0, silence: 0 };
       live.add(entry);
       webSocket.on("close", () => live.delete(entry));
       const connection = webSocketConnection(webSocket as unknown as WebSocketLike, {
@@ -98,16 +99,15 @@ export async function listenWebSocket(
   });
 
   const pulse = setInterval(() => {
-    const now = performance.now();
     for (const entry of live) {
       const { webSocket, socket } = entry;
       // A socket that we ourselves have paused says nothing, and that is no fault of its other end.
-      if (socket.bytesRead !== entry.bytesRead || webSocket.isPaused) entry.signOfLife = now;
+      if (socket.bytesRead !== entry.bytesRead || webSocket.isPaused) entry.silence = 0;
       entry.bytesRead = socket.bytesRead;
-      if (now - entry.signOfLife > settings.idleSeconds * 1000) webSocket.terminate();
+      if (++entry.silence > PINGS) webSocket.terminate();
       else if (webSocket.readyState === webSocket.OPEN && !socket.writableNeedDrain) webSocket.ping();
     }
-  }, settings.idleSeconds * 250);
+  }, (settings.idleSeconds * 1000) / PINGS);
   pulse.unref();
 
   const { port, cut } = await listenOn(httpServer, settings);

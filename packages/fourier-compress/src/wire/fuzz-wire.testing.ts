@@ -105,16 +105,18 @@ function fuzzCutter(random: FuzzRandom, input: Uint8Array): void {
   const good = encodeFrame(random.pick(frames));
   const stream = new Uint8Array([...good, ...good, ...input]);
   const cutter = new FrameCutter(LIMITS);
-  let count = 0;
+  const came: Uint8Array[] = [];
   try {
     for (let offset = 0; offset < stream.length;) {
       const size = 1 + random.length(300);
-      cutter.push(stream.subarray(offset, offset + size), () => count++);
+      cutter.push(stream.subarray(offset, offset + size), (frame) => came.push(frame));
       offset += size;
     }
   } catch (error) {
     if (!(error instanceof FrameError)) throw error;
   }
-  if (count < 2) throw new Error(`${count} of 2 good frames came out of the stream`);
+  for (const index of [0, 1]) {
+    if (came[index] === undefined || Buffer.compare(came[index], good) !== 0) throw new Error(`good frame ${index} did not come out of the stream`);
+  }
   if (cutter.heldBytes > stream.length) throw new Error("the cutter holds more than has come");
 }
