@@ -25,14 +25,26 @@ export interface StepObserver {
 /** Milliseconds of computation after which sockets and timers get a turn. */
 const LONGEST_WITHOUT_TURN = 10;
 
+/** Lets the event loop turn now and then: what is computed on the CPU never does by itself. */
+class Breath {
+  #last: number = performance.now();
+
+  async take(): Promise<void> {
+    if (performance.now() - this.#last < LONGEST_WITHOUT_TURN) return;
+    await turn();
+    this.#last = performance.now();
+  }
+}
+
 /**
  * Computes one activation each of several sessions. Those that begin at the same block run as one packed sequence, so that the weights
  * are read once for all of them; with `exact` each runs alone, with the bits that it would have without the others.
  */
 export async function runStep(model: StagedModel, members: readonly StepMember[], exact: boolean, observer: StepObserver): Promise<void> {
+  const breath = new Breath();
   try {
     for (const group of groupsOf(members, exact)) {
-      const failure = await computeGroup(model, group, observer);
+      const failure = await computeGroup(model, group, observer, breath);
       if (failure === undefined) continue;
       if (group.length === 1) {
         observer.failed(group[0]!, failure.error);
@@ -41,7 +53,7 @@ export async function runStep(model: StagedModel, members: readonly StepMember[]
       // Whichever it is that cannot be computed, the others are not to suffer for it.
       observer.retried(failure.error);
       for (const member of group) {
-        const alone = await computeGroup(model, [member], observer);
+        const alone = await computeGroup(model, [member], observer, breath);
         if (alone !== undefined) observer.failed(member, alone.error);
       }
     }
@@ -57,11 +69,11 @@ function groupsOf(members: readonly StepMember[], exact: boolean): readonly (rea
 
 /** What comes out of the blocks is delivered; what is thrown before that is returned, and no member has been told of it. */
 async function computeGroup(
-  model: StagedModel, group: readonly StepMember[], observer: StepObserver,
+  model: StagedModel, group: readonly StepMember[], observer: StepObserver, breath: Breath,
 ): Promise<{ readonly error: unknown } | undefined> {
   let outputs: Outputs;
   try {
-    const hidden = await runBlocks(model, group);
+    const hidden = await runBlocks(model, group, breath);
     try {
       outputs = outputsOf(model, group, hidden);
     } finally {
@@ -80,6 +92,7 @@ async function computeGroup(
         continue;
       }
       observer.computed(member, result);
+      await breath.take();
     }
   } finally {
     for (const output of outputs) output?.dispose();
@@ -88,22 +101,19 @@ async function computeGroup(
 }
 
 /** [1, Σ tokens, hiddenSize] after the last block. */
-async function runBlocks(model: StagedModel, group: readonly StepMember[]): Promise<Tensor> {
+async function runBlocks(model: StagedModel, group: readonly StepMember[], breath: Breath): Promise<Tensor> {
   const sequences: PackedSequence[] = group.map(({ session, activation }) => ({ cache: session.cache, tokens: activation.frame.tokens }));
   // One sequence alone goes the way of the unsplit model, to the last bit.
   const context = sequences.length === 1 ? { cache: sequences[0]!.cache } : { sequences };
   const rows = sequences.reduce((total, { tokens }) => total + tokens, 0);
   using joined = sequences.length === 1 ? undefined : concatenate(group.map(({ hidden }) => hidden), 0);
   let current = (joined ?? group[0]!.hidden).reshape([1, rows, model.hiddenSize]);
-  let began = performance.now();
   try {
     for (let block = group[0]!.session.settings.splitBlock; block < model.blockCount; block++) {
       const next = model.forwardBlocks(current, block, block + 1, context);
       if (next !== current) current.dispose();
       current = next;
-      if (performance.now() - began < LONGEST_WITHOUT_TURN) continue;
-      await turn();
-      began = performance.now();
+      await breath.take();
     }
   } catch (error) {
     current.dispose();
