@@ -38,6 +38,10 @@ export interface FuzzReport {
   readonly slowestMilliseconds: number;
   /** The most memory in use above that of the beginning: of the heap after collection, and outside of it. */
   readonly peakGrowthBytes: number;
+  /** The most bytes that were asked for at once of a typed array, buffer or list, whether or not they were got. Above 1 MiB is a crash. */
+  readonly largestAllocationBytes: number;
+  /** Growth of the peak of the memory of tensors. */
+  readonly tensorGrowthBytes: number;
   readonly seconds: number;
 }
 
@@ -56,7 +60,8 @@ export async function fuzzFrames({ frames, seed, firstCase = 0, deadlineSeconds 
   const broken = (error: string): FuzzReport => ({
     seed, frames: 0, accepted: 0, refused: 0, byKind: { wire: 0, codec: 0, server: 0 },
     crashes: [{ case: Atomics.load(progress, 0), strategy: new TextDecoder().decode(running.slice()).replace(/\0.*$/, ""), error, input: "" }],
-    slowestMilliseconds: deadlineSeconds * 1000, peakGrowthBytes: 0, seconds: (performance.now() - began) / 1000,
+    slowestMilliseconds: deadlineSeconds * 1000, peakGrowthBytes: 0, largestAllocationBytes: 0, tensorGrowthBytes: 0,
+    seconds: (performance.now() - began) / 1000,
   });
   let watch: ReturnType<typeof setInterval> | undefined;
   try {

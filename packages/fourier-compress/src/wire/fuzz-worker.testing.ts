@@ -1,11 +1,16 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { parentPort, workerData } from "node:worker_threads";
-import { fuzzCodec } from "./fuzz-codecs.testing.ts";
+import { watchAllocations } from "./fuzz-allocations.testing.ts";
 import type { FuzzCrash, FuzzReport } from "./fuzz-frames.testing.ts";
-import { FuzzRandom } from "./fuzz-random.testing.ts";
-import { FuzzServer } from "./fuzz-server.testing.ts";
-import { fuzzWire } from "./fuzz-wire.testing.ts";
+
+// Before the modules under test are loaded.
+const allocations = watchAllocations();
+const { memory } = await import("@frugal/tensor-core");
+const { fuzzCodec } = await import("./fuzz-codecs.testing.ts");
+const { FuzzRandom } = await import("./fuzz-random.testing.ts");
+const { FuzzServer } = await import("./fuzz-server.testing.ts");
+const { fuzzWire } = await import("./fuzz-wire.testing.ts");
 
 /** What the worker is told. */
 export interface FuzzWorkerData {
@@ -22,6 +27,8 @@ const MOST_CRASHES = 20;
 /** Of 40 cases so many are of the wire alone, and of codecs; the last is a conversation of a dozen frames and more with a server. */
 const [WIRE_CASES, CODEC_CASES, CASES] = [28, 11, 40];
 const MEMORY_CASES = 256;
+/** An allocation above it is out of proportion: no input is larger than 64 KiB, no cache of the model than 64 positions. */
+const MOST_BYTES = 1 << 20;
 
 setFlagsFromString("--expose-gc");
 const collectGarbage = runInNewContext("gc") as () => void;
@@ -51,10 +58,13 @@ async function run({ seed, frames, firstCase, progress, running }: FuzzWorkerDat
   // Wasm memory counts among what lies outside of the heap.
   const used = (): number => process.memoryUsage().heapUsed + process.memoryUsage().external;
   const start = used();
+  const tensorBytes = memory().peakBytes;
+  let largest = 0;
   let number = firstCase;
   for (; done < frames && crashes.length < MOST_CRASHES; number++) {
     Atomics.store(progress, 0, number);
     const random = new FuzzRandom(seed, number);
+    allocations.begin();
     const caseBegan = performance.now();
     const kind = number % CASES < WIRE_CASES ? "wire" : number % CASES < WIRE_CASES + CODEC_CASES ? "codec" : "server";
     try {
@@ -78,6 +88,9 @@ async function run({ seed, frames, firstCase, progress, running }: FuzzWorkerDat
       crash(number, error);
     }
     slowest = Math.max(slowest, performance.now() - caseBegan);
+    const asked = allocations.largestBytes();
+    largest = Math.max(largest, asked);
+    if (asked > MOST_BYTES) crash(number, new Error(`${asked} bytes were asked for at once`));
     if (number % MEMORY_CASES === 0) {
       collectGarbage();
       peak = Math.max(peak, used() - start);
@@ -93,7 +106,8 @@ async function run({ seed, frames, firstCase, progress, running }: FuzzWorkerDat
     crash(number, error);
   }
   return {
-    seed, frames: done, accepted, refused, byKind, crashes, slowestMilliseconds: slowest, peakGrowthBytes: peak, seconds: (performance.now() - began) / 1000,
+    seed, frames: done, accepted, refused, byKind, crashes, slowestMilliseconds: slowest, peakGrowthBytes: peak,
+    largestAllocationBytes: largest, tensorGrowthBytes: memory().peakBytes - tensorBytes, seconds: (performance.now() - began) / 1000,
   };
 }
 

@@ -16,13 +16,13 @@ describe("100,000 hostile frames", () => {
     expect(report.accepted).toBeGreaterThan(5000);
     expect(Math.min(report.byKind.codec, report.byKind.server)).toBeGreaterThan(10_000);
     expect(report.slowestMilliseconds).toBeLessThan(10_000);
-    expect(report.peakGrowthBytes).toBeLessThan(256 * MEBIBYTE);
+    expect(report.peakGrowthBytes).toBeLessThan(64 * MEBIBYTE);
+    expect(report.largestAllocationBytes).toBeLessThan(MEBIBYTE);
+    expect(report.tensorGrowthBytes).toBeLessThan(64 * MEBIBYTE);
   }, 600_000);
 
   it("are the same for the same seed", async () => {
     const [first, second] = [await fuzzFrames({ frames: 1500, seed: 5 }), await fuzzFrames({ frames: 1500, seed: 5 })];
-    expect({ ...first, slowestMilliseconds: 0, peakGrowthBytes: 0, seconds: 0 }).toMatchObject({
-      frames: second.frames, byKind: second.byKind, crashes: [],
-    });
+    expect(first).toMatchObject({ frames: second.frames, byKind: second.byKind, crashes: [] });
   });
 });
