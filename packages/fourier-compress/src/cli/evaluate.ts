@@ -41,7 +41,7 @@ async function evaluate(given: EvaluateArguments): Promise<void> {
   else process.stdout.write(`${markdown}\n`);
   if (charts !== undefined) {
     const subtitle = `${new Date().toISOString().slice(0, 16).replace("T", " ")} UTC${complete ? "" : " · interrupted, so incomplete"}`;
-    await writeFile(given.report!, renderEvaluationReport(results, charts, { title: `Codecs on ${activations ?? model}`, subtitle }));
+    await writeFile(given.report!, renderEvaluationReport(results, charts, { title: `Codecs on ${results.reconstruction?.activations ?? model}`, subtitle }));
     if (!given.json) note(`wrote ${given.report}`);
   }
   if (complete) return;

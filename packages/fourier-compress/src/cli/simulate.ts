@@ -2,7 +2,7 @@ import { writeFile } from "node:fs/promises";
 import { Command, Option } from "commander";
 import { SettingsError } from "../errors.ts";
 import { loadCharts } from "../report/charts.ts";
-import { clientsMarkdown, figure7Markdown, renderSimulationReport, type ClientCurve } from "../report/simulation-report.ts";
+import { clientsMarkdown, figure7Markdown, READING_TITLES, renderSimulationReport, type ClientCurves } from "../report/simulation-report.ts";
 import { closedLoopBounds } from "../simulation/client-simulation.ts";
 import { FIGURE_7_LINKS, FIGURE_7_RATIO, FIGURE_7_READINGS, figure7Settings, simulateFigure7 } from "../simulation/figure-7.ts";
 import { findSaturation, sweepClients, type SweepSettings } from "../simulation/saturation.ts";
@@ -46,19 +46,19 @@ async function simulateFigure(given: SimulateArguments): Promise<void> {
   if (given.json) printJson({ figure7: cells });
   else process.stdout.write(`${figure7Markdown(cells)}\n`);
   if (charts === undefined) return;
-  const curves: ClientCurve[] = FIGURE_7_READINGS.flatMap((reading) =>
-    [1, 8].flatMap((accelerators) =>
+  const groups: ClientCurves[] = FIGURE_7_READINGS.map((reading) => ({
+    title: `Response over clients, if ${READING_TITLES[reading.name]}`,
+    curves: [1, 8].flatMap((accelerators) =>
       [FIGURE_7_LINKS[0]!, FIGURE_7_LINKS.at(-1)!].flatMap((link) =>
         [1, FIGURE_7_RATIO].map((ratio) => ({
-          name: `${accelerators === 1 ? "one" : "eight"}, ${link / 1e9} Gbit/s, ${ratio === 1 ? "raw" : `${ratio}x`}; ${reading.name}`,
-          family: `${reading.name} ${accelerators}`,
-          results: sweepClients(figure7Settings(reading, link, accelerators, ratio), CLIENTS),
+          name: `${accelerators === 1 ? "one accelerator" : "eight"}, ${link / 1e9} Gbit/s, ${ratio === 1 ? "not compressed" : `${ratio}x`}`,
+          family: `${accelerators} ${link}`, results: sweepClients(figure7Settings(reading, link, accelerators, ratio), CLIENTS),
         })),
       ),
     ),
-  );
+  }));
   const page = { title: "Many clients on one link", subtitle: "closed loop, settings of Figure 7 of FourierCompress as far as it states them", figure7: cells };
-  await writeFile(given.report!, renderSimulationReport(curves, charts, page));
+  await writeFile(given.report!, renderSimulationReport(groups, charts, page));
   if (!given.json) note(`wrote ${given.report}`);
 }
 
@@ -86,9 +86,9 @@ async function simulateOwn(given: SimulateArguments, requestMs: number): Promise
     }
   }
   if (charts === undefined) return;
-  const lines = curves.map(({ ratio, results }) => ({ name: ratio === 1 ? "raw" : `${ratio}x`, family: String(ratio), results }));
+  const lines = curves.map(({ ratio, results }) => ({ name: ratio === 1 ? "not compressed" : `${ratio}x`, family: String(ratio), results }));
   const subtitle = `${given.accelerators} accelerators, ${given.gigabits} Gbit/s, ${given.tokens} tokens a request`;
-  await writeFile(given.report!, renderSimulationReport(lines, charts, { title: "Many clients on one link", subtitle }));
+  await writeFile(given.report!, renderSimulationReport([{ title: "Response over clients", curves: lines }], charts, { title: "Many clients on one link", subtitle }));
   if (!given.json) note(`wrote ${given.report}`);
 }
 

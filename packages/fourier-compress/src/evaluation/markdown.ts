@@ -26,3 +26,16 @@ export function markdownCells(
   const cells = (line: string): string[] => line.slice(2, -2).split(" | ").map((cell) => cell.replaceAll("\\|", "|"));
   return { columns: cells(lines[0]!), rows: lines.slice(2).map(cells) };
 }
+
+/** Why rows of a comparison could not be measured, as a list; nothing where all could. */
+export function unavailableMarkdown(
+  rows: readonly { readonly label: string; readonly ratio?: number; readonly unavailable?: string }[],
+): string[] {
+  const missing = rows.filter(({ unavailable }) => unavailable !== undefined);
+  if (missing.length === 0) return [];
+  const reasons = [...new Set(missing.map(({ label, unavailable }) => `${label}: ${unavailable}`))].map((reason) => {
+    const ratios = missing.flatMap(({ label, ratio, unavailable }) => (ratio !== undefined && reason === `${label}: ${unavailable}` ? [`${ratio}x`] : []));
+    return `- ${reason}${ratios.length === 0 ? "" : ` (${ratios.join(", ")})`}`;
+  });
+  return ["Not measured:", reasons.join("\n")];
+}

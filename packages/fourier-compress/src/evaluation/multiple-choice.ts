@@ -3,8 +3,8 @@ import { EvaluationDataError } from "../errors.ts";
 import { DeviceHalf } from "./coded-model.ts";
 import { CodedScoring, type CodedOptions, type CodedRow } from "./coded-predictions.ts";
 import { COMPARED_CODECS, COMPARED_RATIOS, planCodecs } from "./compared-codecs.ts";
-import { markdownTable, percent, shortNumber } from "./markdown.ts";
-import { agreementOf, unavailableMarkdown } from "./perplexity-comparison.ts";
+import { markdownTable, percent, shortNumber, unavailableMarkdown } from "./markdown.ts";
+import { agreementOf } from "./perplexity-comparison.ts";
 import { choiceSequences, type Question, type QuestionSet } from "./questions.ts";
 
 /** A share of questions, with its standard error √(p (1 - p) / n). */

@@ -2,7 +2,7 @@ import type { SequencePredictions, StagedModel } from "@frugal/language-model";
 import { DeviceHalf } from "./coded-model.ts";
 import { CodedScoring, type CodedOptions, type CodedRow } from "./coded-predictions.ts";
 import { COMPARED_CODECS, COMPARED_RATIOS, planCodecs } from "./compared-codecs.ts";
-import { markdownTable, percent, shortNumber } from "./markdown.ts";
+import { markdownTable, percent, shortNumber, unavailableMarkdown } from "./markdown.ts";
 
 /** A codec at a ratio, with what the model makes of its activations. */
 export interface PerplexityRow extends CodedRow {
@@ -89,14 +89,6 @@ export async function comparePerplexity(
     ...(options.table === undefined ? {} : { tableHash: options.table.hash }),
     complete: results.length === planned.length, results,
   };
-}
-
-/** Rows that say why there is nothing in them, as a list; nothing where all are whole. */
-export function unavailableMarkdown(rows: readonly CodedRow[]): string[] {
-  const missing = rows.flatMap(({ label, ratio, unavailable }) =>
-    unavailable === undefined ? [] : [`- ${label}${ratio === undefined ? "" : ` at ${ratio}x`}: ${unavailable}`],
-  );
-  return missing.length === 0 ? [] : ["Not measured:", missing.join("\n")];
 }
 
 /** The comparison as Markdown. */

@@ -6,7 +6,7 @@ import { CodecTableError, CodecTargetError, SettingsError } from "../errors.ts";
 import type { ActivationSet } from "./activations-folder.ts";
 import { COMPARED_CODECS, COMPARED_RATIOS, planCodecs } from "./compared-codecs.ts";
 import { rateOf, settingsAtRatio, type RateAllocation } from "./equal-bytes.ts";
-import { markdownTable, shortNumber } from "./markdown.ts";
+import { markdownTable, shortNumber, unavailableMarkdown } from "./markdown.ts";
 import { measureReconstruction, type MessageRows, type Reconstruction } from "./reconstruction.ts";
 
 /** A codec at a ratio, measured. */
@@ -157,9 +157,6 @@ export function reconstructionMarkdown(comparison: ReconstructionComparison): st
           megabytes(result, result.encodeMilliseconds), megabytes(result, result.decodeMilliseconds),
         ]],
   );
-  const missing = results.flatMap(({ label, ratio, unavailable }) =>
-    unavailable === undefined ? [] : [`- ${label}${ratio === undefined ? "" : ` at ${ratio}x`}: ${unavailable}`],
-  );
   return [
     `Relative error ‖A′ - A‖ / ‖A‖ on ${comparison.rows} rows of ${comparison.prompts} prompts (${comparison.activations}, block ${comparison.block}, ` +
       `width ${comparison.hiddenSize}), begin rows left out, at equal ratios to float16, headers counted. In brackets the true byte ratio where it ` +
@@ -175,6 +172,6 @@ export function reconstructionMarkdown(comparison: ReconstructionComparison): st
       ],
       details,
     ),
-    ...(missing.length === 0 ? [] : ["Not measured:", missing.join("\n")]),
+    ...unavailableMarkdown(results),
   ].join("\n\n");
 }

@@ -16,7 +16,8 @@ export interface EvaluationResults {
 /** Which lines share a colour. */
 function familyOf(codec: string): string {
   if (codec === "channel" || codec === "klt" || codec === "hadamard") return "quantisers";
-  if (codec.startsWith("fourier") || codec === "cosine") return "transforms";
+  if (codec.startsWith("fourier")) return "Fourier";
+  if (codec === "cosine") return "cosine";
   if (codec.startsWith("pca")) return "principal components";
   if (codec === "top-k") return "top-k";
   if (["svd", "qr", "fwsvd", "asvd", "svd-llm"].includes(codec)) return "low rank";
@@ -58,7 +59,7 @@ export function renderEvaluationReport(
   const ratio = "bytes of float16 / bytes sent, headers counted";
   if (reconstruction !== undefined) {
     const lines = linesOf(reconstruction.results, ({ result }) => result && [result.byteRatioFloat16, result.relativeError]);
-    const axes = { x: ratio, y: "relative error", logX: true };
+    const axes = { x: ratio, y: "relative error", logX: 2 } as const;
     const svg = charts.lines(lines, axes);
     sections.push({
       title: "Reconstruction",
@@ -69,7 +70,7 @@ export function renderEvaluationReport(
     const lines = linesOf(perplexity.results, ({ traffic, perplexityRise, perplexity: value }) =>
       traffic === undefined || perplexityRise! > SHOWN_RISE ? undefined : [traffic.byteRatioFloat16, value!],
     );
-    const svg = charts.lines(lines, { x: ratio, y: "perplexity", logX: true, logY: true });
+    const svg = charts.lines(lines, { x: ratio, y: "perplexity", logX: 2, logY: 2 });
     sections.push({
       title: "Perplexity",
       parts: [
@@ -80,7 +81,7 @@ export function renderEvaluationReport(
   }
   for (const comparison of multipleChoice) {
     const lines = linesOf(comparison.results, ({ traffic, agreement }) => traffic && [traffic.byteRatioFloat16, agreement!]);
-    const svg = charts.lines(lines, { x: ratio, y: "next-token agreement", logX: true });
+    const svg = charts.lines(lines, { x: ratio, y: "next-token agreement", logX: 2 });
     sections.push({
       title: comparison.dataset,
       parts: [{ kind: "chart", title: "Agreement with the model without codec", svg }, ...partsOf(multipleChoiceMarkdown(comparison))],

@@ -42,12 +42,12 @@ const style = `
 :root { color-scheme: light; --ink: #0f172a; --muted: #64748b; --line: #e2e8f0; }
 * { box-sizing: border-box; }
 body { margin: 0; font: 16px/1.6 system-ui, sans-serif; color: var(--ink); background: #f8fafc; }
-main { max-width: 940px; margin: 0 auto; padding: 48px 24px 96px; }
+main { max-width: 1160px; margin: 0 auto; padding: 48px 24px 96px; }
 h1 { font-size: 2rem; margin: 0 0 4px; } header p { color: var(--muted); margin: 0 0 32px; }
 section { background: #fff; border: 1px solid var(--line); border-radius: 12px; padding: 24px 28px; margin: 0 0 24px; }
 h2 { font-size: 1.25rem; margin: 0 0 8px; }
 figure { margin: 20px 0; } figcaption { color: var(--muted); font-size: .875rem; margin-bottom: 6px; } figure svg { width: 100%; height: auto; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: .875rem; font-variant-numeric: tabular-nums; }
+.wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: .8125rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: 5px 0 5px 14px; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; } th { color: var(--muted); font-weight: 500; white-space: normal; vertical-align: bottom; }
 `;

@@ -12,6 +12,12 @@ export interface ClientCurve {
   readonly results: readonly ClientSimulationResult[];
 }
 
+/** Curves that are drawn together. */
+export interface ClientCurves {
+  readonly title: string;
+  readonly curves: readonly ClientCurve[];
+}
+
 /** What the paper says of Figure 7, and why no simulation can show all of it. */
 export const FIGURE_7_VERDICT: string =
   `The paper's two statements cannot both hold. If one accelerator saturates near ${FIGURE_7_CLAIMS.oneAccelerator} clients, eight saturate near ` +
@@ -19,7 +25,8 @@ export const FIGURE_7_VERDICT: string =
   "of which one alone serves 150 to 190 compressed clients, and fewer the slower the link. What compression does for a link that is the bottleneck " +
   "is shown truly: as many times the clients as there are fewer bytes. Widths, tokens, pauses and service times are our guesses: the paper gives none.";
 
-const READING_TITLES: { readonly [Reading in Figure7Cell["reading"]]: string } = {
+/** What each reading takes as true. */
+export const READING_TITLES: { readonly [Reading in Figure7Cell["reading"]]: string } = {
   "ten-clients-saturate-one": "one accelerator saturates at 10",
   "eight-serve-1500": "eight accelerators serve 1,500",
 };
@@ -53,23 +60,24 @@ export function clientsMarkdown(results: readonly ClientSimulationResult[]): str
   );
 }
 
-/** A self-contained HTML page: response over clients for each curve, and Figure 7's cells where they are given. */
+/** A self-contained HTML page: response over clients for each group of curves, and Figure 7's cells where they are given. */
 export function renderSimulationReport(
-  curves: readonly ClientCurve[], charts: ChartMaker,
+  groups: readonly ClientCurves[], charts: ChartMaker,
   options: { readonly title: string; readonly subtitle: string; readonly figure7?: readonly Figure7Cell[] },
 ): string {
-  const toLines = (of: (result: ClientSimulationResult) => number): ChartLine[] =>
-    curves.map(({ name, family, results }) => ({ name, family, points: results.map((result) => [result.clients, of(result)] as const) }));
-  const axes = { x: "clients", logX: true, logY: true };
-  const sections: ReportSection[] = [
-    {
-      title: "Response over clients",
-      parts: [
-        { kind: "chart", title: "Mean response", svg: charts.lines(toLines(({ meanSeconds }) => 1000 * meanSeconds), { ...axes, y: "milliseconds" }) },
-        { kind: "chart", title: "95th percentile", svg: charts.lines(toLines(({ percentile95Seconds }) => 1000 * percentile95Seconds), { ...axes, y: "milliseconds" }) },
-      ],
-    },
-  ];
+  const draw = (curves: readonly ClientCurve[], of: (result: ClientSimulationResult) => number): string => {
+    const lines: ChartLine[] = curves.map(({ name, family, results }) => ({
+      name, family, points: results.map((result) => [result.clients, 1000 * of(result)] as const),
+    }));
+    return charts.lines(lines, { x: "clients", y: "milliseconds", logX: 10, logY: 10 });
+  };
+  const sections: ReportSection[] = groups.map(({ title, curves }) => ({
+    title,
+    parts: [
+      { kind: "chart", title: "Mean response", svg: draw(curves, ({ meanSeconds }) => meanSeconds) },
+      { kind: "chart", title: "95th percentile of the response", svg: draw(curves, ({ percentile95Seconds }) => percentile95Seconds) },
+    ],
+  }));
   if (options.figure7 !== undefined) {
     sections.unshift({
       title: "Figure 7 of FourierCompress",
