@@ -10,6 +10,7 @@ export { sampleSequences, type SampleOptions } from "./calibration/sample-sequen
 export { parseCodecTable, readCodecTable, serializeCodecTable, writeCodecTable, type CodecTableFiles } from "./calibration/table-file.ts";
 
 export type { ClientEvent } from "./client/client-events.ts";
+export type { NamedCodec, RemoteGenerationOptions, SplitClientOptions } from "./client/client-options.ts";
 export { Conversation, type TurnOptions } from "./client/conversation.ts";
 export type { ReconnectSettings } from "./client/reconnection.ts";
 export { RemoteCache } from "./client/remote-cache.ts";
@@ -18,7 +19,7 @@ export {
   parseSessionJournal, SESSION_JOURNAL_VERSION, sessionJournal, type JournalBegin, type JournalEntry, type JournalSession, type JournalWriter,
   type SessionJournal,
 } from "./client/session-journal.ts";
-export { SplitClient, type NamedCodec, type RemoteGenerationOptions, type SplitClientOptions } from "./client/split-client.ts";
+export { SplitClient } from "./client/split-client.ts";
 export type { ClientTraffic } from "./client/traffic.ts";
 
 export type { CodecMode } from "./codecs/codec-mode.ts";

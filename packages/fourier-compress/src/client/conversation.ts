@@ -38,6 +38,8 @@ export class Conversation {
   readonly #streamId: string;
   #undelivered: readonly number[];
   #isBusy = false;
+  /** Whether the last turn came to its end. */
+  #isAtEnd = false;
 
   /** @internal */
   constructor(parts: ConversationParts) {
@@ -72,6 +74,7 @@ export class Conversation {
     if (pending.length === 0) throw new LanguageModelError("the prompt has no tokens; start with the begin token");
     if (local.length + pending.length > capacity) throw new ContextLengthError(local.length + pending.length, capacity);
     this.#isBusy = true;
+    this.#isAtEnd = false;
     try {
       for (let count = 0; count < maxNewTokens && local.length + pending.length <= capacity; count++) {
         if (signal?.aborted) return;
@@ -81,7 +84,9 @@ export class Conversation {
         try {
           const messages = await this.#messages(pending, cut(pending.length));
           signal?.addEventListener("abort", giveUp);
-          token = tokenOf(await session.sendAll(messages), vocabularySize);
+          const answer = session.sendAll(messages);
+          if (signal?.aborted) giveUp();
+          token = tokenOf(await answer, vocabularySize);
         } catch (error) {
           local.truncate(before);
           if (signal?.aborted) return;
@@ -92,12 +97,14 @@ export class Conversation {
         this.#undelivered = pending = [token.id];
         const { isEnd, ...sampled } = token;
         if (isEnd) {
+          this.#isAtEnd = true;
           await journal?.write({ kind: "end", reason: "stop" });
           return;
         }
         await journal?.write({ kind: "token", ...sampled });
         yield sampled;
       }
+      this.#isAtEnd = true;
       await journal?.write({ kind: "end", reason: "length" });
     } finally {
       this.#isBusy = false;
@@ -116,10 +123,12 @@ export class Conversation {
     return messages;
   }
 
-  /** Closes the session and frees the device's cache. */
+  /** Closes the session and frees the device's cache. What a journal can still go on with is left on the server until it expires. */
   dispose(): void {
-    this.#parts.session.dispose();
-    this.#parts.local.dispose();
+    const { session, local, journal } = this.#parts;
+    if (journal === undefined || this.#isAtEnd) session.dispose();
+    else session.abandon();
+    local.dispose();
   }
 
   [Symbol.dispose](): void {

@@ -1,7 +1,8 @@
 import { MissingPartError, type BlockState, type DecoderCache } from "@frugal/language-model";
 import { SettingsError } from "../errors.ts";
 import type { DevicePart } from "./device-part.ts";
-import type { RemoteSession, SessionSettings } from "./remote-session.ts";
+import type { RemoteSession } from "./remote-session.ts";
+import type { SessionSettings } from "./session-scope.ts";
 
 /**
  * The cache of a split model: the device's blocks have theirs here, the others' lives in a session on the server, which is opened when the

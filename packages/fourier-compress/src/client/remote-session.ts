@@ -1,51 +1,13 @@
 import { ConnectionError, FourierCompressError, FrameError, RemoteError, SessionLostError } from "../errors.ts";
-import type { ControlMessages, ServerSampling } from "../wire/control-messages.ts";
-import { controlFrame } from "../wire/control-messages.ts";
+import { controlFrame, type ControlMessages } from "../wire/control-messages.ts";
 import { FRAME_FLAGS, FRAME_HEADER_BYTES, makeFrame, type Frame } from "../wire/frame.ts";
 import { emptyPrefixKey, nextPrefixKey } from "../wire/prefix-key.ts";
 import { Refusal, type Channel, type ChannelListener } from "./channel.ts";
-import type { ClientEvent } from "./client-events.ts";
 import { KeptMessages, type KeptMessage, type StreamMessage } from "./kept-messages.ts";
 import { pause } from "./reconnection.ts";
-import type { LinkSession, ServerLink } from "./server-link.ts";
-import type { TrafficMeter } from "./traffic.ts";
-
-/** What every session of a client has in common. */
-export interface SessionScope {
-  readonly link: ServerLink;
-  readonly meter: TrafficMeter;
-  readonly onEvent: (event: ClientEvent) => void;
-  readonly fingerprint: string;
-  readonly splitBlock: number;
-  readonly hiddenSize: number;
-  readonly vocabularySize: number;
-  readonly codec: { readonly name: string; readonly id: number };
-  /** Hash of the codec's table, in hexadecimal. */
-  readonly table: string | undefined;
-  readonly prefixReuse: boolean;
-  /** Bound of the messages kept for rebuilding, of each session. */
-  readonly keptBytes: number;
-  /** Milliseconds after which a frame without result means that the connection is dead. */
-  readonly resultTimeout: number;
-}
-
-/** What takes a session up again: from another connection, or another process. */
-export interface SessionTicket {
-  readonly id: string;
-  readonly secret: string;
-  /** Messages at the beginning of the stream that the server knew already, and that have no number in this session. */
-  readonly skipped: number;
-}
-
-/** Settings of one session. */
-export interface SessionSettings {
-  readonly result: "token" | "logits" | "hidden";
-  readonly sampling?: Omit<ServerSampling, "drawn"> | undefined;
-  /** Tokens that it may hold. */
-  readonly capacity: number;
-  /** Told of every session on the server that this one lives in, before anything is sent into it. */
-  readonly onTicket?: ((ticket: SessionTicket) => void | Promise<void>) | undefined;
-}
+import { ResultWatch } from "./result-watch.ts";
+import type { LinkSession } from "./server-link.ts";
+import type { SessionScope, SessionSettings, SessionTicket } from "./session-scope.ts";
 
 /** Somebody who waits for a result. */
 interface Waiter {
@@ -92,7 +54,7 @@ export class RemoteSession implements LinkSession, ChannelListener {
   /** Times that a server's session was begun, for telling the first from those that replace it. */
   #openings = 0;
   #isDisposed = false;
-  #isWatching = false;
+  readonly #watch: ResultWatch;
 
   /** @param restored what an earlier process left: its messages up to now all acknowledged, results received, tokens drawn */
   constructor(
@@ -106,6 +68,10 @@ export class RemoteSession implements LinkSession, ChannelListener {
     this.#lastSequence = this.#lastResult = restored.received ?? 0;
     this.#drawn = restored.drawn ?? 0;
     this.#openings = restored.ticket === undefined ? 0 : 1;
+    this.#watch = new ResultWatch(scope.resultTimeout, {
+      oldest: () => Math.min(...[...this.#waiters.values()].map(({ sentAt }) => sentAt || Infinity)),
+      overdue: (reason) => this.#channel?.close(reason),
+    });
     scope.link.add(this);
   }
 
@@ -200,7 +166,7 @@ export class RemoteSession implements LinkSession, ChannelListener {
     // Numbers count on from what has arrived there: messages that were given up here leave gaps.
     this.#lastSequence = applied;
     const missing: KeptMessage[] = [];
-    for (const message of [...this.#kept.all]) {
+    for (const message of this.#kept.all) {
       const waiter = this.#waiters.get(message);
       if (message.sequence > applied) {
         message.sequence = ++this.#lastSequence;
@@ -318,30 +284,11 @@ export class RemoteSession implements LinkSession, ChannelListener {
         return;
       }
     }
-    this.#watch();
+    this.#watch.begin();
   }
-
-  /** Ends a connection on which a result is overdue: the network may have gone without a word. */
-  #watch(): void {
-    if (this.#isWatching || this.#waiters.size === 0) return;
-    this.#isWatching = true;
-    const { resultTimeout } = this.#scope;
-    const oldest = [...this.#waiters.values()].reduce((least, { sentAt }) => Math.min(least, sentAt || Infinity), Infinity);
-    const due = (oldest === Infinity ? performance.now() : oldest) + resultTimeout;
-    void pause(Math.max(1, due - performance.now()), this.#unwatch.signal).then(() => {
-      this.#isWatching = false;
-      this.#unwatch = new AbortController();
-      const now = performance.now();
-      const isOverdue = [...this.#waiters.values()].some(({ sentAt }) => sentAt > 0 && now - sentAt >= resultTimeout);
-      if (isOverdue) this.#channel?.close(`no result within ${resultTimeout / 1000} seconds`);
-      this.#watch();
-    });
-  }
-
-  #unwatch = new AbortController();
 
   result(frame: Frame): void {
-    for (const [message, waiter] of [...this.#waiters]) {
+    for (const [message, waiter] of this.#waiters) {
       if (message.sequence === 0 || message.sequence > frame.sequence) break;
       const isIt = message.sequence === frame.sequence;
       const wantsValue = (message.flags & FRAME_FLAGS.value) !== 0;
@@ -368,7 +315,7 @@ export class RemoteSession implements LinkSession, ChannelListener {
     this.#kept.acknowledged();
     const waiter = this.#waiters.get(message);
     this.#waiters.delete(message);
-    if (this.#waiters.size === 0) this.#unwatch.abort();
+    if (this.#waiters.size === 0) this.#watch.end();
     waiter?.resolve(frame);
   }
 
@@ -377,7 +324,7 @@ export class RemoteSession implements LinkSession, ChannelListener {
     this.#kept.remove(message);
     const waiter = this.#waiters.get(message);
     this.#waiters.delete(message);
-    if (this.#waiters.size === 0) this.#unwatch.abort();
+    if (this.#waiters.size === 0) this.#watch.end();
     waiter?.reject(error);
   }
 
@@ -402,7 +349,7 @@ export class RemoteSession implements LinkSession, ChannelListener {
       return;
     }
     const reason = new Refusal(error);
-    for (const message of [...this.#waiters.keys()]) {
+    for (const message of this.#waiters.keys()) {
       if (refused === undefined || message.sequence >= refused.sequence) this.#reject(message, reason);
     }
     if (this.#waiters.size > 0) this.#scope.link.wake(this);
@@ -415,16 +362,28 @@ export class RemoteSession implements LinkSession, ChannelListener {
 
   fail(error: Error): void {
     const reason = error instanceof FourierCompressError ? error : new ConnectionError(error.message, { cause: error });
-    for (const message of [...this.#waiters.keys()]) this.#reject(message, reason);
+    for (const message of this.#waiters.keys()) this.#reject(message, reason);
   }
 
   /** Closes the session on the server, if there is a connection to say so; otherwise it expires there. */
   dispose(): void {
-    if (this.#isDisposed) return;
+    const channel = this.#channel;
+    if (this.#end() && channel !== undefined) this.#leaveHandle(channel, this.#handle);
+  }
+
+  /** Ends it here alone: on the server it waits, until it expires, for another process that takes it up. */
+  abandon(): void {
+    this.#end();
+    this.#channel?.forget(this.#handle);
+  }
+
+  /** False when it had ended. */
+  #end(): boolean {
+    if (this.#isDisposed) return false;
     this.#isDisposed = true;
     this.#scope.link.remove(this);
     this.fail(new ConnectionError("the session was closed"));
-    if (this.#channel !== undefined) this.#leaveHandle(this.#channel, this.#handle);
+    return true;
   }
 
   #leaveHandle(channel: Channel, handle: number): void {

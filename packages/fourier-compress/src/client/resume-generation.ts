@@ -6,8 +6,9 @@ import { Conversation } from "./conversation.ts";
 import type { DevicePart } from "./device-part.ts";
 import { KeptMessages, type StreamMessage } from "./kept-messages.ts";
 import { pause } from "./reconnection.ts";
-import { RemoteSession, type SessionScope } from "./remote-session.ts";
+import { RemoteSession } from "./remote-session.ts";
 import type { JournalWriter, SessionJournal } from "./session-journal.ts";
+import type { SessionScope } from "./session-scope.ts";
 
 /** How the server chooses tokens; see `SamplingOptions` of language-model. */
 export interface ServerSamplingOptions {

@@ -106,7 +106,7 @@ export class ServerLink {
   }
 
   #failAll(error: Error): void {
-    for (const session of [...this.#sessions]) session.fail(error);
+    for (const session of this.#sessions) session.fail(error);
   }
 
   async #open(): Promise<Channel> {
@@ -156,7 +156,7 @@ export class ServerLink {
         if (this.isClosed) return;
         try {
           const channel = await this.#open();
-          for (const session of [...this.#sessions]) if (session.needsConnection) void this.#attach(session, channel);
+          for (const session of this.#sessions) if (session.needsConnection) void this.#attach(session, channel);
           return;
         } catch (error) {
           last = error;
@@ -180,7 +180,7 @@ export class ServerLink {
       for (let attempt = 0; !channel.hasEnded && this.#sessions.has(session); attempt++) {
         try {
           await session.attach(channel);
-          return;
+          if (!channel.hasEnded) return;
         } catch (error) {
           if (channel.hasEnded) break;
           if (!isPassing(error) || attempt >= reconnect.attempts) {

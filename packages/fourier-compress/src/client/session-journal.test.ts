@@ -63,6 +63,17 @@ describe("resumeGeneration", () => {
     );
   });
 
+  it("finds the session still open where the loop over its tokens was left", async () => {
+    const lines = new Lines();
+    using client = await backend.connect();
+    let seen = 0;
+    for await (const _ of client.generate(prompt, { ...options, journal: lines })) if (++seen === 5) break;
+    expect(await ids(client.resumeGeneration(parseSessionJournal(lines.text), { journal: lines }))).toEqual(expected.slice(5));
+    expect(client.traffic()).toMatchObject({ resumes: 1, rebuilds: 0 });
+    // Its end closes it.
+    await expect.poll(() => backend.server.statistics().sessions).toBe(0);
+  });
+
   it("takes a token that was on its way when the process ended", async () => {
     const lines = new Lines();
     const dying = await backend.connect({ reconnect: { attempts: 0 } });
@@ -70,7 +81,7 @@ describe("resumeGeneration", () => {
     backend.onReceive = (bytes) => {
       if (bytes[5] === FRAME_TYPES.result && ++results === 5) throw new Error("the process ends before it reads the fifth token");
     };
-    await expect(ids(dying.generate(prompt, { ...options, journal: lines }))).rejects.toThrow();
+    await expect(ids(dying.generate(prompt, { ...options, journal: lines }))).rejects.toThrow("the connection could not be made again");
     backend.onReceive = () => {};
     expect(parseSessionJournal(lines.text).tokens).toHaveLength(4);
     using client = await backend.connect();

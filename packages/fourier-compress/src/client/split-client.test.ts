@@ -282,6 +282,22 @@ describe("SplitClient when connections break", () => {
     expect(await through.data("float32")).toEqual(await exact.data("float32"));
   });
 
+  it("rebuilds what has expired while nobody said anything", async () => {
+    await start({ onEvent }, { limits: { expirySeconds: 0.05 } });
+    using conversation = client.conversation(sampling);
+    const first = await ids(conversation.generate(prompt, { maxNewTokens: 4 }));
+    await expect.poll(() => backend.server.statistics().sessions, { timeout: 10_000 }).toBe(0);
+    const second = await ids(conversation.generate([7, 7], { maxNewTokens: 3 }));
+    expect(client.traffic().rebuilds).toBe(1);
+    const other = await TestBackend.start();
+    using straight = await other.connect();
+    using unbroken = straight.conversation(sampling);
+    expect(first).toEqual(await ids(unbroken.generate(prompt, { maxNewTokens: 4 })));
+    expect(second).toEqual(await ids(unbroken.generate([7, 7], { maxNewTokens: 3 })));
+    straight.close();
+    await other.close();
+  });
+
   it("does not wait for a network that has gone without a word", async () => {
     await start({ onEvent, resultTimeoutSeconds: 0.05 });
     const { connections } = backend;

@@ -1,107 +1,35 @@
 import {
-  ContextLengthError, modelFingerprint, type DecoderCache, type ForwardOptions, type ModelConfiguration, type NextTokenModel,
-  type SampledToken, type ScoringModel, type StagedModel,
+  ContextLengthError, type DecoderCache, type ForwardOptions, type NextTokenModel, type SampledToken, type ScoringModel, type StagedModel,
 } from "@frugal/language-model";
 import { concatenate, tensor, tidy, type DeviceName, type Tensor } from "@frugal/tensor-core";
-import type { CodecTable } from "../calibration/codec-table.ts";
 import type { CodecMode } from "../codecs/codec-mode.ts";
 import type { CompressionCodec } from "../codecs/compression-codec.ts";
-import { codecDefinition, createCodec, type CodecOptions } from "../codecs/registry.ts";
-import { RemoteError, SettingsError } from "../errors.ts";
-import type { Transport } from "../transport/connection.ts";
-import type { Credentials } from "../wire/answer-challenge.ts";
+import { codecDefinition } from "../codecs/registry.ts";
+import { SettingsError } from "../errors.ts";
 import type { ControlMessages } from "../wire/control-messages.ts";
 import { DEFAULT_FRAME_LIMITS, FRAME_FLAGS, type Frame } from "../wire/frame.ts";
-import type { ClientEvent } from "./client-events.ts";
+import { checkInteger, codecOf, fingerprintOf, type RemoteGenerationOptions, type SplitClientOptions } from "./client-options.ts";
 import { Conversation, type TurnOptions } from "./conversation.ts";
 import { DevicePart } from "./device-part.ts";
 import type { StreamMessage } from "./kept-messages.ts";
-import { checkReconnect, type ReconnectSettings } from "./reconnection.ts";
+import { checkReconnect } from "./reconnection.ts";
 import { RemoteCache } from "./remote-cache.ts";
-import { RemoteSession, type SessionScope, type SessionSettings } from "./remote-session.ts";
+import { RemoteSession } from "./remote-session.ts";
 import { restoreSession, samplingOf, type ServerSamplingOptions } from "./resume-generation.ts";
 import { rowsOf } from "./result-values.ts";
+import { checkServed } from "./served-model.ts";
 import { ServerLink } from "./server-link.ts";
 import { SESSION_JOURNAL_VERSION, type JournalWriter, type SessionJournal } from "./session-journal.ts";
+import type { SessionScope, SessionSettings, SessionTicket } from "./session-scope.ts";
 import { TrafficMeter, type ClientTraffic } from "./traffic.ts";
 
-/** A codec of the registry by name, with its settings. */
-export interface NamedCodec extends Omit<CodecOptions, "table"> {
-  readonly name: string;
-}
-
-/** Settings of `SplitClient.connect`. */
-export interface SplitClientOptions {
-  /** How to reach the server, the first time and again. */
-  readonly transport: Transport;
-  /** Holds the embedding and the blocks before `splitBlock`; the output head too where `result` is "hidden". */
-  readonly model: StagedModel;
-  /** `modelFingerprint` of the whole model's configuration. Default: of the model's own. */
-  readonly fingerprint?: string;
-  /** The first block of the server's part. Default 1. */
-  readonly splitBlock?: number;
-  readonly codec: CompressionCodec | NamedCodec;
-  /** The table of codecs that need one. A codec that was made elsewhere has to have been made with the same. */
-  readonly table?: CodecTable;
-  /**
-   * What comes back for `forward`: logits, or the last block's hidden states (fewer bytes) for a client that holds the head. With "token"
-   * the server alone chooses, and only `generate` and `conversation` work, which it does for all clients. Default "logits".
-   */
-  readonly result?: "hidden" | "logits" | "token";
-  readonly credentials?: Credentials;
-  /** When a connection breaks; see `ReconnectSettings`. */
-  readonly reconnect?: Partial<ReconnectSettings>;
-  /**
-   * Tokens of one message, at most; the server's `tokensPerFrame` bounds it as well. Prompts that begin alike can share the messages before
-   * the last one on the server, so a smaller value shares more. Default: as many as the server takes.
-   */
-  readonly promptChunk?: number;
-  /** Ask the server whether it knows the first messages of a session. Default true. */
-  readonly prefixReuse?: boolean;
-  /** Bytes of messages kept for each session, so that it can be rebuilt on a server that lost it. Default 64 MiB. */
-  readonly keptBytes?: number;
-  /** Seconds without an answer after which a connection counts as broken. Default 120. */
-  readonly resultTimeoutSeconds?: number;
-  /** Every so many messages one is decoded here, to measure what the codec loses. Default 16; 0 never. */
-  readonly errorSampling?: number;
-  /** What the server's log calls this client. Default "fourier-compress". */
-  readonly name?: string;
-  readonly onEvent?: (event: ClientEvent) => void;
-}
-
-/** Options of `SplitClient.generate`. */
-export interface RemoteGenerationOptions extends ServerSamplingOptions, TurnOptions {
-  /** Written ahead of everything that depends on it, so that another process can go on: see `resumeGeneration`. */
-  readonly journal?: JournalWriter;
-}
+export type { NamedCodec, RemoteGenerationOptions, SplitClientOptions } from "./client-options.ts";
 
 /** Messages without a value that may be under way at a time. */
 const UNDER_WAY = 4;
 /** Room for what a codec message of raw float32 has besides the values, for the whole and for each token. */
 const MESSAGE_OVERHEAD = 1024;
 const TOKEN_OVERHEAD = 64;
-
-function checkInteger(name: string, value: number, least: number): number {
-  if (Number.isInteger(value) && value >= least) return value;
-  throw new SettingsError(`SplitClient: ${name} ${value}; use an integer >= ${least}`);
-}
-
-/** The codec, and what a journal says of it. */
-function codecOf(codec: CompressionCodec | NamedCodec, table: CodecTable | undefined): { codec: CompressionCodec; mode: CodecMode | undefined } {
-  if ("compress" in codec) {
-    if (codec.stateful === true) throw new SettingsError(`codec ${codec.name} remembers earlier messages; sessions need messages that stand alone`);
-    return { codec, mode: undefined };
-  }
-  const { name, ...options } = codec;
-  return { codec: createCodec(name, { ...options, table }), mode: codec.mode };
-}
-
-/** @throws SettingsError when it is not given and the model's configuration is no `ModelConfiguration` */
-async function fingerprintOf(model: StagedModel, given: string | undefined): Promise<string> {
-  if (given !== undefined) return given;
-  if (!("architecture" in model.config)) throw new SettingsError("SplitClient: give the fingerprint; this model's configuration has none");
-  return await modelFingerprint(model.config as ModelConfiguration);
-}
 
 /**
  * The device's half of a split model, with the other half on a server: embeds, runs the first blocks, sends what comes out through a codec.
@@ -350,8 +278,7 @@ export class SplitClient implements NextTokenModel, ScoringModel {
       ...(this.#mode === undefined ? {} : { mode: this.#mode }), ...(table === undefined ? {} : { table }), sampling,
       promptIds: [...promptIds], chunks, ...(maxNewTokens === Infinity ? {} : { maxNewTokens }),
     });
-    const onTicket = journal && ((ticket: { readonly id: string; readonly secret: string; readonly skipped: number }) =>
-      journal.write({ kind: "session", ...ticket }));
+    const onTicket = journal && ((ticket: SessionTicket) => journal.write({ kind: "session", ...ticket }));
     const session = new RemoteSession(this.#scope, { result: "token", capacity, sampling, onTicket });
     using conversation = new Conversation({
       device: this.#part, session, local: this.#part.createCache(capacity), capacity, journal, cut: (tokens) => this.#cut(tokens),
@@ -378,11 +305,8 @@ export class SplitClient implements NextTokenModel, ScoringModel {
     const { conversation, ids } = await restoreSession(journal, {
       device: this.#part, scope: this.#scope, mode: this.#mode, capacity, writer: options.journal, signal: options.signal,
     });
-    try {
-      yield* conversation.generate(ids, { ...options, maxNewTokens: left });
-    } finally {
-      conversation.dispose();
-    }
+    using restored = conversation;
+    yield* restored.generate(ids, { ...options, maxNewTokens: left });
   }
 
   /** @throws SettingsError ContextLengthError */
@@ -401,30 +325,4 @@ export class SplitClient implements NextTokenModel, ScoringModel {
   [Symbol.dispose](): void {
     this.close();
   }
-}
-
-/** @throws RemoteError SettingsError when the server does not serve what the client needs */
-function checkServed(
-  { model: served, splitBlocks: [least, most], codecs, tables }: ControlMessages["welcome"],
-  { model, fingerprint, splitBlock, codec, table }: {
-    readonly model: StagedModel; readonly fingerprint: string; readonly splitBlock: number; readonly codec: string;
-    readonly table: string | undefined;
-  },
-): void {
-  if (served.fingerprint !== fingerprint) {
-    throw new RemoteError("unknown-model", `it serves ${served.name} (${served.fingerprint.slice(0, 12)}…), this model is ${fingerprint.slice(0, 12)}…`);
-  }
-  const { hiddenSize, vocabularySize, blockCount } = model;
-  if (served.hiddenSize !== hiddenSize || served.vocabularySize !== vocabularySize || served.blockCount !== blockCount) {
-    throw new RemoteError("unknown-model", `its ${served.name} has other sizes than the model here`);
-  }
-  if (splitBlock < least || splitBlock > most) throw new SettingsError(`splitBlock ${splitBlock}; the server takes ${least} to ${most}`);
-  if (!codecs.includes(codec)) throw new SettingsError(`codec ${codec}; the server takes ${codecs.join(", ")}`);
-  if (table === undefined) return;
-  const held = tables.find(({ hash }) => hash === table);
-  if (held === undefined) {
-    const detail = tables.length === 0 ? "holds none" : `holds ${tables.map(({ hash }) => `${hash.slice(0, 12)}…`).join(", ")}`;
-    throw new SettingsError(`codec table ${table.slice(0, 12)}…; the server ${detail}`);
-  }
-  if (held.block !== splitBlock) throw new SettingsError(`the server's codec table ${table.slice(0, 12)}… is of block ${held.block}, not ${splitBlock}`);
 }
