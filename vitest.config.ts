@@ -94,7 +94,7 @@ if (isAskedFor("browser")) {
         instances: [{ browser: "chromium" }],
         commands: {
           ...nodeCommands("packages/fourier-compress/src/client/node-half.testing.ts", [
-            "startNodeHalf", "dropConnections", "writeInNode", "stopNodeHalf",
+            "startNodeHalf", "dropConnections", "writeInNode", "nodeHalfStatistics", "stopNodeHalf",
           ]),
           ...nodeCommands("apps/split-chat/src/drive-page.testing.ts", ["driveSplitChat"]),
         },

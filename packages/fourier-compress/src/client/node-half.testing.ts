@@ -9,7 +9,7 @@ import { serializeCodecTable } from "../calibration/table-file.ts";
 import { createCodec, type CodecOptions } from "../codecs/registry.ts";
 import type { Listener } from "../server/listen-options.ts";
 import { listenWebSocket } from "../server/listen-websocket.ts";
-import type { SplitServer } from "../server/split-server-options.ts";
+import type { ServerStatistics, SplitServer } from "../server/split-server-options.ts";
 import { createSplitServer } from "../server/split-server.ts";
 import type { Connection } from "../transport/connection.ts";
 
@@ -82,14 +82,17 @@ export async function writeInNode(codec: string, options: Omit<CodecOptions, "ta
   return ids;
 }
 
-/** Ends the server. What the server still held when the pages had gone. */
-export async function stopNodeHalf(): Promise<{ readonly sessions: number; readonly resumes: number }> {
+/** What the server holds and did. */
+export function nodeHalfStatistics(): ServerStatistics {
+  return theRunning().server.statistics();
+}
+
+/** Ends the server. */
+export async function stopNodeHalf(): Promise<void> {
   const { server, listener, model, whole } = theRunning();
   running = undefined;
-  const { sessions, resumes } = server.statistics();
   await listener.close();
   await server.close();
   model.dispose();
   whole.dispose();
-  return { sessions, resumes };
 }
