@@ -16,8 +16,8 @@ export type { ReconnectSettings } from "./client/reconnection.ts";
 export { RemoteCache } from "./client/remote-cache.ts";
 export type { ServerSamplingOptions } from "./client/resume-generation.ts";
 export {
-  parseSessionJournal, SESSION_JOURNAL_VERSION, sessionJournal, type JournalBegin, type JournalEntry, type JournalSession, type JournalWriter,
-  type SessionJournal,
+  parseSessionJournal, SESSION_JOURNAL_VERSION, sessionJournal, type JournalBegin, type JournalEntry, type JournalSession,
+  type JournalWriter, type SessionJournal,
 } from "./client/session-journal.ts";
 export { SplitClient } from "./client/split-client.ts";
 export type { ClientTraffic } from "./client/traffic.ts";

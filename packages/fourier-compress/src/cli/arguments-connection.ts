@@ -44,7 +44,8 @@ export async function transportOf({ server, ca }: ConnectionArguments): Promise<
   const { protocol } = new URL(server);
   if (protocol === "http:" || protocol === "https:") return http2Transport(server, ca === undefined ? {} : { tls: certificate });
   // The package's sockets wait for slow readers, and take certificates; those of Node do neither.
-  const createSocket = (url: string, protocols: string[]): WebSocket => new WebSocket(url, protocols, { ...certificate, perMessageDeflate: false });
+  const createSocket = (url: string, protocols: string[]): WebSocket =>
+    new WebSocket(url, protocols, { ...certificate, perMessageDeflate: false });
   return webSocketTransport(server, { createSocket: createSocket as NonNullable<WebSocketOptions["createSocket"]> });
 }
 
@@ -87,11 +88,13 @@ const bytes = (count: number): string => (count < 10_000 ? `${count} bytes` : `$
 export function trafficLines(traffic: ClientTraffic): string[] {
   const { roundTrip: trip } = traffic;
   const error = traffic.relativeError;
+  const messages = `${traffic.messages} messages with ${traffic.tokens} tokens in ${bytes(traffic.activationBytes)}`;
+  const [float16, float32] = [traffic.byteRatioFloat16, traffic.byteRatioFloat32].map((ratio) => `${ratio.toFixed(2)}x`);
   const lines = [
-    ["sent", `${bytes(traffic.bytesSent)}, ${traffic.messages} messages with ${traffic.tokens} tokens in ${bytes(traffic.activationBytes)}`],
+    ["sent", `${bytes(traffic.bytesSent)}, ${messages}`],
     ["received", bytes(traffic.bytesReceived)],
     ["element ratio", `${traffic.elementRatio.toFixed(2)}x`],
-    ["byte ratio", `${traffic.byteRatioFloat16.toFixed(2)}x of float16, ${traffic.byteRatioFloat32.toFixed(2)}x of float32, headers included`],
+    ["byte ratio", `${float16} of float16, ${float32} of float32, headers included`],
     ["relative error", error === undefined ? "not sampled" : `${error.toFixed(4)} in ${traffic.sampledMessages} sampled messages`],
     ["round trip", `median ${trip.median.toFixed(1)} ms, mean ${trip.mean.toFixed(1)} ms, most ${trip.most.toFixed(1)} ms`],
     ["encoding", `${(traffic.encodeMilliseconds / Math.max(1, traffic.messages)).toFixed(2)} ms a message`],

@@ -38,7 +38,8 @@ export function precisionOption(): Option {
 
 /** `--device`. */
 export function deviceOption(): Option {
-  return new Option("--device <device>", 'where the model runs; "webgpu" needs the package webgpu and a driver').choices(devices).default("cpu");
+  const help = 'where the model runs; "webgpu" needs the package webgpu and a driver';
+  return new Option("--device <device>", help).choices(devices).default("cpu");
 }
 
 /** `--threads`. */

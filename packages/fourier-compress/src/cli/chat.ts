@@ -33,8 +33,8 @@ const TEXT = "{text}";
 /** The default template of a model, by its name: chat models need theirs, others just go on from the text. */
 function templateOf({ turn, model }: ChatArguments): string {
   const template = turn?.replaceAll("\\n", "\n") ?? (/tinyllama/i.test(model) ? ZEPHYR : TEXT);
-  if (template.split(TEXT).length !== 2) throw new SettingsError(`--turn ${JSON.stringify(template)}; put ${TEXT} where the words go, once`);
-  return template;
+  if (template.split(TEXT).length === 2) return template;
+  throw new SettingsError(`--turn ${JSON.stringify(template)}; put ${TEXT} where the words go, once`);
 }
 
 /** Ids of a turn: the template's special tokens are read as such, what the user writes never is. */
@@ -127,7 +127,7 @@ export function chatCommand(): Command {
     .option("--tokenizer <path>", "folder with tokenizer.json or llama2.c tokenizer.bin (default: the model's own)")
     .option("--split <block>", "blocks that run here", integer(0), 1)
     .option("--system <text>", "put before the first turn's words")
-    .option("--turn <template>", 'a turn, as "<|user|>\\n{text}</s>\\n<|assistant|>\\n" (default: that for TinyLlama, else the words alone)')
+    .option("--turn <template>", 'as "<|user|>\\n{text}</s>\\n<|assistant|>\\n" (default: that for TinyLlama, else the words alone)')
     .option("--max-new-tokens <count>", "most tokens of an answer", integer(1), 256)
     .option("--temperature <value>", "0 takes the most likely token, higher is more random", numberBetween(0, 100), 0.7)
     .option("--top-k <count>", "only the most likely tokens", integer(1))

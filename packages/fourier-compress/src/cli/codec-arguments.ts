@@ -29,7 +29,9 @@ export function addCodecOptions(command: Command): Command {
     .addOption(new Option("--codec <codec>", "default: channel with --table, hadamard without").choices(codecNames()))
     .option("--table <file>", "codec table of `calibrate`, the same as the server's")
     .option("--ratio <ratio>", "float16 bytes over coded bytes of each message", numberBetween(0.1, 10_000))
-    .addOption(new Option("--ratio-of <what>", "what the ratio counts: papers count elements").choices(["bytes", "elements"]).default("bytes"))
+    .addOption(
+      new Option("--ratio-of <what>", "what the ratio counts: papers count elements").choices(["bytes", "elements"]).default("bytes"),
+    )
     .option("--relative-error <error>", "the smallest messages with at most this ‖A′ - A‖ / ‖A‖", numberBetween(1e-6, 1))
     .option("--bytes-per-token <bytes>", "exactly so many bytes for each token, padded", integer(1))
     .option("--step <step>", "of the quantiser, in units of the activations", numberBetween(1e-9, 1e9));

@@ -1,4 +1,4 @@
-import { generateTokens, type SampledToken } from "@frugal/language-model";
+import { generateTokens, type SampledToken, type Tokenizer } from "@frugal/language-model";
 import { getThreads } from "@frugal/tensor-core";
 import { Command, Option } from "commander";
 import type { SessionJournal } from "../client/session-journal.ts";
@@ -49,9 +49,17 @@ async function codecOfJournal(given: GenerateArguments, { begin }: SessionJourna
   return { ...chosen, codec, description: `codec ${begin.codec}, as in the journal` };
 }
 
+/** The prompt's ids; an empty prompt is the begin token, so that a text can start from nothing. */
+function promptOf(tokenizer: Tokenizer, { prompt, parseSpecial }: GenerateArguments): readonly number[] {
+  const ids = tokenizer.encode(prompt, { parseSpecial });
+  return ids.length === 0 && tokenizer.bosTokenId !== undefined ? [tokenizer.bosTokenId] : ids;
+}
+
 async function generate(given: GenerateArguments): Promise<void> {
   applyThreads(given.threads);
-  if (given.journal !== undefined && given.resume !== undefined) throw new SettingsError("--resume writes on in its own file; leave --journal out");
+  if (given.journal !== undefined && given.resume !== undefined) {
+    throw new SettingsError("--resume writes on in its own file; leave --journal out");
+  }
   if ((given.journal ?? given.resume) !== undefined && given.result !== "token") {
     throw new SettingsError(`a journal needs --result token; with ${given.result} the tokens are chosen here`);
   }
@@ -74,8 +82,7 @@ async function generate(given: GenerateArguments): Promise<void> {
       ...(given.promptChunk === undefined ? {} : { promptChunk: given.promptChunk }),
     }));
     if (given.journal !== undefined) file = await JournalFile.create(given.journal);
-    const encoded = tokenizer.encode(given.prompt, { parseSpecial: given.parseSpecial });
-    const promptIds = resumed?.journal.begin.promptIds ?? (encoded.length === 0 && tokenizer.bosTokenId !== undefined ? [tokenizer.bosTokenId] : encoded);
+    const promptIds = resumed?.journal.begin.promptIds ?? promptOf(tokenizer, given);
     const decoder = tokenizer.streamDecoder({ continuation: true });
     const tokenIds = resumed?.journal.tokens.map(({ id }) => id) ?? [];
     const before = tokenIds.length;

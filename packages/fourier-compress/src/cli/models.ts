@@ -1,6 +1,6 @@
 import {
-  loadModel, modelFingerprint, openPretrained, type DecoderModel, type ModelParts, type PretrainedModel, type Tokenizer, type WeightPrecision,
-  type WeightSource,
+  loadModel, modelFingerprint, openPretrained, type DecoderModel, type ModelParts, type PretrainedModel, type Tokenizer,
+  type WeightPrecision, type WeightSource,
 } from "@frugal/language-model";
 import { SettingsError } from "../errors.ts";
 import type { CommandDevice } from "./arguments.ts";

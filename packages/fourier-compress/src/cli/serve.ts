@@ -9,7 +9,9 @@ import type { Listener } from "../server/listen-options.ts";
 import { listenWebSocket } from "../server/listen-websocket.ts";
 import type { ServerEvent, ServerLimits } from "../server/split-server-options.ts";
 import { createSplitServer } from "../server/split-server.ts";
-import { applyThreads, collect, deviceOption, integer, numberBetween, precisionOption, threadsOption, type CommandDevice } from "./arguments.ts";
+import {
+  applyThreads, collect, deviceOption, integer, numberBetween, precisionOption, threadsOption, type CommandDevice,
+} from "./arguments.ts";
 import { checkSplit, loadParts, openNamedModel } from "./models.ts";
 import { readSecret } from "./arguments-secret.ts";
 import { endBySignal, interrupted, interruptible } from "./run-to-end.ts";
@@ -63,7 +65,8 @@ async function authenticationOf(given: ServeArguments): Promise<Authentication |
   if (token === undefined && secret === undefined) return undefined;
   const { principal } = given;
   return {
-    ...(token === undefined ? {} : { bearerTokens: { [principal]: token } }), ...(secret === undefined ? {} : { secrets: { [principal]: secret } }),
+    ...(token === undefined ? {} : { bearerTokens: { [principal]: token } }),
+    ...(secret === undefined ? {} : { secrets: { [principal]: secret } }),
   };
 }
 
@@ -78,8 +81,9 @@ function logger(format: ServeArguments["log"]): (event: ServerEvent) => void {
   if (format === "none") return () => {};
   if (format === "json") return (event) => process.stderr.write(`${JSON.stringify({ time: new Date().toISOString(), ...event })}\n`);
   return ({ kind, peer, principal, session, detail }) => {
-    const about = [principal === undefined ? peer : `${principal}@${peer}`, session === undefined ? "" : `session ${session.slice(0, 8)}`, detail ?? ""];
-    note(`${new Date().toISOString()} ${kind} ${about.filter((part) => part !== "").join(" ")}`);
+    const who = principal === undefined ? peer : `${principal}@${peer}`;
+    const about = [who, session === undefined ? "" : `session ${session.slice(0, 8)}`, detail ?? ""].filter((part) => part !== "");
+    note(`${new Date().toISOString()} ${kind} ${about.join(" ")}`);
   };
 }
 
@@ -110,7 +114,8 @@ async function serve(given: ServeArguments): Promise<void> {
       const { url } = listener;
       if (given.json) {
         printJson({
-          url, port: listener.port, pid: process.pid, model: given.model, fingerprint, blocks, tables: tables.map(({ hash, block }) => ({ hash, block })),
+          url, port: listener.port, pid: process.pid, model: given.model, fingerprint, blocks,
+          tables: tables.map(({ hash, block }) => ({ hash, block })),
           authentication: authentication !== undefined, tls: tls !== undefined, exact: given.exact,
         });
       } else {

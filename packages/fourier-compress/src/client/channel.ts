@@ -43,7 +43,9 @@ export class Channel {
 
   constructor(
     connection: Connection,
-    { welcome, limits, meter }: { readonly welcome: ControlMessages["welcome"]; readonly limits: FrameLimits; readonly meter: TrafficMeter },
+    { welcome, limits, meter }: {
+      readonly welcome: ControlMessages["welcome"]; readonly limits: FrameLimits; readonly meter: TrafficMeter;
+    },
   ) {
     this.#connection = connection;
     this.welcome = welcome;

@@ -69,9 +69,13 @@ export function checkInteger(name: string, value: number, least: number): number
 }
 
 /** The codec, and what a journal says of it. @throws SettingsError for one that remembers earlier messages */
-export function codecOf(codec: CompressionCodec | NamedCodec, table: CodecTable | undefined): { codec: CompressionCodec; mode: CodecMode | undefined } {
+export function codecOf(
+  codec: CompressionCodec | NamedCodec, table: CodecTable | undefined,
+): { readonly codec: CompressionCodec; readonly mode: CodecMode | undefined } {
   if ("compress" in codec) {
-    if (codec.stateful === true) throw new SettingsError(`codec ${codec.name} remembers earlier messages; sessions need messages that stand alone`);
+    if (codec.stateful === true) {
+      throw new SettingsError(`codec ${codec.name} remembers earlier messages; sessions need messages that stand alone`);
+    }
     return { codec, mode: undefined };
   }
   const { name, ...options } = codec;

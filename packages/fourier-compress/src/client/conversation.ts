@@ -59,8 +59,8 @@ export class Conversation {
   }
 
   /**
-   * Says `ids` and yields what the server answers. The end token of an answer is not yielded, but is part of the conversation. A turn may be
-   * left early; the next one goes on from the last token that was yielded.
+   * Says `ids` and yields what the server answers. The end token of an answer is not yielded, but is part of the conversation. A turn
+   * may be left early; the next one goes on from the last token that was yielded.
    * @throws ContextLengthError when the ids do not fit, and the errors of `RemoteSession.send`
    */
   async *generate(ids: readonly number[], { maxNewTokens = Infinity, signal }: TurnOptions = {}): AsyncGenerator<SampledToken> {

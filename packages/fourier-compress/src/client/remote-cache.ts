@@ -6,8 +6,8 @@ import type { SessionSettings } from "./session-scope.ts";
 
 /**
  * The cache of a split model: the device's blocks have theirs here, the others' lives in a session on the server, which is opened when the
- * first tokens are sent. `truncate` is told to the server with the next tokens; `fork` sends the tokens' messages again into a session of its
- * own, where the server does not know them as a prefix.
+ * first tokens are sent. `truncate` is told to the server with the next tokens; `fork` sends the tokens' messages again into a session of
+ * its own, where the server does not know them as a prefix.
  */
 export class RemoteCache implements DecoderCache {
   readonly session: RemoteSession;

@@ -26,7 +26,8 @@ export function tokenOf({ dtype, payload, flags }: Frame, vocabularySize: number
  */
 export function rowsOf({ dtype, payload, tokens }: Frame, rows: number, width: number): Float32Array<ArrayBuffer> {
   if (dtype !== "float32" || tokens !== rows || payload.length !== rows * width * 4) {
-    throw new FrameError(`a result of ${payload.length} bytes of ${dtype} for ${tokens} rows is not the [${rows}, ${width}] float32 that are due`);
+    const got = `a result of ${payload.length} bytes of ${dtype} for ${tokens} rows`;
+    throw new FrameError(`${got} is not the [${rows}, ${width}] float32 that are due`);
   }
   // A copy: the payload need not begin at a multiple of four, and its frame is let go.
   return new Float32Array(payload.slice().buffer);

@@ -10,8 +10,10 @@ export function checkServed(
     readonly table: string | undefined;
   },
 ): void {
+  const short = (hash: string): string => `${hash.slice(0, 12)}…`;
   if (served.fingerprint !== fingerprint) {
-    throw new RemoteError("unknown-model", `it serves ${served.name} (${served.fingerprint.slice(0, 12)}…), this model is ${fingerprint.slice(0, 12)}…`);
+    const its = `${served.name} (${short(served.fingerprint)})`;
+    throw new RemoteError("unknown-model", `it serves ${its}, this model is ${short(fingerprint)}`);
   }
   const { hiddenSize, vocabularySize, blockCount } = model;
   if (served.hiddenSize !== hiddenSize || served.vocabularySize !== vocabularySize || served.blockCount !== blockCount) {
@@ -22,8 +24,10 @@ export function checkServed(
   if (table === undefined) return;
   const held = tables.find(({ hash }) => hash === table);
   if (held === undefined) {
-    const detail = tables.length === 0 ? "holds none" : `holds ${tables.map(({ hash }) => `${hash.slice(0, 12)}…`).join(", ")}`;
-    throw new SettingsError(`codec table ${table.slice(0, 12)}…; the server ${detail}`);
+    const detail = tables.length === 0 ? "holds none" : `holds ${tables.map(({ hash }) => short(hash)).join(", ")}`;
+    throw new SettingsError(`codec table ${short(table)}; the server ${detail}`);
   }
-  if (held.block !== splitBlock) throw new SettingsError(`the server's codec table ${table.slice(0, 12)}… is of block ${held.block}, not ${splitBlock}`);
+  if (held.block !== splitBlock) {
+    throw new SettingsError(`the server's codec table ${short(table)} is of block ${held.block}, not ${splitBlock}`);
+  }
 }

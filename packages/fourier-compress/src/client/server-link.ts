@@ -169,7 +169,8 @@ export class ServerLink {
     this.#failures = 0;
     const detail = last instanceof Error ? last.message : "no attempt was allowed";
     onEvent({ kind: "gave-up", reason: detail });
-    this.#failAll(last instanceof FourierCompressError && !isPassing(last) ? last : new ConnectionError(`the connection could not be made again: ${detail}`, { cause: last }));
+    if (last instanceof FourierCompressError && !isPassing(last)) this.#failAll(last);
+    else this.#failAll(new ConnectionError(`the connection could not be made again: ${detail}`, { cause: last }));
   }
 
   async #attach(session: LinkSession, channel: Channel): Promise<void> {

@@ -111,10 +111,13 @@ export function sessionJournal(entries: Iterable<unknown>): SessionJournal {
     const parsed = entry.safeParse(value);
     if (!parsed.success) throw new SessionJournalError(`entry ${line} of the journal: ${z.prettifyError(parsed.error)}`);
     const data = parsed.data as JournalEntry;
-    if ((begin === undefined) !== (data.kind === "begin")) throw new SessionJournalError(`entry ${line} of the journal: ${data.kind} is not due`);
+    if ((begin === undefined) !== (data.kind === "begin")) {
+      throw new SessionJournalError(`entry ${line} of the journal: ${data.kind} is not due`);
+    }
     if (data.kind === "begin") {
+      const { length } = data.promptIds;
       const total = data.chunks.reduce((sum, tokensOfChunk) => sum + tokensOfChunk, 0);
-      if (total !== data.promptIds.length) throw new SessionJournalError(`the journal's prompt has ${data.promptIds.length} tokens in chunks of ${total}`);
+      if (total !== length) throw new SessionJournalError(`the journal's prompt has ${length} tokens in chunks of ${total}`);
       begin = data;
     } else if (data.kind === "session") {
       session = { id: data.id, secret: data.secret, skipped: data.skipped };
@@ -129,7 +132,9 @@ export function sessionJournal(entries: Iterable<unknown>): SessionJournal {
   if (session !== undefined && session.skipped >= begin.chunks.length + Math.max(0, tokens.length)) {
     throw new SessionJournalError(`the journal's session skips ${session.skipped} messages; there are not so many`);
   }
-  if (tokens.length > 0 && session === undefined) throw new SessionJournalError("the journal has tokens, but no session that they came from");
+  if (tokens.length > 0 && session === undefined) {
+    throw new SessionJournalError("the journal has tokens, but no session that they came from");
+  }
   return { begin, session, tokens, end };
 }
 

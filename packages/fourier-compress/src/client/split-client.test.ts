@@ -46,7 +46,8 @@ describe("SplitClient as a model", () => {
   it.each(["logits", "hidden"] as const)("generates and scores as the unsplit model does, with %s coming back", async (result) => {
     await start({ result });
     expect(await expected(client)).toEqual(await expected());
-    expect(await scoreSequences(client, [prompt, [1, 2, 3, 4, 5, 6, 7]])).toEqual(await scoreSequences(whole, [prompt, [1, 2, 3, 4, 5, 6, 7]]));
+    const sequences = [prompt, [1, 2, 3, 4, 5, 6, 7]];
+    expect(await scoreSequences(client, sequences)).toEqual(await scoreSequences(whole, sequences));
     const continuations = [[4, 5], [6], [7, 8, 9]];
     expect(await scoreContinuations(client, prompt, continuations)).toEqual(await scoreContinuations(whole, prompt, continuations));
     expect(await tokenLogProbabilities(client, prompt)).toEqual(await tokenLogProbabilities(whole, prompt));
@@ -173,7 +174,8 @@ describe("generation on the server", () => {
       return (await sample(logits)).id;
     };
     const drawn: number[] = [];
-    for (const given of [prompt, [first[0]!], [first[1]!], [first[2]!], [first[3]!, 7, 7], [second[0]!], [second[1]!]]) drawn.push(await draw(given));
+    const inputs = [prompt, [first[0]!], [first[1]!], [first[2]!], [first[3]!, 7, 7], [second[0]!], [second[1]!]];
+    for (const given of inputs) drawn.push(await draw(given));
     expect([...first, ...second]).toEqual(drawn);
     expect(conversation.length).toBe(5 + 4 + 2 + 3);
   });

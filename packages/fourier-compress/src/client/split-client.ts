@@ -83,7 +83,8 @@ export class SplitClient implements NextTokenModel, ScoringModel {
     if (!(resultTimeoutSeconds > 0)) throw new SettingsError(`SplitClient: resultTimeoutSeconds ${resultTimeoutSeconds}; use a number > 0`);
     const [from, to] = model.blockRange;
     if (from > 0 || to < splitBlock) {
-      throw new SettingsError(`SplitClient: splitBlock ${splitBlock} needs the blocks before it; the model holds ${from} to ${to} (exclusive)`);
+      const held = `the model holds ${from} to ${to} (exclusive)`;
+      throw new SettingsError(`SplitClient: splitBlock ${splitBlock} needs the blocks before it; ${held}`);
     }
     const { codec, mode } = codecOf(options.codec, table);
     const definition = codecDefinition(codec.name);
@@ -104,7 +105,8 @@ export class SplitClient implements NextTokenModel, ScoringModel {
       link, meter, onEvent, fingerprint, splitBlock, hiddenSize, vocabularySize, codec: { name: codec.name, id: definition.id },
       table: hash, prefixReuse, keptBytes, resultTimeout: resultTimeoutSeconds * 1000,
     };
-    return new SplitClient({ ...options, result }, { part: new DevicePart({ model, splitBlock, codec, meter, errorSampling }), scope, meter, mode });
+    const part = new DevicePart({ model, splitBlock, codec, meter, errorSampling });
+    return new SplitClient({ ...options, result }, { part, scope, meter, mode });
   }
 
   /** The model's, with no more positions than the server gives a session. */
@@ -135,10 +137,10 @@ export class SplitClient implements NextTokenModel, ScoringModel {
   }
 
   /**
-   * As `StagedModel.forward`: ids [batch, tokens] → logits. With a cache the batch is 1; without one every row is a session of its own, that
-   * ends with the call. Long inputs are sent in several messages.
-   * @throws SettingsError with result "token", or a cache that is not this client's; and the errors of `RemoteSession.send`, which leave the
-   * cache as it was
+   * As `StagedModel.forward`: ids [batch, tokens] → logits. With a cache the batch is 1; without one every row is a session of its own,
+   * that ends with the call. Long inputs are sent in several messages.
+   * @throws SettingsError with result "token", or a cache that is not this client's; and the errors of `RemoteSession.send`, which leave
+   * the cache as it was
    */
   async forward(ids: Tensor, { cache, lastOnly = false }: ForwardOptions = {}): Promise<Tensor> {
     if (this.#result === "token") {

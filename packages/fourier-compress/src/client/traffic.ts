@@ -19,7 +19,9 @@ export interface ClientTraffic extends CompressionRatios {
   /** Numbers that the codec kept of them. */
   readonly elements: number;
   /** Milliseconds from a frame to the result that answers it. */
-  readonly roundTrip: { readonly count: number; readonly mean: number; readonly median: number; readonly last: number; readonly most: number };
+  readonly roundTrip: {
+    readonly count: number; readonly mean: number; readonly median: number; readonly last: number; readonly most: number;
+  };
   /** Milliseconds in all that the codec took to encode. */
   readonly encodeMilliseconds: number;
   /** Milliseconds in all that decoding took here, of the sampled messages. */
