@@ -25,7 +25,7 @@ const config: KnipConfig = {
         folder.slice(repositoryRoot.length + 1),
         {
           entry: [
-            ...(kind === "package" ? packageEntries(folder).map(({ source }) => source) : ["src/main.ts"]),
+            ...(kind === "package" ? packageEntries(folder).map(({ source }) => source) : ["src/main.ts", "src/page/main.ts"]),
             ...tests, "scripts/*.ts", "examples/**/*.ts",
           ],
           project: ["src/**/*.ts", "scripts/**/*.ts"],
