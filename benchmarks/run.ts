@@ -7,10 +7,13 @@ import { resultOf, type Report, type Result } from "./src/result.ts";
 import { ContenderPool, fullEffort, quickEffort } from "./src/rounds.ts";
 import { markdownReport, terminalTable } from "./src/table.ts";
 import type { Workload } from "./src/workload.ts";
+import { workloads as fourierCompress } from "./fourier-compress/workloads.ts";
 import { workloads as languageModel } from "./language-model/workloads.ts";
 import { workloads as tensorCore } from "./tensor-core/workloads.ts";
 
-const suites: Readonly<Record<string, readonly (readonly Workload[])[]>> = { "tensor-core": tensorCore, "language-model": languageModel };
+const suites: Readonly<Record<string, readonly (readonly Workload[])[]>> = {
+  "tensor-core": tensorCore, "language-model": languageModel, "fourier-compress": fourierCompress,
+};
 
 const options = readArguments(Object.keys(suites));
 const effort = options.quick ? quickEffort : fullEffort;

@@ -2,10 +2,13 @@
 import { readArguments } from "./src/arguments.ts";
 import { checkClaim, goal, type Check, type Claim } from "./src/check.ts";
 import { fullEffort, quickEffort } from "./src/rounds.ts";
+import { claims as fourierCompress } from "./fourier-compress/claims.ts";
 import { claims as languageModel } from "./language-model/claims.ts";
 import { claims as tensorCore } from "./tensor-core/claims.ts";
 
-const suites: Readonly<Record<string, readonly Claim[]>> = { "tensor-core": tensorCore, "language-model": languageModel };
+const suites: Readonly<Record<string, readonly Claim[]>> = {
+  "tensor-core": tensorCore, "language-model": languageModel, "fourier-compress": fourierCompress,
+};
 
 const options = readArguments(Object.keys(suites));
 const effort = options.quick ? quickEffort : fullEffort;

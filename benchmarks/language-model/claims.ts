@@ -1,6 +1,4 @@
-import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { fileURLToPath } from "node:url";
 import { float16BitsToFloat32, setThreads, tensor, tidy } from "@frugal/tensor-core";
 import {
   DownloadError,
@@ -18,15 +16,8 @@ import {
   type WeightSource,
 } from "@frugal/language-model";
 import { measureRatio, type Claim, type Measured } from "../src/check.ts";
+import { missingData, sharedData } from "../src/shared-data.ts";
 import { fastestFloat32 } from "./workloads.ts";
-
-/** Path in the data folder beside the repository, or undefined. */
-function sharedData(path: string): string | undefined {
-  const found = fileURLToPath(new URL(`../../../shared/data/${path}`, import.meta.url));
-  return existsSync(found) ? found : undefined;
-}
-
-const missing = (path: string): Measured => ({ skipped: `needs ../shared/data/${path}` });
 
 /** Share of the expected text, from its start, that greedy generation gives. */
 async function matchingShare(source: WeightSource, tokenizer: Tokenizer, expected: string): Promise<Measured> {
@@ -42,7 +33,7 @@ async function matchingShare(source: WeightSource, tokenizer: Tokenizer, expecte
 async function stories260k(): Promise<Measured> {
   const weights = sharedData("stories260K/stories260K.bin");
   const vocabulary = sharedData("stories260K/tok512.bin");
-  if (weights === undefined || vocabulary === undefined) return missing("stories260K");
+  if (weights === undefined || vocabulary === undefined) return missingData("stories260K");
   // From the model's card; made with llama2.c.
   const expected =
     ", there was a little girl named Lily. She loved to play outside in the park. One day, she saw a big, red ball. " +
@@ -58,7 +49,7 @@ async function stories15m(): Promise<Measured> {
 
 async function perplexity(): Promise<Measured> {
   const path = sharedData("stories15M/sampled-stories.json");
-  if (path === undefined) return missing("stories15M/sampled-stories.json");
+  if (path === undefined) return missingData("stories15M/sampled-stories.json");
   const { test } = JSON.parse(await readFile(path, "utf8")) as { readonly test: readonly (readonly number[])[] };
   const source = await openStories15m();
   const model = await loadModel(source);
@@ -72,7 +63,7 @@ async function perplexity(): Promise<Measured> {
 async function tinyLlamaError(): Promise<Measured> {
   const index = sharedData("tinyllama-1.1b-activations/index.json");
   const activations = sharedData("tinyllama-1.1b-activations/test_l1.f16");
-  if (index === undefined || activations === undefined) return missing("tinyllama-1.1b-activations");
+  if (index === undefined || activations === undefined) return missingData("tinyllama-1.1b-activations");
   let path: string;
   try {
     path = await fetchTinyLlama(await modelCacheFolder(), {

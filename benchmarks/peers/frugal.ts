@@ -164,6 +164,8 @@ async function prepare(task: Task, variant: string | undefined): Promise<Prepare
       return await prepareTraining(task.shape);
     case "generate":
       return await prepareGeneration(task.tokens, variant);
+    default:
+      return undefined;
   }
 }
 

@@ -22,3 +22,12 @@ declare module "fft.js" {
 }
 
 declare module "@tensorflow/tfjs-core/dist/register_all_gradients";
+
+declare module "kissfft-wasm/lib/wasm.js" {
+  export function waitLoading(): Promise<void>;
+}
+
+declare module "crc-32/crc32c.js" {
+  const checksum: { buf(bytes: Uint8Array): number };
+  export default checksum;
+}

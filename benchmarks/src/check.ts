@@ -37,7 +37,7 @@ function passes({ better, target }: Claim, value: number): boolean {
 
 /** "≥ 1.25" and the like. */
 export function goal({ better, target }: Claim): string {
-  if (typeof better === "object") return `${target} ± ${better.within}`;
+  if (typeof better === "object") return `${target} ± ${Number(better.within.toPrecision(3))}`;
   return `${better === "larger" ? "≥" : "≤"} ${Number(target.toPrecision(4))}`;
 }
 

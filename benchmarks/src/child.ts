@@ -13,7 +13,7 @@ export type Request =
 export type Reply =
   | { readonly type: "opened"; readonly version: string }
   /** `sample` is undefined where the library cannot do the task. */
-  | { readonly type: "prepared"; readonly sample: readonly number[] | undefined }
+  | { readonly type: "prepared"; readonly sample: readonly number[] | undefined; readonly bytes?: number }
   | { readonly type: "measured"; readonly seconds: number }
   | { readonly type: "released" }
   | { readonly type: "failed"; readonly message: string };
@@ -36,7 +36,7 @@ async function answer(request: Request): Promise<Reply> {
       await (prepared.run === undefined ? prepared.runAsync!() : prepared.run());
       const sample = await prepared.sample();
       estimate = await warmUp(prepared, request.warmUpSeconds);
-      return { type: "prepared", sample };
+      return { type: "prepared", sample, ...(prepared.bytes !== undefined && { bytes: prepared.bytes }) };
     }
     case "measure":
       return { type: "measured", seconds: await measure(prepared!, request.seconds, estimate) };

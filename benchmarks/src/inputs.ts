@@ -51,3 +51,64 @@ export function sampleOf(values: ArrayLike<number>): number[] {
 export function sampleOfComplex(real: ArrayLike<number>, imaginary: ArrayLike<number>): number[] {
   return [...sampleOf(real), ...sampleOf(imaginary)];
 }
+
+/** Bytes without a pattern. */
+export function randomBytes(length: number): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(uniform(length, 8), (value) => 128 + Math.floor(128 * value));
+}
+
+/**
+ * Rows as a language model's first block leaves them: channels of scales over two orders of magnitude around means of their own, values with
+ * the tails of a Laplace distribution, and a few directions that many channels share.
+ */
+export function activations({ tokens, hiddenSize }: { readonly tokens: number; readonly hiddenSize: number }, seed: number = 9): Float32Array<ArrayBuffer> {
+  const directions = 32;
+  const scales = uniform(hiddenSize, 10).map((value) => 0.05 * Math.exp(1.5 * value ** 3));
+  const means = uniform(hiddenSize, 11).map((value, channel) => value * scales[channel]!);
+  const mixing = uniform(directions * hiddenSize, 12);
+  const own = uniform(tokens * hiddenSize, seed);
+  const shared = uniform(tokens * directions, seed + 100);
+  const rows = new Float32Array(tokens * hiddenSize);
+  for (let token = 0; token < tokens; token++) {
+    for (let channel = 0; channel < hiddenSize; channel++) {
+      const at = token * hiddenSize + channel;
+      let value = -Math.sign(own[at]!) * Math.log(1 - Math.abs(own[at]!) * 0.9999);
+      for (let direction = 0; direction < directions; direction++) {
+        value += (0.5 * shared[token * directions + direction]! * mixing[direction * hiddenSize + channel]!) / (1 + direction / 4);
+      }
+      rows[at] = means[channel]! + scales[channel]! * value;
+    }
+  }
+  return rows;
+}
+
+/** The rows in steps, each step a share of their root mean square, about the mean of their channel. @throws RangeError beyond a byte */
+export function quantizedActivations(shape: { readonly tokens: number; readonly hiddenSize: number }, share: number): Int8Array<ArrayBuffer> {
+  const { values, step } = centeredActivations(shape, share);
+  return Int8Array.from(values, (value) => {
+    const symbol = Math.round(value / step);
+    if (Math.abs(symbol) > 127) throw new RangeError(`${symbol} does not fit a byte; use a larger step`);
+    return symbol;
+  });
+}
+
+/** The rows without the mean of each channel, the mean magnitude of each channel, and the step that `share` of their root mean square is. */
+export function centeredActivations(
+  shape: { readonly tokens: number; readonly hiddenSize: number },
+  share: number,
+): { readonly values: Float32Array<ArrayBuffer>; readonly scales: Float32Array<ArrayBuffer>; readonly step: number } {
+  const { tokens, hiddenSize } = shape;
+  const values = activations(shape);
+  const scales = new Float32Array(hiddenSize);
+  let energy = 0;
+  for (let channel = 0; channel < hiddenSize; channel++) {
+    let mean = 0;
+    for (let at = channel; at < values.length; at += hiddenSize) mean += values[at]! / tokens;
+    for (let at = channel; at < values.length; at += hiddenSize) {
+      values[at]! -= mean;
+      scales[channel]! += Math.abs(values[at]!) / tokens;
+      energy += values[at]! ** 2;
+    }
+  }
+  return { values, scales, step: Math.fround(share * Math.sqrt(energy / values.length)) };
+}

@@ -14,6 +14,9 @@ export interface Result {
   readonly yardsticks: Readonly<Record<string, number>>;
   /** Why a library has no number. */
   readonly absent: Readonly<Record<string, string>>;
+  /** Size of the result, where that matters. */
+  readonly bytes?: Readonly<Record<string, number>>;
+  readonly remark?: string;
 }
 
 /** All of `bench --json`. */
@@ -35,8 +38,9 @@ function limitOf({ workload: { limit, ours } }: Rates, machine: Machine): Record
 
 /** A row from measured rates. */
 export function resultOf(measured: Rates, machine: Machine): Result {
-  const { workload, rates, absent } = measured;
+  const { workload, rates, absent, bytes } = measured;
   const ours = rates.get(workload.ours)!;
+  const { yardsticks, remark } = workload.assess?.({ rate: ours, bytes: bytes.get(workload.ours) }) ?? {};
   const others = [...rates].filter(([contender]) => contender !== workload.ours);
   const named = (native: boolean): Record<string, number> =>
     Object.fromEntries(
@@ -50,7 +54,9 @@ export function resultOf(measured: Rates, machine: Machine): Result {
     ours: rounded(ours),
     peers,
     ratio: Number.isFinite(best) ? rounded(ours / best) : null,
-    yardsticks: { ...named(true), ...limitOf(measured, machine) },
+    yardsticks: { ...named(true), ...limitOf(measured, machine), ...yardsticks },
     absent: Object.fromEntries([...absent].map(([{ name }, reason]) => [name, reason])),
+    ...(bytes.size > 0 && { bytes: Object.fromEntries([...bytes].map(([{ name }, size]) => [name, size])) }),
+    ...(remark !== undefined && { remark }),
   };
 }

@@ -18,6 +18,8 @@ export const quickEffort: Effort = { rounds: 2, seconds: 0.05, warmUpSeconds: 0.
 export interface Rates {
   readonly workload: Workload;
   readonly rates: ReadonlyMap<Contender, number>;
+  /** Size of the result, of those that say it. */
+  readonly bytes: ReadonlyMap<Contender, number>;
   /** Libraries that failed, cannot do the task, or computed something else: name → reason. */
   readonly absent: ReadonlyMap<Contender, string>;
 }
@@ -53,17 +55,20 @@ export class ContenderPool {
    */
   async run(workload: Workload, effort: Effort): Promise<Rates> {
     const absent = new Map<Contender, string>();
+    const bytes = new Map<Contender, number>();
     const ready: ContenderProcess[] = [];
     let expected: readonly number[] = [];
     for (const contender of [workload.ours, ...workload.peers]) {
       try {
         const process = await this.#open(contender);
-        const { sample } = await process.ask({ type: "prepare", task: workload.task, warmUpSeconds: effort.warmUpSeconds }, "prepared");
+        const request = { type: "prepare", task: workload.task, warmUpSeconds: effort.warmUpSeconds } as const;
+        const { sample, bytes: size } = await process.ask(request, "prepared");
         if (sample === undefined) throw new Error("has no such operation");
         if (contender === workload.ours) expected = sample;
         const difference = sample.length === 0 ? 0 : disagreement(expected, sample);
         if (!(difference <= tolerance))
           throw new Error(`computes something else (differs by ${difference.toPrecision(2)} of the largest value)`);
+        if (size !== undefined) bytes.set(contender, size);
         ready.push(process);
       } catch (error) {
         if (contender === workload.ours) throw error;
@@ -84,7 +89,7 @@ export class ContenderPool {
       }
     }
     for (const process of ready) if (!absent.has(process.contender)) await process.ask({ type: "release" }, "released");
-    return { workload, absent, rates: new Map([...seconds].map(([contender, times]) => [contender, workload.work / median(times)])) };
+    return { workload, absent, bytes, rates: new Map([...seconds].map(([contender, times]) => [contender, workload.work / median(times)])) };
   }
 
   /** Ends all processes. */

@@ -12,10 +12,11 @@ const listed = (values: Readonly<Record<string, number>>): string =>
     .map(([name, value]) => `${name} ${readable(value)}`)
     .join(" · ");
 
-function yardsticks({ ours, yardsticks }: Result): string {
-  return Object.entries(yardsticks)
-    .map(([name, value]) => `${name} ${readable(value)} (${Math.round((100 * ours) / value)} %)`)
-    .join(" · ");
+function yardsticks({ ours, yardsticks, bytes = {}, remark }: Result): string {
+  const limits = Object.entries(yardsticks).map(([name, value]) => `${name} ${readable(value)} (${Math.round((100 * ours) / value)} %)`);
+  const sizes = Object.entries(bytes).map(([name, size]) => `${name} ${readable(size)} bytes`);
+  // One size is in the remark already, where there is one.
+  return [...limits, ...(sizes.length > 1 || remark === undefined ? sizes : []), ...(remark === undefined ? [] : [remark])].join(" · ");
 }
 
 const header = ["workload", "unit", "ours", "ratio", "peers, best first", "native and limits (our share)"];

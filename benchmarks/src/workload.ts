@@ -19,7 +19,34 @@ export type Task =
   /** Forward, backward and update of a small Llama. */
   | { readonly kind: "train"; readonly shape: TrainingShape }
   /** Greedy continuation of stories15M by `tokens` tokens. */
-  | { readonly kind: "generate"; readonly tokens: number };
+  | { readonly kind: "generate"; readonly tokens: number }
+  /** Codes and decodes activations; `both` is one after the other. */
+  | {
+      readonly kind: "codec";
+      readonly codec: string;
+      readonly mode?: CodecTarget;
+      readonly part: "encode" | "decode" | "both";
+      readonly shape: ActivationShape;
+    }
+  /** The magnitude of which `count` of `size` numbers are no smaller. */
+  | { readonly kind: "selectLargest"; readonly size: number; readonly count: number }
+  /** Entropy-codes activations quantised with a step, given in shares of their root mean square. */
+  | { readonly kind: "entropy"; readonly part: "encode" | "decode"; readonly step: number; readonly shape: ActivationShape }
+  /** CRC-32C. */
+  | { readonly kind: "checksum"; readonly size: number }
+  /** Greedy continuation of stories15M, the first block here and the rest in a server process; without `codec`, all of it here. */
+  | { readonly kind: "splitGenerate"; readonly tokens: number; readonly codec?: string; readonly mode?: CodecTarget }
+  /** Greedy continuations in several sessions at a time, all served by one process. */
+  | { readonly kind: "serveSessions"; readonly sessions: number; readonly tokens: number; readonly batching: boolean };
+
+/** What an encoder aims for. */
+export type CodecTarget = { readonly kind: "ratio"; readonly ratio: number } | { readonly kind: "step"; readonly step: number };
+
+/** Size of a message of activations. */
+export interface ActivationShape {
+  readonly tokens: number;
+  readonly hiddenSize: number;
+}
 
 /** Sizes of the training step. */
 export interface TrainingShape {
@@ -59,8 +86,17 @@ export interface Workload {
   readonly task: Task;
   readonly ours: Contender;
   readonly peers: readonly Contender[];
+  /** What ours comes to beside its rate. */
+  readonly assess?: (ours: { readonly rate: number; readonly bytes: number | undefined }) => Assessment;
   /** Limits of the machine to hold the result against, in the same unit: name → how to compute it from the machine's probes. */
   readonly limit?: { readonly name: string; readonly of: "simdPeak" | "bandwidth"; readonly factor: number };
+}
+
+/** Further columns of a row. */
+export interface Assessment {
+  /** Rates to hold ours against, by name. */
+  readonly yardsticks?: Readonly<Record<string, number>>;
+  readonly remark?: string;
 }
 
 /** A task made ready: memory allocated, inputs filled, code warmed up. */
@@ -70,6 +106,8 @@ export interface Prepared {
   readonly runAsync?: () => Promise<void>;
   /** Some numbers of the result, for a comparison between libraries; from `sampleOf`. */
   sample(): Promise<readonly number[]> | readonly number[];
+  /** Size of the result, for coders. */
+  readonly bytes?: number;
   dispose?(): void | Promise<void>;
 }
 

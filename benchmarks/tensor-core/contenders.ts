@@ -22,6 +22,7 @@ export const onnxWeb2: Contender = wasm("onnxruntime", "onnxruntime-web", 2, "we
 export const jaxJs1: Contender = wasm("jax-js", "jax-js", 1);
 export const jaxJs2: Contender = wasm("jax-js", "jax-js", 2);
 export const pffft: Contender = wasm("pffft", "pffft-wasm", 1);
+export const kissFft: Contender = wasm("kissfft", "kissfft-wasm", 1);
 
 /** Plain JavaScript. */
 export const tfjsCpu: Contender = { name: "tfjs-backend-cpu", module: "tfjs", threads: 1, variant: "cpu", slow: true };
