@@ -64,7 +64,9 @@ describe("crossFittedBasis", () => {
       let total = 0;
       for (let start = 0; start < of.length; start += width) {
         let coefficient = 0;
-        for (let channel = 0; channel < width; channel++) coefficient += (of[start + channel]! - mean[channel]!) * basis[rank * width + channel]!;
+        for (let channel = 0; channel < width; channel++) {
+          coefficient += (of[start + channel]! - mean[channel]!) * basis[rank * width + channel]!;
+        }
         total += Math.abs(coefficient);
       }
       return (total * width) / of.length;

@@ -1,12 +1,9 @@
 import { tensor } from "@frugal/tensor-core";
 import { describe, expect, it } from "vitest";
-import { channelStatistics } from "../calibration/covariance.ts";
 import type { CodecTable } from "../calibration/codec-table.ts";
-import { TINYLLAMA_HIDDEN_SIZE, tinyllamaCalibrationRows, tinyllamaPrompts } from "../tinyllama-activations.testing.ts";
 import { ByteReader } from "./byte-reader.ts";
 import { channelCoder } from "./channel.ts";
 import { hadamardCoder } from "./hadamard.ts";
-import { errorAtRatio } from "./step-search.testing.ts";
 
 describe("bytes that must not change", () => {
   const values = Float32Array.of(0.5, -2, 30, 0.001, -0.7, 0, -12, 1e4);
@@ -16,8 +13,8 @@ describe("bytes that must not change", () => {
   } satisfies CodecTable;
 
   it.each([
-    ["channel", channelCoder(table), [0, 0, 0, 63, 8, 110, 219, 195, 4, 163, 98, 104, 18, 255, 23, 213, 55, 248, 112, 78, 252]],
-    ["hadamard", hadamardCoder(), [11, 0, 0, 128, 57, 8, 255, 239, 29, 0, 206, 129, 38, 51, 79, 252, 87, 163, 174, 204, 7, 150]],
+    ["channel", channelCoder(table), [0, 63, 16, 110, 219, 195, 4, 163, 98, 104, 18, 255, 23, 213, 55, 248, 112, 78, 252]],
+    ["hadamard", hadamardCoder(), [11, 128, 57, 15, 255, 239, 29, 206, 129, 38, 51, 79, 252, 87, 163, 174, 204, 7, 150]],
   ])("%s", async (_name, coder, expected) => {
     using rows = tensor(values, [2, 4]);
     const { bytes } = await coder.encode(rows, { kind: "step", step: 0.5 });
@@ -25,18 +22,5 @@ describe("bytes that must not change", () => {
     using decoded = await coder.decode(new ByteReader("test", bytes), 2, 4, "cpu");
     const read = await decoded.data("float32");
     for (const [place, value] of values.entries()) expect(Math.abs(read[place]! - value)).toBeLessThan(0.6);
-  });
-});
-
-const calibration = tinyllamaCalibrationRows();
-const prompts = tinyllamaPrompts();
-
-describe.skipIf(calibration === undefined || prompts === undefined)("channel on TinyLlama's block 1", () => {
-  it.each([
-    [4, 0.047], [7.6, 0.172], [10, 0.24], [16, 0.36],
-  ])("at %f times fewer bytes than float16 errs by less than %f", async (ratio, limit) => {
-    const statistics = channelStatistics(calibration!, TINYLLAMA_HIDDEN_SIZE);
-    const coder = channelCoder({ ...statistics, hiddenSize: TINYLLAMA_HIDDEN_SIZE } as unknown as CodecTable);
-    expect(await errorAtRatio(coder, prompts!, ratio)).toBeLessThan(limit);
   });
 });

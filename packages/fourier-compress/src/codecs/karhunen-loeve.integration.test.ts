@@ -3,25 +3,31 @@ import type { CodecTable } from "../calibration/codec-table.ts";
 import { channelStatistics } from "../calibration/covariance.ts";
 import { crossFittedBasis } from "../calibration/cross-fit.ts";
 import { TINYLLAMA_HIDDEN_SIZE, tinyllamaCalibrationRows, tinyllamaPrompts } from "../tinyllama-activations.testing.ts";
+import { channelCoder } from "./channel.ts";
 import { karhunenLoeveCoder } from "./karhunen-loeve.ts";
-import type { RowCoder } from "./row-coder.ts";
 import { errorAtRatio } from "./step-search.testing.ts";
 
 const calibration = tinyllamaCalibrationRows();
 const prompts = tinyllamaPrompts();
 
-describe.skipIf(calibration === undefined || prompts === undefined)("klt on TinyLlama's block 1, calibrated here", () => {
-  let coder: RowCoder;
+describe.skipIf(calibration === undefined || prompts === undefined)("on TinyLlama's block 1, calibrated here", () => {
+  let table: CodecTable;
 
   beforeAll(async () => {
     const statistics = channelStatistics(calibration!, TINYLLAMA_HIDDEN_SIZE);
     const fitted = await crossFittedBasis(calibration!, TINYLLAMA_HIDDEN_SIZE);
-    coder = karhunenLoeveCoder({ ...statistics, ...fitted, hiddenSize: TINYLLAMA_HIDDEN_SIZE } as unknown as CodecTable);
+    table = { ...statistics, ...fitted, hiddenSize: TINYLLAMA_HIDDEN_SIZE } as unknown as CodecTable;
   });
 
   it.each([
     [4, 0.021], [7.6, 0.075], [10, 0.109], [16, 0.186],
-  ])("at %f times fewer bytes than float16 errs by less than %f", async (ratio, limit) => {
-    expect(await errorAtRatio(coder, prompts!, ratio)).toBeLessThan(limit);
+  ])("klt at %f times fewer bytes than float16 errs by less than %f", async (ratio, limit) => {
+    expect(await errorAtRatio(karhunenLoeveCoder(table), prompts!, ratio)).toBeLessThan(limit);
+  });
+
+  it.each([
+    [4, 0.047], [7.6, 0.172], [10, 0.24], [16, 0.36],
+  ])("channel at %f times fewer bytes than float16 errs by less than %f", async (ratio, limit) => {
+    expect(await errorAtRatio(channelCoder(table), prompts!, ratio)).toBeLessThan(limit);
   });
 });

@@ -1,5 +1,6 @@
 import { tensor } from "@frugal/tensor-core";
 import type { ActivationPrompt } from "../tinyllama-activations.testing.ts";
+import { findStep } from "../evaluation/find-step.ts";
 import { ByteReader } from "./byte-reader.ts";
 import type { RowCoder } from "./row-coder.ts";
 
@@ -11,15 +12,11 @@ export async function errorAtRatio(coder: RowCoder, prompts: readonly Activation
   let values = 0;
   for (const prompt of prompts) values += prompt.values.length;
   const budget = (2 * values) / ratio;
-  let [low, high] = [5e-4, 0.05];
-  for (let index = 0; index < 12; index++) {
-    const step = Math.sqrt(low * high);
-    let bytes = 0;
-    for (const body of await encodeAll(coder, prompts, step)) bytes += body.length + FRAME_BYTES;
-    if (bytes > budget) low = step;
-    else high = step;
-  }
-  const bodies = await encodeAll(coder, prompts, high);
+  const bytesAt = async (step: number): Promise<number> => {
+    const bodies = await encodeAll(coder, prompts, step);
+    return bodies.reduce((total, body) => total + body.length + FRAME_BYTES, 0);
+  };
+  const bodies = await encodeAll(coder, prompts, await findStep(bytesAt, budget, 0.005));
   let [error, energy] = [0, 0];
   for (const [index, { tokens, values: original }] of prompts.entries()) {
     using decoded = await coder.decode(new ByteReader(coder.name, bodies[index]!), tokens, original.length / tokens, "cpu");

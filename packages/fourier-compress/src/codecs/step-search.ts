@@ -16,8 +16,6 @@ const MOST_TRIALS = 64;
 const FINEST_OCTAVES = 26;
 /** Attempts after the search's estimate before it is given up. */
 const MOST_CORRECTIONS = 100;
-/** Bytes of a body beside its code: step, number of words and the states' unused bits. */
-const BODY_OVERHEAD = 8;
 /** Rows of a first search, and how many times more there have to be for it to pay. */
 const SAMPLED_ROWS = 16;
 const ROWS_PER_SAMPLED_ROW = 4;
@@ -33,8 +31,8 @@ export interface SearchedRows {
   squaredErrorOf(body: Uint8Array): Promise<number>;
 }
 
-function stepOf(rung: number): number {
-  return Math.fround(2 ** (rung / RUNGS_PER_OCTAVE));
+function stepOf({ quantizer, rows }: SearchedRows, rung: number): number {
+  return quantizer.roundStep(2 ** (rung / RUNGS_PER_OCTAVE), rows.tokens);
 }
 
 /**
@@ -44,7 +42,7 @@ function stepOf(rung: number): number {
 export async function encodeToTarget(search: SearchedRows, target: RowTarget): Promise<Uint8Array> {
   switch (target.kind) {
     case "step":
-      return writeAt(search, Math.fround(target.step));
+      return writeAt(search, search.quantizer.roundStep(target.step, search.rows.tokens));
     case "bytes":
       return encodeToBytes(search, target.bytes);
     case "relativeError":
@@ -68,19 +66,19 @@ function encodeToBytes(search: SearchedRows, bytes: number): Uint8Array {
   const { codec, quantizer, rows } = search;
   const coarsest = coarsestRung(search);
   const values = rows.values.length;
-  const budget = Math.max(1, 8 * (bytes - BODY_OVERHEAD));
+  const budget = Math.max(1, 8 * (bytes - quantizer.bodyOverhead(rows.tokens)));
   const spread = Math.sqrt(sum(rows.energies) / values) || 1;
   // About a bit for each value and octave, where values exceed the step.
   const slope = -Math.min(1, values / budget) / RUNGS_PER_OCTAVE;
   const first = RUNGS_PER_OCTAVE * (Math.log2(spread) - budget / values + 1);
   const rung = searchTwice(quantizer, rows, { rung: first, slope }, (searched, start) => {
     const share = (budget * searched.tokens) / rows.tokens;
-    const missOf = (trial: number): number => quantizer.quantize(searched, stepOf(trial)).bits / share - 1;
+    const missOf = (trial: number): number => quantizer.quantize(searched, stepOf(search, trial)).bits / share - 1;
     return findLowest({ low: coarsest - FINEST_OCTAVES * RUNGS_PER_OCTAVE, high: coarsest }, start, missOf);
   });
   let body: Uint8Array;
-  for (let attempt = 0, place = rung; ; attempt++, place = Math.min(coarsest, place + attempt)) {
-    body = writeAt(search, stepOf(place));
+  for (let attempt = 0, place = rung; ; attempt++, place = Math.min(coarsest, place + attempt * attempt)) {
+    body = writeAt(search, stepOf(search, place));
     if (body.length <= bytes) return body;
     if (place === coarsest || attempt === MOST_CORRECTIONS) break;
   }
@@ -98,13 +96,13 @@ async function encodeToError(search: SearchedRows, relativeError: number): Promi
   // Errors fall where bytes rise: the search runs along minus the rungs.
   const rung = -searchTwice(quantizer, rows, { rung: -first, slope: -2 / RUNGS_PER_OCTAVE }, (searched, start) => {
     const budget = share * sum(searched.energies);
-    const errorAt = (trial: number): number => Math.max(Number.MIN_VALUE, quantizer.quantize(searched, stepOf(-trial)).squaredError);
-    return findLowest({ low: -coarsest, high: -finest }, start, (trial) => Math.log2(errorAt(trial) / budget));
+    const errorAt = (trial: number): number => quantizer.quantize(searched, stepOf(search, -trial)).squaredError;
+    return findLowest({ low: -coarsest, high: -finest }, start, (trial) => Math.log2(Math.max(Number.MIN_VALUE, errorAt(trial)) / budget));
   });
   let error = Number.POSITIVE_INFINITY;
   // What arithmetic adds comes on top of the quantiser's error; near float32's own the step has to shrink faster.
   for (let attempt = 0, place = rung; attempt <= MOST_CORRECTIONS && place >= finest; attempt++, place -= attempt) {
-    const body = writeAt(search, stepOf(place));
+    const body = writeAt(search, stepOf(search, place));
     error = await search.squaredErrorOf(body);
     if (error <= allowed) return body;
   }

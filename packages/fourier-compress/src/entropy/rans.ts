@@ -60,9 +60,12 @@ export class RansEntries {
   }
 }
 
-/** Appends the entries' code: the number of its words (varint), the states and the words. */
+/**
+ * Appends the entries' code: the number of words that follow (varint), two states of two words, and the words. With one state, the number of
+ * bytes that follow: an odd one says that the state takes three of them, an even one four.
+ */
 export function writeRans(writer: ByteWriter, { entries, length }: RansEntries, states: 1 | 2): void {
-  // At most a word for an entry of 12 bits, and two for each state.
+  // At most a word for an entry of 12 bits, and two for each of two states.
   const words = new Uint16Array(length + 4);
   let place = words.length;
   let even = states === 2 ? LOWEST_STATE : FIRST_LONE_STATE;
@@ -100,11 +103,19 @@ export function writeRans(writer: ByteWriter, { entries, length }: RansEntries, 
     const firstQuotient = (even * RECIPROCALS[firstFrequency]!) | 0;
     even = ((firstQuotient << FREQUENCY_BITS) + even - Math.imul(firstQuotient, firstFrequency) + (first & 0xffff)) | 0;
   }
-  for (const state of states === 2 ? [odd, even] : [even]) {
-    words[--place] = state >>> 16;
-    words[--place] = state;
+  if (states === 1) {
+    const isWide = even >= 1 << 24;
+    writer.varint(2 * (words.length - place) + (isWide ? 4 : 3));
+    writer.uint16(even & 0xffff);
+    if (isWide) writer.uint16(even >>> 16);
+    else writer.uint8(even >>> 16);
+  } else {
+    for (const state of [odd, even]) {
+      words[--place] = state >>> 16;
+      words[--place] = state;
+    }
+    writer.varint(words.length - place);
   }
-  writer.varint(words.length - place);
   writer.append(words.subarray(place));
 }
 
@@ -125,13 +136,22 @@ export class RansDecoder {
   /** @throws CodecMessageError for words that are not there */
   constructor(reader: ByteReader, states: 1 | 2) {
     this.#reader = reader;
-    const count = reader.varint();
-    if (count < 2 * states) reader.fail(`${count} words cannot hold ${states} states`);
-    this.words = reader.uint16Array(count);
     this.states = states;
-    this.position = 2 * states;
-    this.state = this.words[0]! | (this.words[1]! << 16);
-    this.other = states === 2 ? this.words[2]! | (this.words[3]! << 16) : 0;
+    const count = reader.varint();
+    if (states === 1) {
+      if (count < 3) reader.fail(`${count} bytes cannot hold a state`);
+      const isWide = count % 2 === 0;
+      this.state = reader.uint16() | ((isWide ? reader.uint16() : reader.uint8()) << 16);
+      this.other = 0;
+      this.words = reader.uint16Array((count - (isWide ? 4 : 3)) / 2);
+      this.position = 0;
+    } else {
+      if (count < 4) reader.fail(`${count} words cannot hold two states`);
+      this.words = reader.uint16Array(count);
+      this.state = this.words[0]! | (this.words[1]! << 16);
+      this.other = this.words[2]! | (this.words[3]! << 16);
+      this.position = 4;
+    }
     if (this.state < 0 || this.other < 0) reader.fail("a state exceeds 31 bits");
   }
 

@@ -1,4 +1,5 @@
 import type { ByteReader } from "../codecs/byte-reader.ts";
+import { fromBfloat16Bits, toBfloat16Bits } from "../codecs/bfloat.ts";
 import { ByteWriter } from "../codecs/byte-writer.ts";
 import { CodecTargetError, FourierCompressError } from "../errors.ts";
 import { binaryLogarithm } from "./deterministic-math.ts";
@@ -64,7 +65,8 @@ export interface ReadRows {
 /**
  * A uniform quantiser with one step for all columns (reverse water-filling: columns that vary less than a step cost almost nothing) and an
  * entropy code by static distributions. A value's distribution is that of its column's scale times its token's own scale in the column's
- * band, sent beside the values. Layout: step (float32), then the code of all tokens' levels and of all values.
+ * band, sent beside the values. Layout: step (float32, of messages with one state only the upper half), then the code of all tokens' levels
+ * and of all values.
  */
 export class RowQuantizer {
   readonly width: number;
@@ -140,7 +142,21 @@ export class RowQuantizer {
     return sample;
   }
 
-  /** @param step float32 > 0 @throws CodecTargetError for a step so fine that values exceed 31 bits */
+  /** The nearest step that a body of so many rows can carry: float32, or 8 significant bits where two bytes count for more. */
+  roundStep(step: number, tokens: number): number {
+    return this.#isShort(tokens) ? fromBfloat16Bits(toBfloat16Bits(Float32Array.of(step)))[0]! : Math.fround(step);
+  }
+
+  /** About what a body takes beside its bits: step, number of words and the states' unused bits. */
+  bodyOverhead(tokens: number): number {
+    return this.#isShort(tokens) ? 4 : 12;
+  }
+
+  #isShort(tokens: number): boolean {
+    return stateCount(tokens * this.width) === 1;
+  }
+
+  /** @param step by `roundStep` @throws CodecTargetError for a step so fine that values exceed 31 bits */
   quantize(rows: AnalyzedRows, step: number): QuantizedRows {
     if (!(rows.peak < step * LARGEST_MAGNITUDE)) {
       const finest = rows.peak / LARGEST_MAGNITUDE;
@@ -161,14 +177,15 @@ export class RowQuantizer {
   /** The body of the rows as `quantize` left them. */
   write({ sink, tokens }: AnalyzedRows, step: number): Uint8Array {
     const writer = new ByteWriter();
-    writer.float32(step);
+    if (this.#isShort(tokens)) writer.append(toBfloat16Bits(Float32Array.of(step)));
+    else writer.float32(step);
     writeRans(writer, sink, stateCount(tokens * this.width));
     return writer.finish();
   }
 
   /** @throws CodecMessageError */
   read(reader: ByteReader, tokens: number): ReadRows {
-    const step = reader.float32();
+    const step = this.#isShort(tokens) ? fromBfloat16Bits(reader.uint16Array(1))[0]! : reader.float32();
     if (!(step > 0 && step < Infinity)) reader.fail(`step ${step} is not a finite number > 0`);
     const bandClasses = this.#classesAt(step);
     const decoder = new RansDecoder(reader, stateCount(tokens * this.width));
