@@ -72,6 +72,8 @@ async function writeStory(writer: StoryWriter): Promise<void> {
   problem.hidden = true;
   story.replaceChildren(textElement("span", settings.prompt, "given"));
   story.dataset["writing"] = "";
+  // Read aloud when it is whole.
+  story.ariaBusy = "true";
   buttons.write.disabled = true;
   buttons.stop.disabled = buttons.cut.disabled = false;
   try {
@@ -80,6 +82,7 @@ async function writeStory(writer: StoryWriter): Promise<void> {
     showProblem(error);
   } finally {
     delete story.dataset["writing"];
+    story.ariaBusy = "false";
     buttons.write.disabled = false;
     buttons.stop.disabled = buttons.cut.disabled = true;
     showWire("closed", "until the next story");

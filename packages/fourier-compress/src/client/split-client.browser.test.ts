@@ -122,7 +122,7 @@ describe("a split model with its first half in a page", () => {
   });
 
   it("leaves no session behind on the server", async () => {
-    await expect.poll(async () => (await commands.nodeHalfStatistics()).sessions).toBe(0);
+    await expect.poll(async () => (await commands.nodeHalfStatistics()).sessions, { timeout: 20_000 }).toBe(0);
     expect((await commands.nodeHalfStatistics()).resumes).toBe(2);
   });
 });
