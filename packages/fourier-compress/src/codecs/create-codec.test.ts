@@ -106,6 +106,10 @@ describe("createCodecOf", () => {
     const { bytes, decoded } = await roundTrip([...beginRow, ...ordinary], [3], { mode: { kind: "bytesPerToken", bytes: 30 }, table });
     expect([bytes.length, decoded]).toEqual([90, [...beginRow, ...ordinary]]);
     await expect(roundTrip(ordinary, [2], { mode: { kind: "bytesPerToken", bytes: 10 } })).rejects.toThrow(CodecTargetError);
+    // What the header and the begin row's flag leave of 2 · 21 bytes: everything is within them.
+    await roundTrip([...beginRow, ...ordinary.slice(0, 4)], [2], { mode: { kind: "bytesPerToken", bytes: 21 }, table });
+    expect(seen.map(({ target }) => target)).toEqual([{ kind: "bytes", bytes: 42 - 3 - 2 }]);
+    await expect(roundTrip([...beginRow], [1], { mode: { kind: "bytesPerToken", bytes: 3 }, table })).rejects.toThrow(CodecTargetError);
   });
 
   it("refuses modes that the coder does not have", async () => {

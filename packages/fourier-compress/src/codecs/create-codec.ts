@@ -1,7 +1,7 @@
 import type { ActivationContext, SequenceRows } from "@frugal/language-model";
 import { absolute, concatenate, DtypeError, max, ShapeError, tidy, type DeviceName, type Tensor } from "@frugal/tensor-core";
 import type { CodecTable } from "../calibration/codec-table.ts";
-import { SettingsError } from "../errors.ts";
+import { CodecTargetError, SettingsError } from "../errors.ts";
 import { ByteReader } from "./byte-reader.ts";
 import { ByteWriter } from "./byte-writer.ts";
 import { checkMode, type CodecMode } from "./codec-mode.ts";
@@ -58,7 +58,9 @@ export function createCodecOf(coder: RowCoder, { mode, table }: CodecFrame): Com
       if (others !== undefined) {
         coded += others.shape[0]!;
         const budgetTokens = mode?.kind === "bytesPerToken" ? first + sequence.tokens : coded;
-        const target = targetOf(mode, { tokens: budgetTokens, hiddenSize, bytes: writer.length - exactBytes, elements: elements - exactElements });
+        // A fixed number of bytes holds everything.
+        const bytes = mode?.kind === "bytesPerToken" ? writer.length : writer.length - exactBytes;
+        const target = targetOf(mode, { tokens: budgetTokens, hiddenSize, bytes, elements: elements - exactElements });
         const body = await coder.encode(others, target);
         elements += body.elements;
         writer.append(body.bytes);
@@ -66,7 +68,11 @@ export function createCodecOf(coder: RowCoder, { mode, table }: CodecFrame): Com
       elements += exact.rows.length * hiddenSize;
       first += sequence.tokens;
     }
-    if (mode?.kind === "bytesPerToken") writer.append(new Uint8Array(mode.bytes * tokens - writer.length));
+    if (mode?.kind === "bytesPerToken") {
+      const padding = mode.bytes * tokens - writer.length;
+      if (padding < 0) throw new CodecTargetError(`${coder.name} codec: ${writer.length} bytes for ${tokens} tokens of ${mode.bytes} bytes`);
+      writer.append(new Uint8Array(padding));
+    }
     return { bytes: writer.finish(), elements };
   };
   return {
