@@ -32,16 +32,46 @@ export { ByteReader } from "./codecs/byte-reader.ts";
 export { ByteWriter } from "./codecs/byte-writer.ts";
 export type { BlockShape, FourierMode, FourierShape } from "./codecs/fourier.ts";
 
-export type { CodedTraffic } from "./evaluation/coded-model.ts";
+export { readActivationsFolder, type ActivationPrompt, type ActivationSet } from "./evaluation/activations-folder.ts";
+export { calibrateActivations } from "./evaluation/calibrate-activations.ts";
+export { ActivationClaims, Stories15mClaims, type Stories15mOptions } from "./evaluation/claims.ts";
+export { DeviceHalf, type CodedModel, type CodedModelOptions, type CodedTraffic } from "./evaluation/coded-model.ts";
 export type { CodedOptions, CodedRow } from "./evaluation/coded-predictions.ts";
-export type { RateAllocation } from "./evaluation/equal-bytes.ts";
 export {
-  comparePerplexity, type PerplexityComparison, type PerplexityOptions, type PerplexityRow,
+  ANY_TOKEN_SHARES, comparedCodec, COMPARED_CODECS, COMPARED_RATIOS, TOKEN_SHARES, type ComparedCodec,
+} from "./evaluation/compared-codecs.ts";
+export { settingsAtRatio, type AtRatioOptions, type RateAllocation, type RateSettings } from "./evaluation/equal-bytes.ts";
+export { LeakageProbe, type DecodedRows } from "./evaluation/leakage.ts";
+export {
+  compareMultipleChoice, multipleChoiceMarkdown, type Accuracy, type MultipleChoiceComparison, type MultipleChoiceOptions,
+  type MultipleChoiceRow, type MultipleChoiceScore,
+} from "./evaluation/multiple-choice.ts";
+export {
+  comparePerplexity, perplexityMarkdown, type PerplexityComparison, type PerplexityOptions, type PerplexityRow,
 } from "./evaluation/perplexity-comparison.ts";
+export { parseQuestions, readQuestions, type Question, type QuestionSet } from "./evaluation/questions.ts";
+export {
+  measureBytes, measureReconstruction, type MeasureOptions, type MessageRows, type Reconstruction,
+} from "./evaluation/reconstruction.ts";
+export {
+  compareReconstruction, messagesOf, reconstructionMarkdown, type CompareReconstructionOptions, type ReconstructionComparison,
+  type ReconstructionRow,
+} from "./evaluation/reconstruction-comparison.ts";
+export { cutTokens, readTokenSequences, type TokenSequences } from "./evaluation/token-sequences.ts";
 
 export {
   planSplits, recommendRates, type PlanOptions, type PlanPoint, type Recommendation, type SplitPlan,
 } from "./planner/plan-splits.ts";
+
+export {
+  closedLoopBounds, simulateClients, type ClientSimulationResult, type ClientSimulationSettings, type ClosedLoopBounds,
+} from "./simulation/client-simulation.ts";
+export {
+  FIGURE_7_CLAIMS, FIGURE_7_LINKS, FIGURE_7_RATIO, FIGURE_7_READINGS, figure7Settings, simulateFigure7, type Figure7Cell,
+  type Figure7Reading,
+} from "./simulation/figure-7.ts";
+export { findSaturation, sweepClients, type SaturationOptions, type SweepSettings } from "./simulation/saturation.ts";
+export type { LinkSharing } from "./simulation/shared-link.ts";
 
 export type { Connection, Transport } from "./transport/connection.ts";
 export { dataChannelConnection, dataChannelTransport, type DataChannelLike } from "./transport/data-channel.ts";
