@@ -8,6 +8,7 @@ import type { Transport } from "../transport/connection.ts";
 import { http2Transport } from "../transport/http2.ts";
 import { webSocketTransport, type WebSocketOptions } from "../transport/web-socket.ts";
 import type { Credentials } from "../wire/answer-challenge.ts";
+import { FRAME_HEADER_BYTES } from "../wire/frame.ts";
 import { integer } from "./arguments.ts";
 import { readSecret } from "./arguments-secret.ts";
 import { note } from "./terminal.ts";
@@ -90,11 +91,13 @@ export function trafficLines(traffic: ClientTraffic): string[] {
   const error = traffic.relativeError;
   const messages = `${traffic.messages} messages with ${traffic.tokens} tokens in ${bytes(traffic.activationBytes)}`;
   const [float16, float32] = [traffic.byteRatioFloat16, traffic.byteRatioFloat32].map((ratio) => `${ratio.toFixed(2)}x`);
+  const alone = (traffic.float16Bytes / Math.max(1, traffic.messageBytes)).toFixed(2);
   const lines = [
     ["sent", `${bytes(traffic.bytesSent)}, ${messages}`],
     ["received", bytes(traffic.bytesReceived)],
     ["element ratio", `${traffic.elementRatio.toFixed(2)}x`],
-    ["byte ratio", `${float16} of float16, ${float32} of float32, headers included`],
+    ["byte ratio", `${float16} of float16, ${float32} of float32, all headers included`],
+    ["codec alone", `${alone}x of float16, without the ${FRAME_HEADER_BYTES} bytes of each frame`],
     ["relative error", error === undefined ? "not sampled" : `${error.toFixed(4)} in ${traffic.sampledMessages} sampled messages`],
     ["round trip", `median ${trip.median.toFixed(1)} ms, mean ${trip.mean.toFixed(1)} ms, most ${trip.most.toFixed(1)} ms`],
     ["encoding", `${(traffic.encodeMilliseconds / Math.max(1, traffic.messages)).toFixed(2)} ms a message`],

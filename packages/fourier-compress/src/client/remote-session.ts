@@ -264,6 +264,7 @@ export class RemoteSession implements LinkSession, ChannelListener {
       meter.values += tokens * hiddenSize;
       meter.elements += message.elements;
       meter.activationBytes += bytes;
+      meter.messageBytes += payload.length;
     }
     await channel.send(makeFrame("activation", {
       flags, session: this.#handle, sequence, position, tokens, hiddenSize, block: splitBlock, codec: codec.id, dtype: "codec", table: word,

@@ -110,8 +110,8 @@ describe("SplitClient as a model", () => {
     const traffic = client.traffic();
     // The prompt, then a message a token; the last token is not sent. Messages of float32 take 3 bytes more than their values.
     expect(traffic).toMatchObject({
-      messages: 5, tokens: 9, activationBytes: 9 * 32 * 4 + 5 * (44 + 3), float16Bytes: 9 * 64, elements: 9 * 32, elementRatio: 1,
-      relativeError: 0, sampledMessages: 5, connections: 1, resumes: 0, rebuilds: 0, resentBytes: 0,
+      messages: 5, tokens: 9, activationBytes: 9 * 32 * 4 + 5 * (44 + 3), messageBytes: 9 * 32 * 4 + 5 * 3, float16Bytes: 9 * 64,
+      elements: 9 * 32, elementRatio: 1, relativeError: 0, sampledMessages: 5, connections: 1, resumes: 0, rebuilds: 0, resentBytes: 0,
     });
     expect(traffic.byteRatioFloat32).toBeCloseTo((9 * 32 * 4) / traffic.activationBytes, 12);
     expect(traffic.byteRatioFloat16).toBeCloseTo(traffic.byteRatioFloat32 / 2, 12);

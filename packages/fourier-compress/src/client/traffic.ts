@@ -12,6 +12,8 @@ export interface ClientTraffic extends CompressionRatios {
   readonly bytesReceived: number;
   /** Of `bytesSent`, the activation frames, each counted once: what the byte ratios are of. */
   readonly activationBytes: number;
+  /** Of `activationBytes`, the codec's messages, their own headers included: what remains are the headers of frames. */
+  readonly messageBytes: number;
   /** Of `bytesSent`, activation frames that had been sent before. */
   readonly resentBytes: number;
   /** What the same activations take in float16. */
@@ -50,6 +52,7 @@ export class TrafficMeter {
   bytesSent = 0;
   bytesReceived = 0;
   activationBytes = 0;
+  messageBytes = 0;
   resentBytes = 0;
   values = 0;
   elements = 0;
@@ -89,7 +92,8 @@ export class TrafficMeter {
     return {
       ...(this.messages === 0 ? { elementRatio: 1, byteRatioFloat16: 1, byteRatioFloat32: 1 } : ratios),
       messages: this.messages, tokens: this.tokens, bytesSent: this.bytesSent, bytesReceived: this.bytesReceived,
-      activationBytes: this.activationBytes, resentBytes: this.resentBytes, float16Bytes: 2 * this.values, elements: this.elements,
+      activationBytes: this.activationBytes, messageBytes: this.messageBytes, resentBytes: this.resentBytes,
+      float16Bytes: 2 * this.values, elements: this.elements,
       roundTrip: {
         count: this.#trips, mean: this.#trips === 0 ? 0 : this.#tripTotal / this.#trips, median: recent[recent.length >> 1] ?? 0,
         last: this.#tripLast, most: this.#tripMost,
