@@ -55,13 +55,28 @@ export class HadamardRotation {
   /** The transform of `size` values, its own inverse. */
   #transform(rows: Float32Array, start: number): void {
     const end = start + this.#size;
-    for (let half = 1; half < this.#size; half *= 2) {
-      for (let block = start; block < end; block += 2 * half) {
+    let half = 1;
+    // Two butterflies at a time, which halves the passes over the rows.
+    for (; 4 * half <= this.#size; half *= 4) {
+      for (let block = start; block < end; block += 4 * half) {
         for (let place = block; place < block + half; place++) {
-          const [first, second] = [rows[place]!, rows[place + half]!];
-          rows[place] = first + second;
-          rows[place + half] = first - second;
+          const first = rows[place]!;
+          const second = rows[place + half]!;
+          const third = rows[place + 2 * half]!;
+          const fourth = rows[place + 3 * half]!;
+          rows[place] = first + second + (third + fourth);
+          rows[place + half] = first - second + (third - fourth);
+          rows[place + 2 * half] = first + second - (third + fourth);
+          rows[place + 3 * half] = first - second - (third - fourth);
         }
+      }
+    }
+    if (half < this.#size) {
+      for (let place = start; place < start + half; place++) {
+        const first = rows[place]!;
+        const second = rows[place + half]!;
+        rows[place] = first + second;
+        rows[place + half] = first - second;
       }
     }
     const norm = 1 / Math.sqrt(this.#size);

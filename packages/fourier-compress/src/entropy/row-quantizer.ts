@@ -41,8 +41,9 @@ export interface AnalyzedRows {
   readonly energies: Float64Array;
   /** Largest magnitude. */
   readonly peak: number;
-  /** Holds the symbols of the last `quantize`. */
+  /** Holds the symbols of the last `quantize`, whose result is `latest`. */
   readonly sink: RansEntries;
+  latest: QuantizedRows | undefined;
 }
 
 /** What a step gives. */
@@ -122,7 +123,7 @@ export class RowQuantizer {
       }
     }
     if (!Number.isFinite(total)) throw new FourierCompressError("quantiser: the activations are not finite, or too large for float32");
-    return { values, tokens, levels, energies, peak, sink: new RansEntries() };
+    return { values, tokens, levels, energies, peak, sink: new RansEntries(), latest: undefined };
   }
 
   /** Some of the rows, evenly spread, at most `count`, for estimates. */
@@ -131,7 +132,7 @@ export class RowQuantizer {
     const picked = Math.min(count, tokens);
     const sample: AnalyzedRows = {
       values: new Float32Array(picked * this.width), tokens: picked, levels: new Int16Array(picked * bands),
-      energies: new Float64Array(picked * bands), peak, sink: new RansEntries(),
+      energies: new Float64Array(picked * bands), peak, sink: new RansEntries(), latest: undefined,
     };
     for (let index = 0; index < picked; index++) {
       const token = Math.floor(((index + 0.5) * tokens) / picked);
@@ -158,11 +159,14 @@ export class RowQuantizer {
 
   /** @param step by `roundStep` @throws CodecTargetError for a step so fine that values exceed 31 bits */
   quantize(rows: AnalyzedRows, step: number): QuantizedRows {
+    // Searches end at a step that they have just tried.
+    if (rows.latest?.step === step) return rows.latest;
     if (!(rows.peak < step * LARGEST_MAGNITUDE)) {
       const finest = rows.peak / LARGEST_MAGNITUDE;
       throw new CodecTargetError(`quantiser: step ${step} is too fine for values up to ${rows.peak}; use more than ${finest}`);
     }
     const { sink, tokens } = rows;
+    rows.latest = undefined;
     sink.length = 0;
     const bandClasses = this.#classesAt(step);
     const levels = this.#pushLevels(rows, bandClasses.emptyLevels);
@@ -171,7 +175,8 @@ export class RowQuantizer {
       sink.reserve(MOST_ENTRIES * this.width);
       squaredError += this.#pushRow(rows, token, 1 / step, bandClasses, levels);
     }
-    return { step, bits: sink.bits(), squaredError: squaredError * step * step };
+    rows.latest = { step, bits: sink.bits(), squaredError: squaredError * step * step };
+    return rows.latest;
   }
 
   /** The body of the rows as `quantize` left them. */
