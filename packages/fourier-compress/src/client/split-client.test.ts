@@ -1,11 +1,11 @@
 import {
   generateTokens, scoreContinuations, scoreSequences, tokenLogProbabilities, type NextTokenModel, type SampledToken,
 } from "@frugal/language-model";
-import { memory, tensor } from "@frugal/tensor-core";
+import { Generator, memory, tensor } from "@frugal/tensor-core";
 import { afterEach, describe, expect, it } from "vitest";
 import { ConnectionError, RemoteError, SessionLostError, SettingsError } from "../errors.ts";
 import { controlMessage } from "../wire/control-messages.ts";
-import { decodeFrame } from "../wire/frame.ts";
+import { decodeFrame, FRAME_TYPES } from "../wire/frame.ts";
 import { tinyModel } from "../tiny-model.testing.ts";
 import type { ClientEvent } from "./client-events.ts";
 import type { SplitClient, SplitClientOptions } from "./split-client.ts";
@@ -240,6 +240,35 @@ describe("SplitClient when connections break", () => {
     }
     expect(seen).toEqual(await expected());
   });
+
+  it.each(Array.from({ length: Number(process.env["SPLIT_CLIENT_TRIALS"] ?? 20) }, (_, seed) => seed))(
+    "survives whatever comes when: mixture %i",
+    async (seed) => {
+      const random = new Generator(seed);
+      await start({ onEvent, reconnect: { attempts: 1000, initialDelay: 0, longestDelay: 2 }, promptChunk: 1 + (seed % 5) });
+      const rate = [0.02, 0.1, 0.3][seed % 3]!;
+      const perhaps = (): void => {
+        if (random.next() < rate) throw new Error("cut");
+      };
+      // Handshakes too, but not so often that none is ever through.
+      const isOften = (bytes: Uint8Array): boolean => bytes[5]! >= FRAME_TYPES.open || random.next() < 0.2;
+      backend.onSend = (bytes) => isOften(bytes) && perhaps();
+      backend.onReceive = (bytes) => isOften(bytes) && perhaps();
+      const seen: number[] = [];
+      for await (const { id } of client.generate(prompt, { maxNewTokens: 20, ...sampling })) {
+        seen.push(id);
+        const chance = random.next();
+        if (chance < 0.1) await backend.restart();
+        else if (chance < 0.2) backend.cut();
+      }
+      const calm = await TestBackend.start();
+      using reference = await calm.connect({ promptChunk: 1 + (seed % 5) });
+      expect(seen).toEqual(await ids(reference.generate(prompt, { maxNewTokens: 20, ...sampling })));
+      await calm.close();
+      const { messages, tokens } = client.traffic();
+      expect([messages, tokens]).toEqual([19 + Math.ceil(5 / (1 + (seed % 5))), 24]);
+    },
+  );
 
   it("keeps several sessions apart through breaks", async () => {
     await start({ onEvent });
