@@ -13,10 +13,13 @@ describe("authentication", () => {
   it("takes the answers that clients give to its challenges", async () => {
     const challenge = both.challenge();
     expect(challenge.methods).toEqual(["bearer", "hmac"]);
-    expect(both.verify(challenge, await answerChallenge(challenge, { bearerToken: "a-token-of-alice" }))).toEqual({ principal: "alice" });
-    expect(both.verify(challenge, await answerChallenge(challenge, { bearerToken: "a-token-of-carol" }))).toEqual({ principal: "carol" });
-    expect(both.verify(challenge, await answerChallenge(challenge, { principal: "bob", secret: "a secret of bob" }))).toEqual({ principal: "bob" });
-    expect(both.verify(challenge, await answerChallenge(challenge, { principal: "zoë", secret: "ein Geheimnis" }))).toEqual({ principal: "zoë" });
+    const answers = [
+      ["alice", { bearerToken: "a-token-of-alice" }], ["carol", { bearerToken: "a-token-of-carol" }],
+      ["bob", { principal: "bob", secret: "a secret of bob" }], ["zoë", { principal: "zoë", secret: "ein Geheimnis" }],
+    ] as const;
+    for (const [principal, credentials] of answers) {
+      expect(both.verify(challenge, await answerChallenge(challenge, credentials))).toEqual({ principal });
+    }
   });
 
   it("computes the HMAC that the protocol names", async () => {
@@ -61,14 +64,15 @@ describe("authentication", () => {
 
   it("tells a client what it lacks", async () => {
     await expect(answerChallenge(both.challenge())).rejects.toThrow(/asks for credentials of bearer or hmac; none are given/);
-    await expect(answerChallenge({ nonce: "00", methods: ["hmac"] }, { bearerToken: "x" })).rejects.toThrow(/hmac; a bearer token is given/);
+    const challenge = { nonce: "00", methods: ["hmac"] } as const;
+    await expect(answerChallenge(challenge, { bearerToken: "x" })).rejects.toThrow(/hmac; a bearer token is given/);
   });
 
-  it.each([[{}], [{ bearerTokens: {} }], [{ bearerTokens: { a: "" } }], [{ secrets: { "": "x" } }], [{ secrets: { a: "x".repeat(4097) } }]])(
-    "refuses the settings %j", (settings) => {
-      expect(() => createAuthenticator(settings)).toThrow(SettingsError);
-    },
-  );
+  it.each([
+    [{}], [{ bearerTokens: {} }], [{ bearerTokens: { a: "" } }], [{ secrets: { "": "x" } }], [{ secrets: { a: "x".repeat(4097) } }],
+  ])("refuses the settings %j", (settings) => {
+    expect(() => createAuthenticator(settings)).toThrow(SettingsError);
+  });
 
   it("compares secrets of any length", () => {
     expect(isSameSecret("", "")).toBe(true);

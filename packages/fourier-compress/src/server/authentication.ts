@@ -19,7 +19,9 @@ export interface Authenticator {
    * Who answered, with `principal` undefined where everybody may come in; undefined for a wrong answer. Takes the same time for all answers
    * of a method: every principal is compared, over digests of one length.
    */
-  verify(challenge: ControlMessages["challenge"], answer: ControlMessages["authenticate"]): { readonly principal: string | undefined } | undefined;
+  verify(
+    challenge: ControlMessages["challenge"], answer: ControlMessages["authenticate"],
+  ): { readonly principal: string | undefined } | undefined;
 }
 
 const digest = (text: string): Buffer => createHash("sha256").update(text, "utf8").digest();
@@ -36,7 +38,9 @@ interface Principal {
 
 function principalsOf(kind: string, entries: { readonly [principal: string]: string }): Principal[] {
   return Object.entries(entries).map(([principal, secret]) => {
-    if (principal.length < 1 || principal.length > 128) throw new SettingsError(`${kind}: principal ${JSON.stringify(principal)}; use 1 to 128 characters`);
+    if (principal.length < 1 || principal.length > 128) {
+      throw new SettingsError(`${kind}: principal ${JSON.stringify(principal)}; use 1 to 128 characters`);
+    }
     if (secret.length < 1 || secret.length > 4096) {
       throw new SettingsError(`${kind}: that of ${principal} has ${secret.length} characters; use 1 to 4096`);
     }

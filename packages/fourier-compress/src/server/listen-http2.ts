@@ -1,9 +1,12 @@
 import {
-  constants, createSecureServer, createServer, type Http2Session, type IncomingHttpHeaders, type SecureServerOptions, type ServerHttp2Stream,
+  constants, createSecureServer, createServer,
+  type Http2Session, type IncomingHttpHeaders, type SecureServerOptions, type ServerHttp2Stream,
 } from "node:http2";
 import { STREAM_MEDIA_TYPE, STREAM_WINDOW_BYTES, streamConnection } from "../transport/http2-connection.ts";
 import { answerRequest, pathOf } from "./http-endpoint.ts";
-import { addressKey, ConnectionCounter, HANDSHAKE_BYTES, isAllowedOrigin, listenSettings, type Listener, type ListenOptions, PINGS } from "./listen-options.ts";
+import {
+  addressKey, ConnectionCounter, HANDSHAKE_BYTES, isAllowedOrigin, listenSettings, PINGS, type Listener, type ListenOptions,
+} from "./listen-options.ts";
 import { listenerUrl, listenOn } from "./listen-on.ts";
 import type { SplitServer } from "./split-server-options.ts";
 
@@ -15,6 +18,8 @@ export interface ListenHttp2Options extends ListenOptions {
 
 /** Bytes held for a slow reader before `send` waits. */
 const SEND_BYTES = 256 << 10;
+/** Headers of a request, in bytes. */
+const HEADER_BYTES = 16 << 10;
 /** Streams of one client's session: each is a connection, and clients of this package open one. */
 const STREAMS_PER_SESSION = 16;
 
@@ -27,8 +32,8 @@ interface LiveSession {
 }
 
 /**
- * Serves `server` over HTTP/2 streams, each a connection, with `/healthz` and `/metrics` beside them on the same port. Reading stops, by the
- * stream's window, while the server is behind, and `send` waits while its reader is.
+ * Serves `server` over HTTP/2 streams, each a connection, with `/healthz` and `/metrics` beside them on the same port. Reading stops, by
+ * the stream's window, while the server is behind, and `send` waits while its reader is.
  * @throws SettingsError for settings out of range; the error of node:net when it cannot listen
  */
 export async function listenHttp2(
@@ -38,7 +43,9 @@ export async function listenHttp2(
   const counter = new ConnectionCounter(settings);
   const live = new Map<Http2Session, LiveSession>();
   const limits = {
-    settings: { enablePush: false, maxConcurrentStreams: STREAMS_PER_SESSION, initialWindowSize: STREAM_WINDOW_BYTES, maxHeaderListSize: 16 << 10 },
+    settings: {
+      enablePush: false, maxConcurrentStreams: STREAMS_PER_SESSION, initialWindowSize: STREAM_WINDOW_BYTES, maxHeaderListSize: HEADER_BYTES,
+    },
     maxHeaderListPairs: 64, unknownProtocolTimeout: settings.handshakeSeconds * 1000,
   };
   const http2Server = tls === undefined

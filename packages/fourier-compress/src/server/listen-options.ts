@@ -60,7 +60,9 @@ export function listenSettings(options: ListenOptions): ListenSettings {
     ...options,
   };
   for (const name of ["maxPayload", "connections", "connectionsPerAddress"] as const) {
-    if (!Number.isSafeInteger(settings[name]) || settings[name] < 1) throw new SettingsError(`listen: ${name} ${settings[name]}; use an integer >= 1`);
+    if (!Number.isSafeInteger(settings[name]) || settings[name] < 1) {
+      throw new SettingsError(`listen: ${name} ${settings[name]}; use an integer >= 1`);
+    }
   }
   for (const name of ["handshakeSeconds", "idleSeconds"] as const) {
     if (!(settings[name] > 0 && settings[name] < 2 ** 20)) throw new SettingsError(`listen: ${name} ${settings[name]}; use seconds > 0`);

@@ -35,7 +35,9 @@ describe("a split server behind its listeners, over TLS", () => {
     tested = await testServer(model, { authentication: { bearerTokens: { ada: "a token for Ada" }, secrets: { bob: "a secret of Bob" } } });
     const [first, second] = [await listenWebSocket(tested.server, { tls }), await listenHttp2(tested.server, { tls })];
     listeners = [first, second];
-    transports = [webSocketTransport(first.url, { createSocket: trustingSocket }), http2Transport(second.url, { tls: { ca: TEST_CERTIFICATE } })];
+    transports = [
+      webSocketTransport(first.url, { createSocket: trustingSocket }), http2Transport(second.url, { tls: { ca: TEST_CERTIFICATE } }),
+    ];
   });
 
   afterAll(async () => {
@@ -67,7 +69,10 @@ describe("a split server behind its listeners, over TLS", () => {
   });
 
   it.each([0, 1])("tells others why not, and ends the connection (listener %d)", async (index) => {
-    for (const given of [{ bearerToken: "a token for Eve" }, { principal: "bob", secret: "a guess" }, { principal: "eve", secret: "a secret of Bob" }]) {
+    const wrong = [
+      { bearerToken: "a token for Eve" }, { principal: "bob", secret: "a guess" }, { principal: "eve", secret: "a secret of Bob" },
+    ];
+    for (const given of wrong) {
       const client = await handshake(transports[index]!, given);
       const refusal = await client.receive();
       expect(controlMessage("error", refusal!).code).toBe("unauthorized");

@@ -8,7 +8,9 @@ import { webSocketConnection, type WebSocketLike } from "../transport/web-socket
 import { roomOf } from "../transport/stream-room.ts";
 import { FRAME_HEADER_BYTES } from "../wire/frame.ts";
 import { answerRequest, pathOf } from "./http-endpoint.ts";
-import { addressKey, ConnectionCounter, HANDSHAKE_BYTES, isAllowedOrigin, listenSettings, type Listener, type ListenOptions, PINGS } from "./listen-options.ts";
+import {
+  addressKey, ConnectionCounter, HANDSHAKE_BYTES, isAllowedOrigin, listenSettings, PINGS, type Listener, type ListenOptions,
+} from "./listen-options.ts";
 import { listenerUrl, listenOn } from "./listen-on.ts";
 import type { SplitServer } from "./split-server-options.ts";
 

@@ -1,7 +1,7 @@
 import { connect, type IncomingHttpHeaders, type OutgoingHttpHeaders } from "node:http2";
 import { connect as connectSocket } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
-import { WebSocket as PausableWebSocket } from "ws";
+import { WebSocket as PausableWebSocket, WebSocketServer, type ClientOptions } from "ws";
 import { ConnectionError, FourierCompressError, FrameError, SettingsError } from "../errors.ts";
 import { cuttingProxy } from "../transport/cutting-proxy.testing.ts";
 import { TEST_CERTIFICATE, TEST_KEY } from "../transport/test-certificate.testing.ts";
@@ -38,9 +38,12 @@ async function listeningHttp2(options: ListenHttp2Options = {}): Promise<Listene
   return listener;
 }
 
-/** A WebSocket that says it comes from a page. */
-const socketFrom = (origin: string) => (url: string, protocols: string[]): WebSocketLike =>
-  new PausableWebSocket(url, protocols, { origin }) as unknown as WebSocketLike;
+/** Makes WebSockets of the package ws with options. */
+const socketWith = (options: ClientOptions) => (url: string, protocols: string[]): WebSocketLike =>
+  new PausableWebSocket(url, protocols, options) as unknown as WebSocketLike;
+
+/** Makes WebSockets that say they come from a page. */
+const socketFrom = (origin: string) => socketWith({ origin });
 
 /** One HTTP/2 request and the whole of its answer. */
 async function request(url: string, headers: OutgoingHttpHeaders): Promise<{ status: number; headers: IncomingHttpHeaders; body: string }> {
@@ -77,7 +80,8 @@ describe("listenWebSocket", () => {
   });
 
   it("asks for the token of the metrics, and can turn them off", async () => {
-    const closed = (await listeningWebSocket({ metrics: { bearerToken: "read me", path: "/internal/metrics" } })).url.replace("ws:", "http:");
+    const guarded = await listeningWebSocket({ metrics: { bearerToken: "read me", path: "/internal/metrics" } });
+    const closed = guarded.url.replace("ws:", "http:");
     expect((await fetch(`${closed}internal/metrics`)).status).toBe(401);
     expect((await fetch(`${closed}internal/metrics`, { headers: { authorization: "Bearer read" } })).status).toBe(401);
     expect((await fetch(`${closed}internal/metrics`, { headers: { authorization: "Bearer read me" } })).status).toBe(200);
@@ -93,8 +97,7 @@ describe("listenWebSocket", () => {
     await expect(webSocketTransport(url, { createSocket: socketFrom("https://chat.example") })()).resolves.toBeDefined();
     await expect(webSocketTransport(url)()).resolves.toBeDefined();
     const strict = await listeningWebSocket({ origins: ["*"], requireOrigin: true });
-    await expect(webSocketTransport(strict.url, { createSocket: (href, protocols) => new PausableWebSocket(href, protocols) as unknown as WebSocketLike })())
-      .rejects.toThrow(/403/);
+    await expect(webSocketTransport(strict.url, { createSocket: socketWith({}) })()).rejects.toThrow(/403/);
     await expect(webSocketTransport(strict.url, { createSocket: socketFrom("https://any.example") })()).resolves.toBeDefined();
   });
 
@@ -121,9 +124,7 @@ describe("listenWebSocket", () => {
 
   it("counts by the address that a proxy reports, if told to", async () => {
     const { url } = await listeningWebSocket({ connectionsPerAddress: 1, addressOf: (headers) => String(headers["x-client"]) });
-    const from = (client: string) => webSocketTransport(url, {
-      createSocket: (href, protocols) => new PausableWebSocket(href, protocols, { headers: { "x-client": client } }) as unknown as WebSocketLike,
-    });
+    const from = (client: string) => webSocketTransport(url, { createSocket: socketWith({ headers: { "x-client": client } }) });
     await from("192.0.2.1")();
     expect((await trap.next()).peer).toBe("192.0.2.1");
     await expect(from("192.0.2.1")()).rejects.toThrow(/503/);
@@ -174,7 +175,8 @@ describe("listenWebSocket", () => {
 
   it("survives bytes that are no HTTP, and a broken upgrade", async () => {
     const { url, port } = await listeningWebSocket();
-    for (const bytes of ["\u0016\u0003\u0001 hello\r\n\r\n", "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"]) {
+    const upgradeWithoutKey = "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+    for (const bytes of ["\u0016\u0003\u0001 hello\r\n\r\n", upgradeWithoutKey]) {
       const socket = connectSocket(port, "127.0.0.1");
       let answer = "";
       socket.on("error", () => {});
@@ -193,6 +195,29 @@ describe("listenWebSocket", () => {
     await Promise.all([close(), close()]);
     expect(await waiting).toBeUndefined();
     await expect(webSocketTransport(url)()).rejects.toThrow(ConnectionError);
+  });
+
+  it("lets clients refuse messages above their limit and text, in Node's WebSocket as in that of ws", async () => {
+    const webSockets = new WebSocketServer({ port: 0, host: "127.0.0.1" });
+    await new Promise((resolve) => webSockets.on("listening", resolve));
+    const url = `ws://127.0.0.1:${(webSockets.address() as { port: number }).port}`;
+    const codes: number[] = [];
+    let message: string | Uint8Array = "hello";
+    webSockets.on("connection", (socket) => {
+      socket.on("close", (code) => codes.push(code));
+      socket.send(message);
+    });
+    for (const options of [{}, { createSocket: socketWith({}) }]) {
+      message = "hello";
+      await expect((await webSocketTransport(url, options)()).receive()).rejects.toThrow(/a text message came/);
+      message = numberedFrame(1, 2000);
+      const client = await webSocketTransport(url, { ...options, payloadBytes: 1999 })();
+      await expect(client.receive()).rejects.toThrow(/2044 bytes exceeds the limit of 1999 payload bytes/);
+      await expect(client.send(numberedFrame(2))).rejects.toThrow(ConnectionError);
+    }
+    while (codes.length < 4) await pause(5);
+    expect(codes).toEqual([4003, 4009, 4003, 4009]);
+    webSockets.close();
   });
 
   it("fails a client that cannot pause and does not read, with a clear error", async () => {
@@ -230,8 +255,9 @@ describe("webSocketTransport", () => {
     const silent = (await import("node:net")).createServer();
     await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
     const { port } = silent.address() as { port: number };
-    await expect(webSocketTransport(`ws://127.0.0.1:${port}`, { connectSeconds: 0.2 })()).rejects.toThrow(/did not answer within 0.2 seconds/);
-    await expect(http2Transport(`http://127.0.0.1:${port}`, { connectSeconds: 0.2 })()).rejects.toThrow(/did not answer within 0.2 seconds/);
+    const patience = { connectSeconds: 0.2 };
+    await expect(webSocketTransport(`ws://127.0.0.1:${port}`, patience)()).rejects.toThrow(/did not answer within 0.2 seconds/);
+    await expect(http2Transport(`http://127.0.0.1:${port}`, patience)()).rejects.toThrow(/did not answer within 0.2 seconds/);
     const controller = new AbortController();
     setTimeout(() => controller.abort(), 50);
     await expect(webSocketTransport(`ws://127.0.0.1:${port}`)({ signal: controller.signal })).rejects.toThrow(/aborted/);

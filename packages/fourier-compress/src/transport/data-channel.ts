@@ -25,12 +25,13 @@ const PIECE_BYTES = 16 << 10;
 
 function checkChannel(channel: DataChannelLike): void {
   if (channel.ordered && channel.maxRetransmits === null && channel.maxPacketLifeTime === null) return;
-  throw new SettingsError(`data channel ${channel.label} is not ordered and reliable; make it without ordered, maxRetransmits and maxPacketLifeTime`);
+  const detail = "make it without the settings ordered, maxRetransmits and maxPacketLifeTime";
+  throw new SettingsError(`data channel ${channel.label} is not ordered and reliable; ${detail}`);
 }
 
 /**
- * A connection over one data channel, on either end: `server.accept(dataChannelConnection(channel))` serves. Frames are cut into messages of
- * 16 KiB, and cut out of the stream of messages by their lengths. Sending waits for the channel's buffer; receiving cannot, so that more
+ * A connection over one data channel, on either end: `server.accept(dataChannelConnection(channel))` serves. Frames are cut into messages
+ * of 16 KiB, and cut out of the stream of messages by their lengths. Sending waits for the channel's buffer; receiving cannot, so that more
  * than `receiveBytes` of frames that nobody asked for fail the connection.
  * @throws SettingsError for a channel that may lose or reorder messages
  */
@@ -62,13 +63,15 @@ export function dataChannelConnection(channel: DataChannelLike, options: Network
       return;
     }
     if (queue.bytes > receiveBytes) {
-      fail(new ConnectionError(`${queue.bytes} bytes of frames wait to be received, more than ${receiveBytes}, and data channels cannot be paused`));
+      const detail = `${queue.bytes} bytes of frames wait to be received, more than ${receiveBytes}`;
+      fail(new ConnectionError(`${detail}, and data channels cannot be paused`));
     }
   });
   let failure: Error | undefined;
   channel.addEventListener("error", (event) => {
     const { error } = event as Event & { error?: unknown };
-    failure ??= new ConnectionError(`the data channel failed: ${error instanceof Error ? error.message : "unknown cause"}`, { cause: error });
+    const detail = error instanceof Error ? error.message : "unknown cause";
+    failure ??= new ConnectionError(`the data channel failed: ${detail}`, { cause: error });
   });
   channel.addEventListener("close", () => {
     const cut = cutter.heldBytes > 0 ? new ConnectionError(`the data channel ended ${cutter.heldBytes} bytes into a frame`) : undefined;
@@ -109,13 +112,15 @@ export function dataChannelConnection(channel: DataChannelLike, options: Network
 }
 
 /**
- * Connects by a WebRTC data channel that the caller has negotiated, ordered and reliable; `open` makes another one to reconnect, while a single
- * channel connects once.
+ * Connects by a WebRTC data channel that the caller has negotiated, ordered and reliable. A function makes another one to reconnect; a
+ * single channel connects once.
  */
 export function dataChannelTransport(channel: DataChannelLike | (() => Promise<DataChannelLike>), options: NetworkOptions = {}): Transport {
   let used = false;
   return async ({ signal } = {}) => {
-    if (typeof channel !== "function" && used) throw new ConnectionError(`data channel ${channel.label} was used before; give a function to reconnect`);
+    if (typeof channel !== "function" && used) {
+      throw new ConnectionError(`data channel ${channel.label} was used before; give a function to reconnect`);
+    }
     used = true;
     const opened = typeof channel === "function" ? await channel() : channel;
     const connection = dataChannelConnection(opened, options);
@@ -124,7 +129,7 @@ export function dataChannelTransport(channel: DataChannelLike | (() => Promise<D
     return connecting(`data channel ${opened.label}`, { seconds, signal, abandon: () => opened.close() }, (resolve, reject) => {
       opened.addEventListener("open", () => resolve(connection));
       opened.addEventListener("close", () => reject(new ConnectionError(`data channel ${opened.label} was closed before it was open`)));
-      if (opened.readyState === "closed" || opened.readyState === "closing") reject(new ConnectionError(`data channel ${opened.label} is closed`));
+      if (opened.readyState !== "connecting") reject(new ConnectionError(`data channel ${opened.label} is closed`));
     });
   };
 }

@@ -12,7 +12,9 @@ describe("FrameCutter", () => {
   it.each([1, 2, 43, 44, 45, 88, 100, 4096, stream.length])("cuts a stream in pieces of %d bytes", (size) => {
     const cutter = new FrameCutter({ payloadBytes: 5000 });
     const came: Uint8Array[] = [];
-    for (let offset = 0; offset < stream.length; offset += size) cutter.push(stream.subarray(offset, offset + size), (frame) => came.push(frame));
+    for (let offset = 0; offset < stream.length; offset += size) {
+      cutter.push(stream.subarray(offset, offset + size), (frame) => came.push(frame));
+    }
     expect(came.map((frame) => Buffer.from(frame).toString("hex"))).toEqual(frames.map((frame) => Buffer.from(frame).toString("hex")));
     expect(cutter.heldBytes).toBe(0);
   });

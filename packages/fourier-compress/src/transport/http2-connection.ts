@@ -27,7 +27,9 @@ export interface StreamConnectionOptions extends NetworkOptions {
 }
 
 /** A connection over both directions of an HTTP/2 stream, or of any other reliable stream of bytes: frames follow each other. */
-export function streamConnection(stream: Duplex, { peer, onClose, handshakeBytes = Infinity, ...options }: StreamConnectionOptions): Connection {
+export function streamConnection(
+  stream: Duplex, { peer, onClose, handshakeBytes = Infinity, ...options }: StreamConnectionOptions,
+): Connection {
   const { payloadBytes, highWaterMark } = networkOptions(options);
   const cutter = new FrameCutter({ payloadBytes });
   const waitForRoom = roomOf(stream, highWaterMark);

@@ -13,8 +13,8 @@ export interface Http2Options extends NetworkOptions {
 }
 
 /**
- * Connects to the listener of `listenHttp2` at an https: address, or an http: one (HTTP/2 without TLS, by prior knowledge). One stream carries
- * both directions. Node only.
+ * Connects to the listener of `listenHttp2` at an https: address, or an http: one (HTTP/2 without TLS, by prior knowledge). One stream
+ * carries both directions. Node only.
  * @throws SettingsError for an address of another scheme
  */
 export function http2Transport(url: string | URL, options: Http2Options = {}): Transport {

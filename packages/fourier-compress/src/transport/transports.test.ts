@@ -7,6 +7,8 @@ import { ConnectionTrap, numberedFrame, transportKinds } from "./transports.test
 const MEBIBYTE = 1 << 20;
 const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
+const sizeOf = (sequence: number): number => (sequence % 7 === 0 ? 40_000 : sequence % 5);
+
 /** Sends `count` frames of a mebibyte to a reader that takes one every 5 ms; the most bytes that were sent and not read yet. */
 async function mostOutstanding(from: Connection, to: Connection, count: number): Promise<number> {
   const frame = numberedFrame(1, MEBIBYTE);
@@ -52,12 +54,12 @@ describe.each(transportKinds)("$name", (kind) => {
       for (let frame = await server.receive(); frame !== undefined; frame = await server.receive()) await server.send(frame);
     })();
     const sending = (async () => {
-      for (let sequence = 1; sequence <= 300; sequence++) await client.send(numberedFrame(sequence, sequence % 7 === 0 ? 40_000 : sequence % 5));
+      for (let sequence = 1; sequence <= 300; sequence++) await client.send(numberedFrame(sequence, sizeOf(sequence)));
     })();
     for (let sequence = 1; sequence <= 300; sequence++) {
       const frame = decodeFrame((await client.receive())!);
       expect(frame.sequence).toBe(sequence);
-      expect(frame.payload.length).toBe(sequence % 7 === 0 ? 40_000 : sequence % 5);
+      expect(frame.payload.length).toBe(sizeOf(sequence));
     }
     await sending;
     client.close();

@@ -32,6 +32,8 @@ const POLL_MILLISECONDS = 4;
 /** How long the other end may take to answer a close before the socket is cut. */
 const CLOSE_MILLISECONDS = 3000;
 const OPEN = 1;
+/** Of one's own: browsers let pages send no others but 1000. The last digits are those of the protocol's codes for the same. */
+const [TEXT_CODE, TOO_LONG_CODE, OVERFLOW_CODE] = [4003, 4009, 4013];
 /** Close codes of an orderly end: normal, going away, none given. */
 const ORDERLY = [1000, 1001, 1005];
 
@@ -66,11 +68,11 @@ export function webSocketConnection(socket: WebSocketLike, options: WebSocketCon
     const data: unknown = (event as MessageEvent<unknown>).data;
     if (queue.ended) return;
     if (!(data instanceof ArrayBuffer)) {
-      fail(new FrameError("a text message came over the WebSocket; frames are binary"), 1003);
+      fail(new FrameError("a text message came over the WebSocket; frames are binary"), TEXT_CODE);
       return;
     }
     if (data.byteLength > payloadBytes + FRAME_HEADER_BYTES) {
-      fail(new FrameError(`a message of ${data.byteLength} bytes exceeds the limit of ${payloadBytes} payload bytes`), 1009);
+      fail(new FrameError(`a message of ${data.byteLength} bytes exceeds the limit of ${payloadBytes} payload bytes`), TOO_LONG_CODE);
       return;
     }
     queue.push(new Uint8Array(data));
@@ -81,7 +83,7 @@ export function webSocketConnection(socket: WebSocketLike, options: WebSocketCon
       }
     } else if (queue.bytes > receiveBytes) {
       const detail = `${queue.bytes} bytes of frames wait to be received, more than ${receiveBytes}, and this WebSocket cannot be paused`;
-      fail(new ConnectionError(detail), 4000);
+      fail(new ConnectionError(detail), OVERFLOW_CODE);
     }
   });
   socket.addEventListener("error", (event) => {

@@ -9,8 +9,8 @@ export const WEB_SOCKET_PROTOCOL = "fourier-compress.1";
 /** Settings of `webSocketTransport`. */
 export interface WebSocketOptions extends NetworkOptions {
   /**
-   * Makes the socket. Default: the WebSocket of the browser, or of Node from 22 on. With the package ws it can be paused by a slow reader, and
-   * take certificates: `(url, protocols) => new WebSocket(url, protocols, { ca })`.
+   * Makes the socket. Default: the WebSocket of the browser, or of Node from 22 on. With the package ws it can be paused by a slow reader,
+   * and take certificates: `(url, protocols) => new WebSocket(url, protocols, { ca })`.
    */
   readonly createSocket?: (url: string, protocols: string[]) => WebSocketLike;
 }
@@ -21,7 +21,9 @@ export interface WebSocketOptions extends NetworkOptions {
  */
 export function webSocketTransport(url: string | URL, options: WebSocketOptions = {}): Transport {
   const address = new URL(url);
-  if (address.protocol !== "ws:" && address.protocol !== "wss:") throw new SettingsError(`WebSocket address ${address.href}; use ws: or wss:`);
+  if (address.protocol !== "ws:" && address.protocol !== "wss:") {
+    throw new SettingsError(`WebSocket address ${address.href}; use ws: or wss:`);
+  }
   const createSocket = options.createSocket ?? ((href, protocols) => new WebSocket(href, protocols));
   return ({ signal } = {}) => {
     let socket: WebSocketLike | undefined;

@@ -1,5 +1,6 @@
 import { SettingsError } from "../errors.ts";
 import type { ControlMessages } from "./control-messages.ts";
+import { webCrypto } from "./web-crypto.ts";
 
 /** What a client proves who it is with. */
 export type Credentials =
@@ -15,7 +16,7 @@ const hexadecimal = (bytes: ArrayBuffer): string => [...new Uint8Array(bytes)].m
 
 /**
  * The answer to a server's challenge, made with WebCrypto. Credentials that the server does not ask for are not sent.
- * @throws SettingsError when the server asks for credentials that are not there
+ * @throws SettingsError when the server asks for credentials that are not there, and for HMAC in pages without WebCrypto
  */
 export async function answerChallenge(
   { nonce, methods }: ControlMessages["challenge"], credentials?: Credentials,
@@ -23,8 +24,8 @@ export async function answerChallenge(
   if (credentials !== undefined && "secret" in credentials && methods.includes("hmac")) {
     const { principal, secret } = credentials;
     const encode = (text: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(text);
-    const key = await crypto.subtle.importKey("raw", encode(secret), { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
-    const mac = await crypto.subtle.sign("HMAC", key, encode(HMAC_PREFIX + nonce + principal));
+    const key = await webCrypto().importKey("raw", encode(secret), { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
+    const mac = await webCrypto().sign("HMAC", key, encode(HMAC_PREFIX + nonce + principal));
     return { method: "hmac", principal, mac: hexadecimal(mac) };
   }
   if (credentials !== undefined && "bearerToken" in credentials && methods.includes("bearer")) {

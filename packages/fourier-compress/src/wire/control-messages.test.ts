@@ -66,7 +66,7 @@ describe("control messages", () => {
   it.each<[string, string]>([
     ["nesting", "[".repeat(32_768) + "]".repeat(32_768)],
     ["nested objects", '{"a":'.repeat(10_000) + "1" + "}".repeat(10_000)],
-    ["very many faults", JSON.stringify({ session: 1, ...Object.fromEntries(Array.from({ length: 6000 }, (_, index) => [`f${index}`, 0])) })],
+    ["very many faults", JSON.stringify(Object.fromEntries(Array.from({ length: 6000 }, (_, index) => [`f${index}`, 0])))],
     ["a number of very many digits", `{"session":${"9".repeat(65_000)}}`],
     ["very many elements", JSON.stringify({ prefixes: Array.from({ length: 30_000 }, () => 1) })],
   ])("answer %s quickly and briefly", (_, payload) => {

@@ -36,7 +36,7 @@ export interface ControlMessages {
   /** Client: who is there. */
   readonly hello: { readonly client: string };
   /** Server: how to prove who one is. `nonce` is of this connection alone. */
-  readonly challenge: { readonly nonce: string; readonly methods: ("none" | "bearer" | "hmac")[] };
+  readonly challenge: { readonly nonce: string; readonly methods: readonly ("none" | "bearer" | "hmac")[] };
   /** Client. bearer: the token. hmac: HMAC-SHA-256 under the principal's secret of "fourier-compress" + nonce + principal, in hex. */
   readonly authenticate:
     | { readonly method: "none" }
@@ -123,7 +123,9 @@ const schemas: { readonly [Type in ControlType]: z.ZodType<ControlMessages[Type]
     splitBlocks: z.tuple([count, count]),
     codecs: z.array(name).max(256),
     tables: z.array(z.strictObject({ hash: hex(32), block: count })).max(256),
-    limits: z.strictObject({ tokensPerFrame: count, tokensPerSession: count, sessions: count, payloadBytes: count, expirySeconds: z.number() }),
+    limits: z.strictObject({
+      tokensPerFrame: count, tokensPerSession: count, sessions: count, payloadBytes: count, expirySeconds: z.number(),
+    }),
   }),
   open: z.strictObject({
     request: count, fingerprint: hex(32), splitBlock: count, codec: name, table: hex(32).optional(),
@@ -168,7 +170,9 @@ function complaint({ issues }: z.ZodError): string {
 /** A control frame. @throws FrameError for a message that takes more than 64 KiB */
 export function controlFrame<Type extends ControlType>(type: Type, message: ControlMessages[Type]): Frame {
   const payload = encoder.encode(JSON.stringify(message));
-  if (payload.length > LONGEST_CONTROL_BYTES) throw new FrameError(`a ${type} of ${payload.length} bytes is longer than ${LONGEST_CONTROL_BYTES}`);
+  if (payload.length > LONGEST_CONTROL_BYTES) {
+    throw new FrameError(`a ${type} of ${payload.length} bytes is longer than ${LONGEST_CONTROL_BYTES}`);
+  }
   return makeFrame(type, { payload });
 }
 

@@ -3,8 +3,8 @@ import { describe, expect, it } from "vitest";
 import { FrameError } from "../errors.ts";
 import { crc32c } from "./crc32c.ts";
 import {
-  decodeFrame, DEFAULT_FRAME_LIMITS, encodeFrame, FRAME_DTYPES, FRAME_HEADER_BYTES, FRAME_TYPES, LONGEST_CONTROL_BYTES, makeFrame, payloadLength,
-  type Frame, type FrameDtype, type FrameType,
+  decodeFrame, DEFAULT_FRAME_LIMITS, encodeFrame, FRAME_DTYPES, FRAME_HEADER_BYTES, FRAME_TYPES, LONGEST_CONTROL_BYTES, makeFrame,
+  payloadLength, type Frame, type FrameDtype, type FrameType,
 } from "./frame.ts";
 import { goldenFrames } from "./golden-frames.testing.ts";
 

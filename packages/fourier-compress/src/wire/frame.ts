@@ -106,8 +106,8 @@ export function makeFrame(type: FrameType, fields: Partial<Omit<Frame, "type">> 
 
 /** The fields that are written as numbers, with the largest value of each. */
 const NUMBERS = {
-  flags: 0xffff, session: 0xffff_ffff, sequence: 0xffff_ffff, position: 0xffff_ffff, tokens: 0xffff_ffff, hiddenSize: 0xffff_ffff, block: 0xffff,
-  codec: 0xff, table: 0xffff_ffff,
+  flags: 0xffff, session: 0xffff_ffff, sequence: 0xffff_ffff, position: 0xffff_ffff, tokens: 0xffff_ffff, hiddenSize: 0xffff_ffff,
+  block: 0xffff, codec: 0xff, table: 0xffff_ffff,
 } as const;
 
 /**
@@ -119,7 +119,9 @@ export function encodeFrame(frame: Frame): Uint8Array<ArrayBuffer> {
   const { payload } = frame;
   for (const [name, most] of Object.entries(NUMBERS)) {
     const value = frame[name as keyof typeof NUMBERS];
-    if (!Number.isInteger(value) || value < 0 || value > most) throw new FrameError(`${frame.type}: ${name} ${value}; a frame holds 0 to ${most}`);
+    if (!Number.isInteger(value) || value < 0 || value > most) {
+      throw new FrameError(`${frame.type}: ${name} ${value}; a frame holds 0 to ${most}`);
+    }
   }
   const bytes = new Uint8Array(FRAME_HEADER_BYTES + payload.length);
   const view = new DataView(bytes.buffer);

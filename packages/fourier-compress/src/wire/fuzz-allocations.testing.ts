@@ -7,13 +7,13 @@ export interface AllocationWatch {
 
 /** Constructors that take a length, with the bytes of an element; a list's are counted as pointers. */
 const ELEMENT_BYTES = {
-  ArrayBuffer: 1, Uint8Array: 1, Int8Array: 1, Uint8ClampedArray: 1, Uint16Array: 2, Int16Array: 2, Uint32Array: 4, Int32Array: 4, Float32Array: 4,
-  Float64Array: 8, BigInt64Array: 8, BigUint64Array: 8, Array: 8,
+  ArrayBuffer: 1, Uint8Array: 1, Int8Array: 1, Uint8ClampedArray: 1, Uint16Array: 2, Int16Array: 2, Uint32Array: 4, Int32Array: 4,
+  Float32Array: 4, Float64Array: 8, BigInt64Array: 8, BigUint64Array: 8, Array: 8,
 } as const;
 
 /**
- * Replaces the constructors of this thread's globals by ones that take note of lengths: an allocation of gigabytes for a few hostile bytes is
- * seen even where it fails, is never touched, or is gone at once. To be called before the modules under test are loaded.
+ * Replaces the constructors of this thread's globals by ones that take note of lengths: an allocation of gigabytes for a few hostile bytes
+ * is seen even where it fails, is never touched, or is gone at once. To be called before the modules under test are loaded.
  */
 export function watchAllocations(): AllocationWatch {
   let largest = 0;

@@ -19,7 +19,8 @@ export interface CodecSample {
 }
 
 const MODES: readonly CodecMode[] = [
-  { kind: "ratio", ratio: 4 }, { kind: "relativeError", relativeError: 0.3 }, { kind: "bytesPerToken", bytes: 40 }, { kind: "step", step: 0.4 },
+  { kind: "ratio", ratio: 4 }, { kind: "relativeError", relativeError: 0.3 }, { kind: "bytesPerToken", bytes: 40 },
+  { kind: "step", step: 0.4 },
 ];
 
 const contextOf = (block: number, tokens: number, hiddenSize: number): ActivationContext => ({

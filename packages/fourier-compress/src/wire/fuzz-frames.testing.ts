@@ -7,7 +7,7 @@ export interface FuzzOptions {
   readonly frames: number;
   /** Equal seeds give equal inputs. */
   readonly seed: number;
-  /** The case to begin with, to repeat a crash: `{ seed, firstCase: crash.case, frames: 1 }`. Default 0. */
+  /** The case to begin with, to repeat a crash: `{ seed, firstCase: crash.case, frames: 1 }`; some of the server need those before. */
   readonly firstCase?: number;
   /** Seconds that one case may take before it counts as a hang. Default 30. */
   readonly deadlineSeconds?: number;
@@ -46,8 +46,8 @@ export interface FuzzReport {
 }
 
 /**
- * Feeds frames that are random, truncated, flipped, forged and absurd to the decoders of the wire and of every registered codec, and to a live
- * server of a tiny model. It runs in a thread of its own, so that an endless loop is seen and ended, and a heap that overflows is too.
+ * Feeds frames that are random, truncated, flipped, forged and absurd to the decoders of the wire and of every registered codec, and to a
+ * live server of a tiny model. It runs in a thread of its own, so that an endless loop is seen and ended, and a heap that overflows is too.
  */
 export async function fuzzFrames({ frames, seed, firstCase = 0, deadlineSeconds = 30 }: FuzzOptions): Promise<FuzzReport> {
   const progress = new Int32Array(new SharedArrayBuffer(4));
@@ -59,7 +59,9 @@ export async function fuzzFrames({ frames, seed, firstCase = 0, deadlineSeconds 
   const began = performance.now();
   const broken = (error: string): FuzzReport => ({
     seed, frames: 0, accepted: 0, refused: 0, byKind: { wire: 0, codec: 0, server: 0 },
-    crashes: [{ case: Atomics.load(progress, 0), strategy: new TextDecoder().decode(running.slice()).replace(/\0.*$/, ""), error, input: "" }],
+    crashes: [
+      { case: Atomics.load(progress, 0), strategy: new TextDecoder().decode(running.slice()).replace(/\0.*$/, ""), error, input: "" },
+    ],
     slowestMilliseconds: deadlineSeconds * 1000, peakGrowthBytes: 0, largestAllocationBytes: 0, tensorGrowthBytes: 0,
     seconds: (performance.now() - began) / 1000,
   });

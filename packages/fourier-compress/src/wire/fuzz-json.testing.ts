@@ -19,8 +19,9 @@ export const JSON_BOMBS: readonly string[] = [
 /** A value that does not belong. */
 function strange(random: FuzzRandom): unknown {
   return random.pick<() => unknown>([
-    () => random.hostile(), () => -random.hostile(), () => random.word() / 7, () => 1e308, () => null, () => true, () => "", () => "x".repeat(random.length(5000)),
-    () => [], () => ({}), () => [[[[random.word()]]]], () => "ab".repeat(32), () => "\u0000\u202e\ud800", () => ({ length: 0xffff_ffff }),
+    () => random.hostile(), () => -random.hostile(), () => random.word() / 7, () => 1e308, () => null, () => true, () => "",
+    () => "x".repeat(random.length(5000)), () => [], () => ({}), () => [[[[random.word()]]]], () => "ab".repeat(32),
+    () => "\u0000\u202e\ud800", () => ({ length: 0xffff_ffff }),
     () => Array.from({ length: random.length(2000) }, () => random.word()),
   ])();
 }

@@ -43,8 +43,8 @@ export class FuzzRandom {
   /** A number that breaks what does not look: the ends of ranges, and sizes that nobody can allocate. */
   hostile(): number {
     return this.pick([
-      0, 1, 2, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000, 0xffff, 0x1_0000, 0x00ff_ffff, 0x0100_0000, 0x0100_0001, 0x7fff_ffff, 0x8000_0000, 0xffff_fffe,
-      0xffff_ffff, this.word(), this.below(64),
+      0, 1, 2, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000, 0xffff, 0x1_0000, 0x00ff_ffff, 0x0100_0000, 0x0100_0001, 0x7fff_ffff,
+      0x8000_0000, 0xffff_fffe, 0xffff_ffff, this.word(), this.below(64),
     ]);
   }
 

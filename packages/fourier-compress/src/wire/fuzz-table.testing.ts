@@ -25,7 +25,9 @@ export function tableForFuzzing(model: string, block: number, hiddenSize: number
   const vector = (value: (index: number) => number): Float32Array => Float32Array.from({ length: hiddenSize }, (_, index) => value(index));
   const factor = new Float32Array(hiddenSize * hiddenSize);
   for (let row = 0; row < hiddenSize; row++) {
-    for (let column = 0; column <= row; column++) factor[row * hiddenSize + column] = row === column ? 1 + real(random) / 2 : real(random) / 8;
+    for (let column = 0; column <= row; column++) {
+      factor[row * hiddenSize + column] = row === column ? 1 + real(random) / 2 : real(random) / 8;
+    }
   }
   const rates = [0.02, 0.1, 0.5, 1, 2].map((step, index) => ({ step, bytesPerToken: hiddenSize / (1 + index), relativeError: step / 4 }));
   return withHash({

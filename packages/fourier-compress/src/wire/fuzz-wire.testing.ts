@@ -29,12 +29,15 @@ export function sealed(bytes: Uint8Array): Uint8Array {
   return bytes;
 }
 
+/** Offset and bytes of the fields behind the magic and before the length. */
+const HEADER_FIELDS = [[4, 1], [5, 1], [6, 2], [8, 4], [12, 4], [16, 4], [20, 4], [24, 4], [28, 2], [30, 1], [31, 1], [32, 4]] as const;
+
 /** A frame with one to three fields of its header overwritten, and its checksum right. */
 export function withHostileHeader(random: FuzzRandom, frame: Uint8Array): Uint8Array {
   const bytes = frame.slice();
   const view = new DataView(bytes.buffer);
   for (let changes = 1 + random.below(3); changes > 0; changes--) {
-    const [offset, size] = random.pick([[4, 1], [5, 1], [6, 2], [8, 4], [12, 4], [16, 4], [20, 4], [24, 4], [28, 2], [30, 1], [31, 1], [32, 4]] as const);
+    const [offset, size] = random.pick(HEADER_FIELDS);
     if (size === 1) view.setUint8(offset, random.hostile());
     else if (size === 2) view.setUint16(offset, random.hostile(), true);
     else view.setUint32(offset, random.hostile(), true);
@@ -96,8 +99,8 @@ export function fuzzWire(random: FuzzRandom, begin: (strategy: string, input: Ui
 /** Whether the limits allow a good frame. */
 function decodable(input: Uint8Array): boolean {
   const view = new DataView(input.buffer, input.byteOffset);
-  return view.getUint32(16, true) <= LIMITS.position && view.getUint32(20, true) <= LIMITS.tokens && view.getUint32(24, true) <= LIMITS.hiddenSize &&
-    view.getUint16(28, true) <= LIMITS.block;
+  return view.getUint32(16, true) <= LIMITS.position && view.getUint32(20, true) <= LIMITS.tokens &&
+    view.getUint32(24, true) <= LIMITS.hiddenSize && view.getUint16(28, true) <= LIMITS.block;
 }
 
 /** Good frames and then the input as a stream in pieces: the good ones come out, whatever follows. */
@@ -116,7 +119,7 @@ function fuzzCutter(random: FuzzRandom, input: Uint8Array): void {
     if (!(error instanceof FrameError)) throw error;
   }
   for (const index of [0, 1]) {
-    if (came[index] === undefined || Buffer.compare(came[index], good) !== 0) throw new Error(`good frame ${index} did not come out of the stream`);
+    if (came[index] === undefined || Buffer.compare(came[index], good) !== 0) throw new Error(`good frame ${index} did not come out`);
   }
   if (cutter.heldBytes > stream.length) throw new Error("the cutter holds more than has come");
 }

@@ -48,7 +48,8 @@ async function run({ seed, frames, firstCase, progress, running }: FuzzWorkerDat
   };
   const crash = (number: number, error: unknown): void => {
     crashes.push({
-      case: number, strategy, error: error instanceof Error ? (error.stack ?? error.message).split("\n").slice(0, 6).join("\n") : String(error),
+      case: number, strategy,
+      error: error instanceof Error ? (error.stack ?? error.message).split("\n").slice(0, 6).join("\n") : String(error),
       input: Buffer.from(input.subarray(0, 400)).toString("hex"),
     });
   };

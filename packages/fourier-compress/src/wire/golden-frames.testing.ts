@@ -14,8 +14,8 @@ const text = (characters: string): string => Buffer.from(characters, "utf8").toS
 const repeated = (byte: string, count: number): string => byte.repeat(count);
 
 /**
- * Frames of every kind and their bytes: the wire format, written down. The bytes were made by an encoder of its own in Python (struct.pack, and
- * CRC-32C bit by bit), not by the code they test. Never change those of a version that has been published.
+ * Frames of every kind and their bytes: the wire format, written down. The bytes were made by an encoder of its own in Python (struct.pack,
+ * and CRC-32C bit by bit), not by the code they test. Never change those of a version that has been published.
  */
 export const goldenFrames: readonly GoldenFrame[] = [
   {
@@ -34,29 +34,50 @@ export const goldenFrames: readonly GoldenFrame[] = [
     payload: text('{"method":"hmac","principal":"zoë","mac":"5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c"}'),
   },
   {
-    frame: controlFrame("welcome", { server: "frugal", model: { name: "stories15M", fingerprint: repeated("15", 32), blockCount: 6, hiddenSize: 288,
+    frame: controlFrame("welcome", { server: "frugal", model: { name: "stories15M", fingerprint: repeated("15", 32), blockCount: 6,
+      hiddenSize: 288,
       vocabularySize: 32000, maxPositionEmbeddings: 256 }, splitBlocks: [1, 5], codecs: ["float16", "klt"],
       tables: [{ hash: repeated("7a", 32), block: 1 }], limits: { tokensPerFrame: 512, tokensPerSession: 256, sessions: 64,
       payloadBytes: 1048576, expirySeconds: 300 } }),
     header: "464353500104000000000000000000000000000000000000000000000000000000000000d5010000f501ff00",
-    payload: text('{"server":"frugal","model":{"name":"stories15M","fingerprint":"1515151515151515151515151515151515151515151515151515151515151515","blockCount":6,"hiddenSize":288,"vocabularySize":32000,"maxPositionEmbeddings":256},"splitBlocks":[1,5],"codecs":["float16","klt"],"tables":[{"hash":"7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a","block":1}],"limits":{"tokensPerFrame":512,"tokensPerSession":256,"sessions":64,"payloadBytes":1048576,"expirySeconds":300}}'),
+    payload: text(
+      '{"server":"frugal","model":{"name":"stories15M",' +
+      '"fingerprint":"1515151515151515151515151515151515151515151515151515151515151515","blockCount":6,"hiddenSize":288,' +
+      '"vocabularySize":32000,"maxPositionEmbeddings":256},"splitBlocks":[1,5],"codecs":["float16","klt"],' +
+      '"tables":[{"hash":"7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a","block":1}],' +
+      '"limits":{"tokensPerFrame":512,"tokensPerSession":256,"sessions":64,"payloadBytes":1048576,"expirySeconds":300}}',
+    ),
   },
   {
-    frame: controlFrame("open", { request: 7, fingerprint: repeated("15", 32), splitBlock: 1, codec: "klt", table: repeated("7a", 32), result: "token",
+    frame: controlFrame("open", { request: 7, fingerprint: repeated("15", 32), splitBlock: 1, codec: "klt", table: repeated("7a", 32),
+      result: "token",
       sampling: { temperature: 0.5, topK: 40, seed: 3 }, capacity: 256, prefixes: [repeated("e1", 32)] }),
     header: "46435350010500000000000000000000000000000000000000000000000000000000000068010000f77a5e71",
-    payload: text('{"request":7,"fingerprint":"1515151515151515151515151515151515151515151515151515151515151515","splitBlock":1,"codec":"klt","table":"7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a","result":"token","sampling":{"temperature":0.5,"topK":40,"seed":3},"capacity":256,"prefixes":["e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1"]}'),
+    payload: text(
+      '{"request":7,"fingerprint":"1515151515151515151515151515151515151515151515151515151515151515","splitBlock":1,' +
+      '"codec":"klt","table":"7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a","result":"token",' +
+      '"sampling":{"temperature":0.5,"topK":40,"seed":3},"capacity":256,' +
+      '"prefixes":["e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1"]}',
+    ),
   },
   {
-    frame: controlFrame("opened", { request: 7, session: 3, id: repeated("1d", 16), secret: repeated("5e", 32), prefixMessages: 1, prefixTokens: 12,
+    frame: controlFrame("opened", { request: 7, session: 3, id: repeated("1d", 16), secret: repeated("5e", 32), prefixMessages: 1,
+      prefixTokens: 12,
       expirySeconds: 300 }),
     header: "464353500106000000000000000000000000000000000000000000000000000000000000c6000000260f182b",
-    payload: text('{"request":7,"session":3,"id":"1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d","secret":"5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e","prefixMessages":1,"prefixTokens":12,"expirySeconds":300}'),
+    payload: text(
+      '{"request":7,"session":3,"id":"1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d",' +
+      '"secret":"5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e","prefixMessages":1,"prefixTokens":12,' +
+      '"expirySeconds":300}',
+    ),
   },
   {
     frame: controlFrame("resume", { request: 8, id: repeated("1d", 16), secret: repeated("5e", 32), received: 41 }),
     header: "4643535001070000000000000000000000000000000000000000000000000000000000008f00000045b3ca61",
-    payload: text('{"request":8,"id":"1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d","secret":"5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e","received":41}'),
+    payload: text(
+      '{"request":8,"id":"1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d",' +
+      '"secret":"5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e","received":41}',
+    ),
   },
   {
     frame: controlFrame("resumed", { request: 8, session: 4, applied: 42, position: 54 }),
@@ -79,13 +100,15 @@ export const goldenFrames: readonly GoldenFrame[] = [
     payload: text('{"code":"rate-limit","message":"too many frames","session":4,"sequence":43,"retryAfterSeconds":0.25}'),
   },
   {
-    frame: makeFrame("activation", { flags: 1, session: 4, sequence: 43, position: 54, tokens: 2, hiddenSize: 4, block: 1, codec: 9, dtype: "codec",
+    frame: makeFrame("activation", { flags: 1, session: 4, sequence: 43, position: 54, tokens: 2, hiddenSize: 4, block: 1, codec: 9,
+      dtype: "codec",
       table: 0x7a7a7a7a, payload: bytes("0902040102ff") }),
     header: "4643535001100100040000002b000000360000000200000004000000010009037a7a7a7a060000004f4436a9",
     payload: "0902040102ff",
   },
   {
-    frame: makeFrame("activation", { flags: 0, session: 0xffffffff, sequence: 0xfffffffe, position: 0x1000000, tokens: 0x20000, hiddenSize: 0x10000, block: 4096,
+    frame: makeFrame("activation", { flags: 0, session: 0xffffffff, sequence: 0xfffffffe, position: 0x1000000, tokens: 0x20000,
+      hiddenSize: 0x10000, block: 4096,
       codec: 63, dtype: "codec", table: 0xffffffff, payload: bytes("") }),
     header: "4643535001100000fffffffffeffffff00000001000002000000010000103f03ffffffff000000005f1f0dda",
     payload: "",

@@ -1,3 +1,5 @@
+import { webCrypto } from "./web-crypto.ts";
+
 /** What the meaning of a stream's messages depends on, besides their bytes. */
 export interface PrefixScope {
   readonly fingerprint: string;
@@ -13,7 +15,7 @@ async function sha256(...parts: readonly Uint8Array[]): Promise<Uint8Array> {
     joined.set(part, offset);
     offset += part.length;
   }
-  return new Uint8Array(await crypto.subtle.digest("SHA-256", joined));
+  return new Uint8Array(await webCrypto().digest("SHA-256", joined));
 }
 
 /** Key of a stream that is still empty. */
