@@ -22,7 +22,9 @@ export async function evaluateActivations(
 ): Promise<{ readonly results: EvaluationResults; readonly markdown: string; readonly complete: boolean }> {
   const set = await readActivationsFolder(given.activations, given.block === undefined ? {} : { block: given.block });
   const limited = given.limit === undefined ? set : { ...set, prompts: set.prompts.slice(0, given.limit) };
-  if (!given.json && given.table === undefined) note(`calibrating on ${set.calibration.length / set.hiddenSize} rows of width ${set.hiddenSize}`);
+  if (!given.json && given.table === undefined) {
+    note(`calibrating on ${set.calibration.length / set.hiddenSize} rows of width ${set.hiddenSize}`);
+  }
   const table = given.table === undefined ? await calibrateActivations(set, { signal: interruption }) : await readCodecTable(given.table);
   const file = await EvaluationFile.open(given.resume, {
     activations: digestOf(...limited.prompts.map(({ rows }) => rows)), block: set.block, table: table.hash, allocation: given.allocation,

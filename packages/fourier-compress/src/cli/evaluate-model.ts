@@ -53,7 +53,9 @@ async function materialOf(given: EvaluateArguments, loaded: LoadedModel): Promis
     sets.push({ name: set.name, questions: set.questions.slice(0, count) });
     if (given.calibration !== undefined || given.table !== undefined) continue;
     // Questions that are not asked calibrate, each with its right answer.
-    for (const question of set.questions.slice(count)) calibration.push([...choiceSequences(question, loaded.tokenizer)[question.answer]!.ids]);
+    for (const question of set.questions.slice(count)) {
+      calibration.push([...choiceSequences(question, loaded.tokenizer)[question.answer]!.ids]);
+    }
   }
   if (given.calibration !== undefined) calibration.push(...(await textSequences(given.calibration, loaded, given.window)));
   const spread = Math.max(1, Math.ceil(calibration.length / CALIBRATION_SEQUENCES));
@@ -64,10 +66,18 @@ async function materialOf(given: EvaluateArguments, loaded: LoadedModel): Promis
 }
 
 async function tableOf(given: EvaluateArguments, loaded: LoadedModel, material: Material): Promise<CodecTable> {
-  if (given.table !== undefined) return await readCodecTable(given.table);
+  if (given.table !== undefined) {
+    const table = await readCodecTable(given.table);
+    if (table.model !== loaded.fingerprint) {
+      note(`the codec table is of model ${table.model}, this is ${loaded.fingerprint}: is that meant?`);
+    }
+    return table;
+  }
   const { calibration } = material;
   if (calibration.length === 0) {
-    throw new EvaluationDataError("there is nothing to calibrate on: give --calibration <text>, --table <table>, or --limit to leave questions for it");
+    throw new EvaluationDataError(
+      "there is nothing to calibrate on: give --calibration <text>, --table <table>, or --limit to leave questions for it",
+    );
   }
   const progress = startProgress("calibrating", calibration.length, { silent: given.json });
   try {
@@ -91,8 +101,8 @@ export async function evaluateModel(
     if (!given.json) note(`codec table ${table.hash.slice(0, 16)} of ${table.rows} rows before block ${table.block}`);
     const leakageTokens = given.leakage === true ? LEAKAGE_TOKENS : (given.leakage ?? 0);
     const file = await EvaluationFile.open(given.resume, {
-      test: digestOf(JSON.stringify([material.test ?? [], material.questions])), model: loaded.fingerprint, split: given.split, table: table.hash,
-      allocation: given.allocation, window: given.window, leakageTokens,
+      test: digestOf(JSON.stringify([material.test ?? [], material.questions])), model: loaded.fingerprint, split: given.split,
+      table: table.hash, allocation: given.allocation, window: given.window, leakageTokens,
     });
     const progress = startProgress("scoring", 1, { silent: given.json });
     const base = {

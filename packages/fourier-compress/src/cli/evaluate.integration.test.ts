@@ -39,7 +39,8 @@ let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "frugal-evaluate-"));
   const { hiddenSize, calibration, prompts } = syntheticActivations();
-  const half = (rows: readonly Float32Array[]): Uint16Array => Uint16Array.from(rows.flatMap((values) => [...values]), float32ToFloat16Bits);
+  const half = (rows: readonly Float32Array[]): Uint16Array =>
+    Uint16Array.from(rows.flatMap((values) => [...values]), float32ToFloat16Bits);
   let row = 0;
   const index = {
     dtype: "float16 little-endian", hidden: hiddenSize, cal_rows: calibration.length / hiddenSize,

@@ -17,7 +17,8 @@ function check(given: EvaluateArguments): void {
     throw new SettingsError("give either --activations <folder> or --model <model>");
   }
   if (given.activations !== undefined) {
-    const lost = (["text", "sequences", "questions", "calibration", "leakage", "tokenizer"] as const).find((name) => given[name] !== undefined);
+    const ofModels = ["text", "sequences", "questions", "calibration", "leakage", "tokenizer"] as const;
+    const lost = ofModels.find((name) => given[name] !== undefined);
     if (lost !== undefined) throw new SettingsError(`--${lost} needs --model; a folder of activations has neither model nor text`);
     return;
   }
@@ -41,11 +42,13 @@ async function evaluate(given: EvaluateArguments): Promise<void> {
   else process.stdout.write(`${markdown}\n`);
   if (charts !== undefined) {
     const subtitle = `${new Date().toISOString().slice(0, 16).replace("T", " ")} UTC${complete ? "" : " · interrupted, so incomplete"}`;
-    await writeFile(given.report!, renderEvaluationReport(results, charts, { title: `Codecs on ${results.reconstruction?.activations ?? model}`, subtitle }));
+    const title = `Codecs on ${results.reconstruction?.activations ?? model}`;
+    await writeFile(given.report!, renderEvaluationReport(results, charts, { title, subtitle }));
     if (!given.json) note(`wrote ${given.report}`);
   }
   if (complete) return;
-  note(given.resume === undefined ? "interrupted: --resume <file> would have kept the rows" : `interrupted: the same command goes on from ${given.resume}`);
+  const rest = given.resume === undefined ? "--resume <file> would have kept the rows" : `the same command goes on from ${given.resume}`;
+  note(`interrupted: ${rest}`);
   throw new Interrupted("interrupted");
 }
 
@@ -64,7 +67,9 @@ export function evaluateCommand(): Command {
     .option("--calibration <file>", "UTF-8 text to calibrate on")
     .option("--table <path>", "codec table of `fourier-compress calibrate` instead of calibrating")
     .option("--fisher", "calibrate gradients too, for the fwsvd codec; three times the time", false)
-    .option("--codecs <names>", `with commas; ":elements" counts numbers instead of bytes (default: ${COMPARED_CODECS.join(",")})`, codecList)
+    .option(
+      "--codecs <names>", `with commas; ":elements" counts numbers instead of bytes (default: ${COMPARED_CODECS.join(",")})`, codecList,
+    )
     .option("--ratios <numbers>", `bytes of float16 over bytes sent (default: ${COMPARED_RATIOS.join(",")})`, numberList)
     .addOption(
       new Option("--allocation <how>", "quantisers: one step for all messages, or the ratio in each")

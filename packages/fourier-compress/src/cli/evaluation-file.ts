@@ -24,7 +24,8 @@ const measured = z.object({
   bytes: z.number(), encodeMilliseconds: z.number(), decodeMilliseconds: z.number(),
 });
 const head = {
-  codec: text, label: text, ratio: z.number().exactOptional(), mode: mode.exactOptional(), tokenShare: z.number().exactOptional(), unavailable: text.exactOptional(),
+  codec: text, label: text, ratio: z.number().exactOptional(), mode: mode.exactOptional(),
+  tokenShare: z.number().exactOptional(), unavailable: text.exactOptional(),
 };
 const coded = { ...head, traffic: measured.exactOptional(), leakage: z.number().exactOptional() };
 const accuracy = z.object({ share: z.number(), standardError: z.number() });
@@ -88,10 +89,13 @@ export class EvaluationFile {
     }
     const read = fileSchema.safeParse(parsed);
     if (!read.success) {
-      throw new EvaluationDataError(`${path} is not an evaluation to resume: ${z.prettifyError(read.error).replaceAll("\n", " ").slice(0, 500)}`);
+      const problem = z.prettifyError(read.error).replaceAll("\n", " ").slice(0, 500);
+      throw new EvaluationDataError(`${path} is not an evaluation to resume: ${problem}`);
     }
     if (read.data.settings !== file.#settings) {
-      throw new EvaluationDataError(`${path} is of an evaluation of ${read.data.settings}, this one is of ${file.#settings}; give another file`);
+      throw new EvaluationDataError(
+        `${path} is of an evaluation of ${read.data.settings}, this one is of ${file.#settings}; give another file`,
+      );
     }
     file.reconstruction.push(...read.data.reconstruction);
     file.perplexity.push(...read.data.perplexity);

@@ -2,7 +2,9 @@ import { writeFile } from "node:fs/promises";
 import { Command, Option } from "commander";
 import { SettingsError } from "../errors.ts";
 import { loadCharts } from "../report/charts.ts";
-import { clientsMarkdown, figure7Markdown, READING_TITLES, renderSimulationReport, type ClientCurves } from "../report/simulation-report.ts";
+import {
+  clientsMarkdown, figure7Markdown, READING_TITLES, renderSimulationReport, type ClientCurves,
+} from "../report/simulation-report.ts";
 import { closedLoopBounds } from "../simulation/client-simulation.ts";
 import { FIGURE_7_LINKS, FIGURE_7_RATIO, FIGURE_7_READINGS, figure7Settings, simulateFigure7 } from "../simulation/figure-7.ts";
 import { findSaturation, sweepClients, type SweepSettings } from "../simulation/saturation.ts";
@@ -33,12 +35,19 @@ interface SimulateArguments {
 
 /** Options that Figure 7 does not take: it has its own. */
 const OWN_SETTINGS = [
-  "clients", "batchMs", "largestBatch", "accelerators", "thinkMs", "deviceMs", "propagationMs", "gigabits", "sharing", "tokens", "hiddenSize",
-  "bytesPerValue", "ratio", "seed",
+  "clients", "batchMs", "largestBatch", "accelerators", "thinkMs", "deviceMs", "propagationMs", "gigabits", "sharing", "tokens",
+  "hiddenSize", "bytesPerValue", "ratio", "seed",
 ] as const;
+
+/** Of reports. */
+const TITLE = "Many clients on one link";
 
 /** Numbers of clients of the curves. */
 const CLIENTS = [1, 2, 5, 10, 20, 50, 100, 150, 200, 500, 1000, 1500, 2000] as const;
+
+function nameOf(ratio: number): string {
+  return ratio === 1 ? "not compressed" : `${ratio}x`;
+}
 
 async function simulateFigure(given: SimulateArguments): Promise<void> {
   const charts = given.report === undefined ? undefined : await loadCharts();
@@ -51,13 +60,14 @@ async function simulateFigure(given: SimulateArguments): Promise<void> {
     curves: [1, 8].flatMap((accelerators) =>
       [FIGURE_7_LINKS[0]!, FIGURE_7_LINKS.at(-1)!].flatMap((link) =>
         [1, FIGURE_7_RATIO].map((ratio) => ({
-          name: `${accelerators === 1 ? "one accelerator" : "eight"}, ${link / 1e9} Gbit/s, ${ratio === 1 ? "not compressed" : `${ratio}x`}`,
+          name: `${accelerators === 1 ? "one accelerator" : "eight"}, ${link / 1e9} Gbit/s, ${nameOf(ratio)}`,
           family: `${accelerators} ${link}`, results: sweepClients(figure7Settings(reading, link, accelerators, ratio), CLIENTS),
         })),
       ),
     ),
   }));
-  const page = { title: "Many clients on one link", subtitle: "closed loop, settings of Figure 7 of FourierCompress as far as it states them", figure7: cells };
+  const subtitle = "closed loop, settings of Figure 7 of FourierCompress as far as it states them";
+  const page = { title: TITLE, subtitle, figure7: cells };
   await writeFile(given.report!, renderSimulationReport(groups, charts, page));
   if (!given.json) note(`wrote ${given.report}`);
 }
@@ -66,10 +76,10 @@ async function simulateOwn(given: SimulateArguments, requestMs: number): Promise
   const charts = given.report === undefined ? undefined : await loadCharts();
   if (!given.clients.every(Number.isInteger)) throw new SettingsError(`--clients ${given.clients.join(",")}; give integers`);
   const settings = (ratio: number): SweepSettings => ({
-    linkBitsPerSecond: given.gigabits * 1e9, linkSharing: given.sharing, propagationSeconds: given.propagationMs / 1000, tokens: given.tokens,
-    hiddenSize: given.hiddenSize, bytesPerValue: given.bytesPerValue, ratio, deviceSeconds: given.deviceMs / 1000,
-    accelerators: given.accelerators, batchSeconds: given.batchMs / 1000, requestSeconds: requestMs / 1000, largestBatch: given.largestBatch,
-    thinkSeconds: given.thinkMs / 1000, seed: given.seed,
+    linkBitsPerSecond: given.gigabits * 1e9, linkSharing: given.sharing, propagationSeconds: given.propagationMs / 1000,
+    tokens: given.tokens, hiddenSize: given.hiddenSize, bytesPerValue: given.bytesPerValue, ratio, deviceSeconds: given.deviceMs / 1000,
+    accelerators: given.accelerators, batchSeconds: given.batchMs / 1000, requestSeconds: requestMs / 1000,
+    largestBatch: given.largestBatch, thinkSeconds: given.thinkMs / 1000, seed: given.seed,
   });
   const curves = [...new Set([1, given.ratio])].map((ratio) => ({
     ratio, bounds: closedLoopBounds({ ...settings(ratio), clients: 1 }), servedClients: findSaturation(settings(ratio)),
@@ -80,15 +90,16 @@ async function simulateOwn(given: SimulateArguments, requestMs: number): Promise
   } else {
     for (const { ratio, bounds, servedClients, results } of curves) {
       process.stdout.write(
-        `${ratio === 1 ? "without compression" : `${ratio}x`}: ${bounds.bottleneck} saturated from ${bounds.saturationClients.toFixed(1)} clients on; ` +
+        `${nameOf(ratio)}: ${bounds.bottleneck} saturated from ${bounds.saturationClients.toFixed(1)} clients on; ` +
           `${servedClients} clients wait at most twice as long as one alone\n\n${clientsMarkdown(results)}\n\n`,
       );
     }
   }
   if (charts === undefined) return;
-  const lines = curves.map(({ ratio, results }) => ({ name: ratio === 1 ? "not compressed" : `${ratio}x`, family: String(ratio), results }));
+  const lines = curves.map(({ ratio, results }) => ({ name: nameOf(ratio), family: String(ratio), results }));
   const subtitle = `${given.accelerators} accelerators, ${given.gigabits} Gbit/s, ${given.tokens} tokens a request`;
-  await writeFile(given.report!, renderSimulationReport([{ title: "Response over clients", curves: lines }], charts, { title: "Many clients on one link", subtitle }));
+  const groups = [{ title: "Response over clients", curves: lines }];
+  await writeFile(given.report!, renderSimulationReport(groups, charts, { title: TITLE, subtitle }));
   if (!given.json) note(`wrote ${given.report}`);
 }
 
@@ -117,7 +128,9 @@ export function simulateCommand(): Command {
     .option("--device-ms <ms>", "time on the client's device", atLeastZero, 0)
     .option("--propagation-ms <ms>", "delay of the link, one way", atLeastZero, 0)
     .option("--gigabits <rate>", "of the link, a second", positive, 1)
-    .addOption(new Option("--sharing <how>", "of the link: one message after another, or all at equal rates").choices(["fifo", "fair"]).default("fifo"))
+    .addOption(
+      new Option("--sharing <how>", "of the link: one message after another, or all at once").choices(["fifo", "fair"]).default("fifo"),
+    )
     .option("--tokens <count>", "of a request", integer(1), 64)
     .option("--hidden-size <width>", "of the activations", integer(1), 2048)
     .option("--bytes-per-value <bytes>", "before compression", positive, 2)

@@ -31,7 +31,9 @@ export interface ActivationSet {
 const DTYPE = "float16 little-endian";
 
 /** Sizes that a folder may announce; larger ones are refused before anything is read. */
-const LIMITS = { hiddenSize: 65_536, rows: 4_194_304, prompts: 65_536, tokens: 131_072, fileBytes: 4 * 2 ** 30, indexBytes: 64 * 2 ** 20 } as const;
+const LIMITS = {
+  hiddenSize: 65_536, rows: 4_194_304, prompts: 65_536, tokens: 131_072, fileBytes: 4 * 2 ** 30, indexBytes: 64 * 2 ** 20,
+} as const;
 
 const indexSchema = z.object({
   dtype: z.literal(DTYPE),
@@ -56,7 +58,8 @@ type Index = z.infer<typeof indexSchema>;
 async function readIndex(path: string): Promise<Index> {
   const { readFile, stat } = nodeModule("node:fs/promises");
   const { size } = await stat(path).catch((cause: unknown) => {
-    throw new EvaluationDataError(`${path} is not there; a folder of activations holds index.json, cal_l<block>.f16 and test_l<block>.f16`, { cause });
+    const layout = "a folder of activations holds index.json, cal_l<block>.f16 and test_l<block>.f16";
+    throw new EvaluationDataError(`${path} is not there; ${layout}`, { cause });
   });
   if (size > LIMITS.indexBytes) throw new EvaluationDataError(`${path}: ${size} bytes are more than the ${LIMITS.indexBytes} of an index`);
   let parsed: unknown;
@@ -74,7 +77,9 @@ async function readIndex(path: string): Promise<Index> {
 async function readRows(path: string, rows: number, hiddenSize: number): Promise<Float32Array> {
   const { readFile, stat } = nodeModule("node:fs/promises");
   const expected = 2 * rows * hiddenSize;
-  if (expected > LIMITS.fileBytes) throw new EvaluationDataError(`${path}: ${rows} rows of ${hiddenSize} are more than ${LIMITS.fileBytes} bytes`);
+  if (expected > LIMITS.fileBytes) {
+    throw new EvaluationDataError(`${path}: ${rows} rows of ${hiddenSize} are more than ${LIMITS.fileBytes} bytes`);
+  }
   const { size } = await stat(path);
   if (size !== expected) {
     throw new EvaluationDataError(`${path} has ${size} bytes; ${rows} rows of ${hiddenSize} float16 by index.json are ${expected}`);
@@ -107,8 +112,9 @@ function beginRowOf(prompts: readonly ActivationPrompt[], hiddenSize: number): F
 }
 
 /**
- * Reads captured activations in the layout of `index.json` (`dtype`, `hidden`, `cal_rows`, `test_rows`, `prompts: [{ dataset, row, tokens }]`)
- * beside `cal_l<block>.f16` and `test_l<block>.f16`: row-major little-endian float16, a prompt's rows from `row` on, one a token.
+ * Reads captured activations in the layout of `index.json` (`dtype`, `hidden`, `cal_rows`, `test_rows`,
+ * `prompts: [{ dataset, row, tokens }]`) beside `cal_l<block>.f16` and `test_l<block>.f16`: row-major little-endian float16, a prompt's
+ * rows from `row` on, one a token.
  * @param options `block` of several; default: the first that has both files
  * @throws EvaluationDataError for anything that does not fit together, before large allocations
  */
@@ -126,7 +132,8 @@ export async function readActivationsFolder(path: string, options: { readonly bl
   const testRows = index.test_rows ?? Math.max(...ends);
   const outside = ends.findIndex((end) => end > testRows);
   if (outside >= 0) {
-    throw new EvaluationDataError(`${path}/index.json: prompt ${outside} ends at row ${ends[outside]}, but there are ${testRows} test rows`);
+    const end = `ends at row ${ends[outside]}, but there are ${testRows} test rows`;
+    throw new EvaluationDataError(`${path}/index.json: prompt ${outside} ${end}`);
   }
   const calibration = await readRows(join(path, `cal_l${block}.f16`), index.cal_rows, hiddenSize);
   const test = await readRows(join(path, `test_l${block}.f16`), testRows, hiddenSize);

@@ -1,4 +1,4 @@
-/** Rows as near as this, in proportion, are the same, as exact rows of messages have it: kernels for few and many rows differ in the last bits. */
+/** Rows as near as this, in proportion, are the same, as exact rows of messages have it: kernels differ in the last bits with the shape. */
 const SAME_ROW = 1e-4;
 
 /** Whether the first of these rows is `beginRow`. */

@@ -4,9 +4,9 @@ import { separateRows } from "../calibration/collect-rows.ts";
 import type { ActivationSet } from "./activations-folder.ts";
 
 /**
- * The codec table of a folder's calibration rows. Where one prompt ends and the next begins is not known of them: they are cut to the median
- * length of the test prompts, which only the shape of the Fourier block depends on. Without a model there are no gradients and no weights,
- * so that the FWSVD-style and SVD-LLM-style codecs cannot be made with it.
+ * The codec table of a folder's calibration rows. Where one prompt ends and the next begins is not known of them: they are cut to the
+ * median length of the test prompts, which only the shape of the Fourier block depends on. Without a model there are no gradients and
+ * no weights, so that the FWSVD-style and SVD-LLM-style codecs cannot be made with it.
  */
 export async function calibrateActivations(
   set: ActivationSet, options: { readonly basis?: boolean; readonly signal?: AbortSignal } = {},

@@ -4,19 +4,19 @@ import { SettingsError } from "../errors.ts";
 
 /** A row of a comparison: a codec, what its ratio counts, and the shapes it may choose among. */
 export interface ComparedCodec {
-  /** As on the command line: the codec's name, with ":elements" where numbers are counted instead of bytes, ":any-shape" for `ANY_TOKEN_SHARES`. */
+  /** As on the command line: the codec's name, ":elements" where numbers are counted and not bytes, ":any-shape" for `ANY_TOKEN_SHARES`. */
   readonly key: string;
   readonly label: string;
   readonly name: string;
   readonly of: "bytes" | "elements";
-  /** Codecs that keep a block of low frequencies: shares of the token frequencies (KS / S), of which the one with the least error is taken. */
+  /** Codecs that keep a block of low frequencies: shares of the token frequencies (KS / S); the one with the least error is taken. */
   readonly tokenShares?: readonly number[];
 }
 
 /** Shapes of a block of low frequencies that deserve the name. The best is chosen by the rows that are measured, in favour of the codec. */
 export const TOKEN_SHARES: readonly number[] = [0.15, 0.25, 0.5, 1];
 
-/** Shapes down to a few frequencies along the tokens, and so nearly all along the channels: what is kept then is hardly more than the mean row. */
+/** Down to a few frequencies along the tokens, and so nearly all along the channels: what is kept then is hardly more than the mean row. */
 export const ANY_TOKEN_SHARES: readonly number[] = [0.02, 0.05, 0.1, ...TOKEN_SHARES];
 
 const LABELS: { readonly [Name in CodecName]: string } = {
@@ -51,7 +51,9 @@ export function comparedCodec(key: string): ComparedCodec {
   const of = variants.includes("elements") ? "elements" : "bytes";
   const isAnyShape = variants.includes("any-shape");
   const known = (of === "elements" ? 1 : 0) + (isAnyShape ? 1 : 0);
-  if (known !== variants.length) throw new SettingsError(`codec ${JSON.stringify(key)}; after ${name} comes :elements, :any-shape or nothing`);
+  if (known !== variants.length) {
+    throw new SettingsError(`codec ${JSON.stringify(key)}; after ${name} comes :elements, :any-shape or nothing`);
+  }
   if (of === "elements" && isFixedRate) throw new SettingsError(`${key}: the rate of ${name} is fixed`);
   if (isAnyShape && !hasShape) throw new SettingsError(`${key}: ${name} has no shape`);
   const counted = of === "bytes" ? (isComplex ? ", honest bytes" : "") : isComplex ? ", complex counted once" : ", numbers counted";

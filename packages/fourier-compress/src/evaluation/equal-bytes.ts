@@ -28,9 +28,9 @@ export interface AtRatioOptions extends MeasureOptions {
 export type RateSettings = Pick<CodecOptions, "mode" | "shape">;
 
 /**
- * The settings with which a codec brings these messages to 1/ratio of their float16 bytes: no mode for codecs of a fixed rate, a step shared
- * by all messages for quantisers (unless `allocation` says otherwise), the ratio in each message for the rest. Blocks of low frequencies get
- * the shape with the least error on these very messages.
+ * The settings with which a codec brings these messages to 1/ratio of their float16 bytes: no mode for codecs of a fixed rate, a step
+ * shared by all messages for quantisers (unless `allocation` says otherwise), the ratio in each message for the rest. Blocks of low
+ * frequencies get the shape with the least error on these very messages.
  * @throws SettingsError, CodecTargetError, CodecTableError
  */
 export async function settingsAtRatio(
@@ -43,21 +43,24 @@ export async function settingsAtRatio(
   const { allocation = "shared-step" } = options;
   const eachMessage: CodecMode = { kind: "ratio", ratio, of };
   if (tokenShares !== undefined) return { mode: eachMessage, shape: await bestShape(codec, eachMessage, messages, table, options) };
-  if (allocation === "each-message" || of === "elements" || !definition.create({ table }).targets.includes("step")) return { mode: eachMessage };
+  const hasStep = definition.create({ table }).targets.includes("step");
+  if (allocation === "each-message" || of === "elements" || !hasStep) return { mode: eachMessage };
   let [values, energy] = [0, 0];
   for (const { rows } of messages) {
     values += rows.length;
     for (const value of rows) energy += value * value;
   }
   const budget = Math.floor((2 * (options.values ?? values)) / ratio);
-  const bytesAt = (step: number): Promise<number> => measureBytes(createCodec(name, { table, mode: { kind: "step", step } }), messages, options);
+  const bytesAt = (step: number): Promise<number> =>
+    measureBytes(createCodec(name, { table, mode: { kind: "step", step } }), messages, options);
   // A step of about the size of the values is near what such ratios take.
   const start = Math.sqrt(energy / values) || 1;
   return { mode: { kind: "step", step: await findStep(bytesAt, budget, start) } };
 }
 
 async function bestShape(
-  { name, tokenShares = [] }: ComparedCodec, mode: CodecMode, messages: readonly MessageRows[], table: CodecTable | undefined, options: MeasureOptions,
+  { name, tokenShares = [] }: ComparedCodec, mode: CodecMode, messages: readonly MessageRows[], table: CodecTable | undefined,
+  options: MeasureOptions,
 ): Promise<FourierShape> {
   let best: { readonly shape: FourierShape; readonly error: number } | undefined;
   for (const tokenShare of tokenShares) {

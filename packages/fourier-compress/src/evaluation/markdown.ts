@@ -34,7 +34,9 @@ export function unavailableMarkdown(
   const missing = rows.filter(({ unavailable }) => unavailable !== undefined);
   if (missing.length === 0) return [];
   const reasons = [...new Set(missing.map(({ label, unavailable }) => `${label}: ${unavailable}`))].map((reason) => {
-    const ratios = missing.flatMap(({ label, ratio, unavailable }) => (ratio !== undefined && reason === `${label}: ${unavailable}` ? [`${ratio}x`] : []));
+    const ratios = missing.flatMap(({ label, ratio, unavailable }) =>
+      ratio !== undefined && reason === `${label}: ${unavailable}` ? [`${ratio}x`] : [],
+    );
     return `- ${reason}${ratios.length === 0 ? "" : ` (${ratios.join(", ")})`}`;
   });
   return ["Not measured:", reasons.join("\n")];

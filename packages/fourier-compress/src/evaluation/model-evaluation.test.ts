@@ -105,7 +105,8 @@ describe("compareMultipleChoice", () => {
   const byteModel = createModel(configuration, { generator: new Generator(2) });
   afterAll(() => byteModel.dispose());
   const questions = [
-    { id: "a", question: "1?", choices: ["x", "yes, it is"], answer: 1 }, { id: "b", question: "2?", choices: ["no", "maybe", "x"], answer: 0 },
+    { id: "a", question: "1?", choices: ["x", "yes, it is"], answer: 1 },
+    { id: "b", question: "2?", choices: ["no", "maybe", "x"], answer: 0 },
   ];
 
   it("scores choices as continuations, whole and by character", async () => {
@@ -134,7 +135,8 @@ describe("compareMultipleChoice", () => {
       loss -= sums[question.answer]!;
       tokens += scores[question.answer]!.length;
     }
-    expect(comparison.reference).toMatchObject({ questions: 2, accuracy: accuracyOf(right, 2), normalizedAccuracy: accuracyOf(normalized, 2) });
+    const expected = { questions: 2, accuracy: accuracyOf(right, 2), normalizedAccuracy: accuracyOf(normalized, 2) };
+    expect(comparison.reference).toMatchObject(expected);
     expect(comparison.reference.answerPerplexity).toBeCloseTo(Math.exp(loss / tokens), 3);
     expect(multipleChoiceMarkdown(comparison)).toContain("| no codec |");
   });

@@ -94,8 +94,8 @@ function scoreOf(
 }
 
 /**
- * Answers of a model split before `splitBlock` with each codec at each ratio: choices are scored as continuations of "Question: …\nAnswer:",
- * each question with a choice one message, as in prefill.
+ * Answers of a model split before `splitBlock` with each codec at each ratio: choices are scored as continuations of
+ * "Question: …\nAnswer:", each question with a choice one message, as in prefill.
  * @throws EvaluationDataError for questions longer than the model's context; SettingsError as `comparePerplexity`; the signal's reason
  */
 export async function compareMultipleChoice(
@@ -161,8 +161,8 @@ export function multipleChoiceMarkdown({ dataset, splitBlock, chance, reference,
         ]],
   );
   return [
-    `${dataset}: ${reference.questions} questions, split before block ${splitBlock}; guessing gives ${percent(chance)}. Accuracies in percent ± one ` +
-      "standard error: differences of that size are noise; perplexity and agreement tell more.",
+    `${dataset}: ${reference.questions} questions, split before block ${splitBlock}; guessing gives ${percent(chance)}. ` +
+      "Accuracies in percent ± one standard error: differences of that size are noise; perplexity and agreement tell more.",
     markdownTable(
       [
         "codec", "target", "bytes to float16", "relative error", "accuracy", "accuracy, length-normalised", "perplexity of the answer",

@@ -79,7 +79,8 @@ export async function comparePerplexity(
     let row: PerplexityRow = scored.row;
     if (scored.predictions !== undefined) {
       const through = perplexityOf(scored.predictions);
-      row = { ...row, perplexity: through, perplexityRise: through / perplexity - 1, agreement: agreementOf(reference, scored.predictions) };
+      const agreement = agreementOf(reference, scored.predictions);
+      row = { ...row, perplexity: through, perplexityRise: through / perplexity - 1, agreement };
     }
     results.push(row);
     await options.onRow?.(row, index + 1, planned.length);
@@ -91,6 +92,9 @@ export async function comparePerplexity(
   };
 }
 
+const LEAKAGE_NOTE =
+  "Tokens leaked: what the nearest input embedding gives away to whoever reads the messages. Compression is no privacy.";
+
 /** The comparison as Markdown. */
 export function perplexityMarkdown({ results, perplexity, tokens, sequences, splitBlock }: PerplexityComparison): string {
   const withLeakage = results.some(({ leakage }) => leakage !== undefined);
@@ -98,13 +102,15 @@ export function perplexityMarkdown({ results, perplexity, tokens, sequences, spl
     traffic === undefined
       ? []
       : [[
-          label, ratio === undefined ? "fixed" : `${ratio}x`, shortNumber(traffic.byteRatioFloat16, 2), shortNumber(traffic.byteRatioFloat32, 2),
-          shortNumber(traffic.elementRatio, 2), shortNumber(traffic.relativeError), shortNumber(through!), percent(perplexityRise!),
+          label, ratio === undefined ? "fixed" : `${ratio}x`, shortNumber(traffic.byteRatioFloat16, 2),
+          shortNumber(traffic.byteRatioFloat32, 2), shortNumber(traffic.elementRatio, 2), shortNumber(traffic.relativeError),
+          shortNumber(through!), percent(perplexityRise!),
           percent(agreement!), ...(withLeakage ? [leakage === undefined ? "" : percent(leakage)] : []),
         ]],
   );
   return [
-    `Split before block ${splitBlock}; ${tokens} tokens of ${sequences} sequences, one message each; perplexity without codec ${shortNumber(perplexity)}.`,
+    `Split before block ${splitBlock}; ${tokens} tokens of ${sequences} sequences, one message each; perplexity without codec ` +
+      `${shortNumber(perplexity)}.`,
     markdownTable(
       [
         "codec", "target", "bytes to float16", "bytes to float32", "elements", "relative error", "perplexity", "rise", "agreement",
@@ -112,7 +118,7 @@ export function perplexityMarkdown({ results, perplexity, tokens, sequences, spl
       ],
       rows,
     ),
-    ...(withLeakage ? ["Tokens leaked: what the nearest input embedding gives away to whoever reads the messages. Compression is no privacy."] : []),
+    ...(withLeakage ? [LEAKAGE_NOTE] : []),
     ...unavailableMarkdown(results),
   ].join("\n\n");
 }

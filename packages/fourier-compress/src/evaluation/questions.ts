@@ -35,7 +35,8 @@ const questionSchema = z
   .refine(({ choices, answer }) => answer < choices.length, { message: "answer is not the index of a choice", path: ["answer"] });
 
 /**
- * Questions in JSONL, one `{ "question", "choices": [string], "answer": index }` a line, `"id"` and `"context"` optional, empty lines left out.
+ * Questions in JSONL, one `{ "question", "choices": [string], "answer": index }` a line, `"id"` and `"context"` optional, empty lines left
+ * out.
  * @param name for error messages
  * @throws EvaluationDataError naming the line
  */
@@ -56,7 +57,9 @@ export function parseQuestions(jsonl: string, name: string): Question[] {
     }
     questions.push({ ...question.data, id: question.data.id ?? `${name}-${index}` });
   }
-  if (questions.length === 0) throw new EvaluationDataError(`${name} has no questions; give one { "question", "choices", "answer" } a line`);
+  if (questions.length === 0) {
+    throw new EvaluationDataError(`${name} has no questions; give one { "question", "choices", "answer" } a line`);
+  }
   return questions;
 }
 

@@ -158,9 +158,9 @@ export function reconstructionMarkdown(comparison: ReconstructionComparison): st
         ]],
   );
   return [
-    `Relative error ‖A′ - A‖ / ‖A‖ on ${comparison.rows} rows of ${comparison.prompts} prompts (${comparison.activations}, block ${comparison.block}, ` +
-      `width ${comparison.hiddenSize}), begin rows left out, at equal ratios to float16, headers counted. In brackets the true byte ratio where it ` +
-      "is another.",
+    `Relative error ‖A′ - A‖ / ‖A‖ on ${comparison.rows} rows of ${comparison.prompts} prompts (${comparison.activations}, ` +
+      `block ${comparison.block}, width ${comparison.hiddenSize}), begin rows left out, at equal ratios to float16, headers counted. ` +
+      "In brackets the true byte ratio where it is another.",
     markdownTable(["codec", ...ratios.map((ratio) => `${ratio}x`)], [
       ...errors, ["stored mean only (no bytes)", ...ratios.map(() => shortNumber(comparison.meanOnlyError))],
     ]),

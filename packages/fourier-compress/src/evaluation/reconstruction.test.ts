@@ -32,14 +32,17 @@ describe("measureReconstruction", () => {
   it("refuses messages that do not fit", async () => {
     const codec = createCodec("float32");
     await expect(measureReconstruction(codec, [], options)).rejects.toThrow(SettingsError);
-    await expect(measureReconstruction(codec, [{ rows: new Float32Array(5), tokens: 1, positionOffset: 0 }], options)).rejects.toThrow("5 values");
+    const broken = [{ rows: new Float32Array(5), tokens: 1, positionOffset: 0 }];
+    await expect(measureReconstruction(codec, broken, options)).rejects.toThrow("5 values");
   });
 });
 
 describe("comparedCodec", () => {
   it("reads what a ratio counts, and which shapes there are", () => {
     expect(comparedCodec("klt")).toEqual({ key: "klt", label: "KLT + quantiser + rANS", name: "klt", of: "bytes" });
-    expect(comparedCodec("fourier-hermitian:elements")).toMatchObject({ name: "fourier-hermitian", of: "elements", tokenShares: [0.15, 0.25, 0.5, 1] });
+    expect(comparedCodec("fourier-hermitian:elements")).toMatchObject({
+      name: "fourier-hermitian", of: "elements", tokenShares: [0.15, 0.25, 0.5, 1],
+    });
     expect(comparedCodec("cosine:any-shape").tokenShares![0]).toBe(0.02);
     for (const key of ["nothing", "klt:bytes", "int8:elements", "klt:any-shape", "top-k:elements:elements"]) {
       expect(() => comparedCodec(key)).toThrow(SettingsError);

@@ -47,7 +47,7 @@ function partsOf(markdown: string): ReportPart[] {
   });
 }
 
-/** Perplexities that are further off than this share a line at the top of the chart with nothing that is useful; they are left to the table. */
+/** Perplexities that rise by more than this factor would press all others to the bottom of the chart; they are left to the table. */
 const SHOWN_RISE = 100;
 
 /** A self-contained HTML page with the tables of an evaluation and its curves: error and perplexity over the true ratio of bytes. */
@@ -74,7 +74,7 @@ export function renderEvaluationReport(
     sections.push({
       title: "Perplexity",
       parts: [
-        { kind: "chart", title: `Perplexity over the byte ratio; more than ${SHOWN_RISE} times the model's own is in the table alone`, svg },
+        { kind: "chart", title: `Perplexity over the byte ratio; what is over ${SHOWN_RISE} times the model's own is in the table`, svg },
         ...partsOf(perplexityMarkdown(perplexity)),
       ],
     });

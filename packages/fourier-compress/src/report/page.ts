@@ -46,10 +46,12 @@ main { max-width: 1160px; margin: 0 auto; padding: 48px 24px 96px; }
 h1 { font-size: 2rem; margin: 0 0 4px; } header p { color: var(--muted); margin: 0 0 32px; }
 section { background: #fff; border: 1px solid var(--line); border-radius: 12px; padding: 24px 28px; margin: 0 0 24px; }
 h2 { font-size: 1.25rem; margin: 0 0 8px; }
-figure { margin: 20px 0; } figcaption { color: var(--muted); font-size: .875rem; margin-bottom: 6px; } figure svg { width: 100%; height: auto; }
+figure { margin: 20px 0; } figure svg { width: 100%; height: auto; }
+figcaption { color: var(--muted); font-size: .875rem; margin-bottom: 6px; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: .8125rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: 5px 0 5px 14px; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; padding-left: 0; } th { color: var(--muted); font-weight: 500; white-space: normal; vertical-align: bottom; }
+th:first-child, td:first-child { text-align: left; padding-left: 0; }
+th { color: var(--muted); font-weight: 500; white-space: normal; vertical-align: bottom; }
 `;
 
 /** A self-contained HTML page. */
@@ -58,7 +60,8 @@ export function renderPage({ title, subtitle, sections }: ReportPage): string {
     .map((section) => `<section><h2>${escape(section.title)}</h2>${section.parts.map(renderPart).join("\n")}</section>`)
     .join("\n");
   return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>${escape(title)}</title><style>${style}</style></head>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>${escape(title)}</title><style>${style}</style></head>
 <body><main><header><h1>${escape(title)}</h1><p>${escape(subtitle)}</p></header>
 ${body}
 </main></body></html>

@@ -95,7 +95,9 @@ function check(settings: ClientSimulationSettings): void {
   }
   if ((settings.batchSeconds ?? 0) + settings.requestSeconds === 0) fail("requestSeconds", 0, "a number > 0 here or as batchSeconds");
   const warmUp = settings.warmUpRequests ?? 0;
-  if (!Number.isInteger(warmUp) || warmUp < 0 || warmUp > LIMITS.requests) fail("warmUpRequests", warmUp, `an integer from 0 to ${LIMITS.requests}`);
+  if (!Number.isInteger(warmUp) || warmUp < 0 || warmUp > LIMITS.requests) {
+    fail("warmUpRequests", warmUp, `an integer from 0 to ${LIMITS.requests}`);
+  }
   if (settings.linkSharing !== undefined && settings.linkSharing !== "fifo" && settings.linkSharing !== "fair") {
     fail("linkSharing", settings.linkSharing, "fifo or fair");
   }
@@ -109,7 +111,8 @@ function requestBits({ hiddenSize, bytesPerValue, ratio, overheadBytes = 0 }: Cl
 export function closedLoopBounds(settings: ClientSimulationSettings): ClosedLoopBounds {
   check(settings);
   const { propagationSeconds = 0, deviceSeconds = 0, batchSeconds = 0, requestSeconds, largestBatch = 1, accelerators } = settings;
-  const tokens = typeof settings.tokens === "number" ? settings.tokens : settings.tokens.reduce((sum, count) => sum + count, 0) / settings.tokens.length;
+  const drawn = typeof settings.tokens === "number" ? [settings.tokens] : settings.tokens;
+  const tokens = drawn.reduce((sum, count) => sum + count, 0) / drawn.length;
   const transferSeconds = requestBits(settings, tokens) / settings.linkBitsPerSecond;
   const aloneSeconds = deviceSeconds + 2 * propagationSeconds + transferSeconds + batchSeconds + requestSeconds;
   const linkRequestsPerSecond = 1 / transferSeconds;
@@ -132,7 +135,8 @@ type TimedEvent =
   | { readonly kind: "served"; readonly batch: readonly Request[] };
 
 /**
- * Event by event: think, the device's part, the link, the accelerators' queue in batches, the answer (which is small and takes no link time).
+ * Event by event: think, the device's part, the link, the accelerators' queue in batches, the answer (which is small and takes
+ * no link time).
  * @throws SettingsError for settings out of range
  */
 export function simulateClients(settings: ClientSimulationSettings): ClientSimulationResult {

@@ -18,12 +18,13 @@ export interface SaturationOptions {
 }
 
 /**
- * The largest number of clients whose mean response is at most `slowdown` times that of one client, by simulation: doubling, then halving the
- * interval. `mostClients` where even so many are served.
+ * The largest number of clients whose mean response is at most `slowdown` times that of one client, by simulation: doubling, then halving
+ * the interval. `mostClients` where even so many are served.
  * @throws SettingsError
  */
 export function findSaturation(settings: SweepSettings, { slowdown = 2, mostClients = 100_000 }: SaturationOptions = {}): number {
-  if (!(slowdown > 1 && Number.isFinite(slowdown))) throw new SettingsError(`findSaturation: slowdown ${slowdown}; use a finite number > 1`);
+  if (!(slowdown > 1 && Number.isFinite(slowdown)))
+    throw new SettingsError(`findSaturation: slowdown ${slowdown}; use a finite number > 1`);
   const limit = slowdown * simulateClients({ ...settings, clients: 1 }).meanSeconds;
   const isServed = (clients: number): boolean => simulateClients({ ...settings, clients }).meanSeconds <= limit;
   let served = 1;

@@ -130,11 +130,14 @@ describe("Figure 7", () => {
     const served = (reading: string, accelerators: number, gigabits: number, isCompressed: boolean): number =>
       cells.find(
         (cell) =>
-          cell.reading === reading && cell.accelerators === accelerators && cell.linkBitsPerSecond === gigabits * 1e9 && cell.ratio > 1 === isCompressed,
+          cell.reading === reading && cell.accelerators === accelerators && cell.linkBitsPerSecond === gigabits * 1e9 &&
+          cell.ratio > 1 === isCompressed,
       )!.saturationClients;
     const one = "ten-clients-saturate-one";
     for (const gigabits of [1, 3, 5, 10]) {
-      for (const isCompressed of [false, true]) expect(served(one, 1, gigabits, isCompressed) / FIGURE_7_CLAIMS.oneAccelerator).toBeCloseTo(1, 0);
+      for (const isCompressed of [false, true]) {
+        expect(served(one, 1, gigabits, isCompressed) / FIGURE_7_CLAIMS.oneAccelerator).toBeCloseTo(1, 0);
+      }
     }
     expect(served(one, 8, 10, true)).toBeLessThan(90);
     const eight = "eight-serve-1500";
