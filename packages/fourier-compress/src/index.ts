@@ -7,6 +7,7 @@ export {
   collectRows, separateRows, type CalibrationRows, type CollectOptions, type SequenceActivations,
 } from "./calibration/collect-rows.ts";
 export { sampleSequences, type SampleOptions } from "./calibration/sample-sequences.ts";
+export { stepAtRatio } from "./calibration/step-at-ratio.ts";
 export { parseCodecTable, readCodecTable, serializeCodecTable, writeCodecTable, type CodecTableFiles } from "./calibration/table-file.ts";
 
 export type { ClientEvent } from "./client/client-events.ts";

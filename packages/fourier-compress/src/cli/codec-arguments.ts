@@ -1,4 +1,5 @@
 import { Option, type Command } from "commander";
+import { stepAtRatio } from "../calibration/step-at-ratio.ts";
 import { readCodecTable } from "../calibration/table-file.ts";
 import type { CodecTable } from "../calibration/codec-table.ts";
 import type { CodecMode } from "../codecs/codec-mode.ts";
@@ -13,6 +14,7 @@ export interface CodecArguments {
   readonly table?: string;
   readonly ratio?: number;
   readonly ratioOf?: "bytes" | "elements";
+  readonly averageRatio?: number;
   readonly relativeError?: number;
   readonly bytesPerToken?: number;
   readonly step?: number;
@@ -32,6 +34,7 @@ export function addCodecOptions(command: Command): Command {
     .addOption(
       new Option("--ratio-of <what>", "what the ratio counts: papers count elements").choices(["bytes", "elements"]).default("bytes"),
     )
+    .option("--average-ratio <ratio>", "that ratio on average at constant quality, by the table's rates", numberBetween(0.1, 10_000))
     .option("--relative-error <error>", "the smallest messages with at most this ‖A′ - A‖ / ‖A‖", numberBetween(1e-6, 1))
     .option("--bytes-per-token <bytes>", "exactly so many bytes for each token, padded", integer(1))
     .option("--step <step>", "of the quantiser, in units of the activations", numberBetween(1e-9, 1e9));
@@ -44,14 +47,19 @@ export interface ChosenCodec {
   readonly description: string;
 }
 
-/** The only mode among the options; undefined without. @throws SettingsError for several */
-function modeOf({ ratio, ratioOf, relativeError, bytesPerToken, step }: CodecArguments): CodecMode | undefined {
+/** The only mode among the options; undefined without. @throws SettingsError for several, and for an average ratio without its rates */
+function modeOf(name: string, table: CodecTable | undefined, given: CodecArguments): CodecMode | undefined {
+  const { ratio, ratioOf, averageRatio, relativeError, bytesPerToken, step } = given;
   const modes: CodecMode[] = [];
+  if (averageRatio !== undefined) {
+    if (table === undefined) throw new SettingsError("--average-ratio needs --table, whose rates it goes by; --ratio works without");
+    modes.push(stepAtRatio(table, name, averageRatio));
+  }
   if (ratio !== undefined) modes.push({ kind: "ratio", ratio, ...(ratioOf === "elements" ? { of: "elements" } : {}) });
   if (relativeError !== undefined) modes.push({ kind: "relativeError", relativeError });
   if (bytesPerToken !== undefined) modes.push({ kind: "bytesPerToken", bytes: bytesPerToken });
   if (step !== undefined) modes.push({ kind: "step", step });
-  if (modes.length > 1) throw new SettingsError("give one of --ratio, --relative-error, --bytes-per-token and --step");
+  if (modes.length > 1) throw new SettingsError("give one of --ratio, --average-ratio, --relative-error, --bytes-per-token and --step");
   return modes[0];
 }
 
@@ -79,7 +87,7 @@ export async function chooseCodec(given: CodecArguments): Promise<ChosenCodec> {
   const name = given.codec ?? (table === undefined ? "hadamard" : "channel");
   const { isFixedRate, needsTable } = codecDefinition(name);
   if (needsTable && table === undefined) throw new SettingsError(`--codec ${name} needs --table; \`fourier-compress calibrate\` makes one`);
-  const asked = modeOf(given);
+  const asked = modeOf(name, table, given);
   if (isFixedRate && asked !== undefined) throw new SettingsError(`--codec ${name} has a fixed rate; leave the ${asked.kind} out`);
   const ratio = table === undefined ? DEFAULT_RATIO_WITHOUT_TABLE : DEFAULT_RATIO;
   const mode: CodecMode | undefined = isFixedRate ? undefined : (asked ?? { kind: "ratio", ratio });
