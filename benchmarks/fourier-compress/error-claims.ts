@@ -1,4 +1,4 @@
-/** Relative errors on activations of TinyLlama-1.1B: calibration rows → test rows, begin rows left out, whole messages against float16. */
+/** Relative errors on activations of TinyLlama-1.1B: calibration rows → test rows, begin rows left out, messages against float16. */
 // Evaluation of captured activations is the command line's: from the sources.
 import { ActivationClaims } from "../../packages/fourier-compress/src/evaluation/claims.ts";
 import type { Claim, Measured } from "../src/check.ts";

@@ -53,9 +53,10 @@ async function resumedTokens(): Promise<Measured> {
     const scene = { server, settings: sampled, codec: raw };
     const killed = await killClients({ ...scene, journal: join(folder, "killed"), at: [7, 31] });
     const cut = await cutSockets({ ...scene, journal: join(folder, "cut"), at: [3, 20, 55] });
+    const places = `client killed after ${killed.disturbedAt.join(" and ")}, socket cut after ${cut.disturbedAt.join(", ")}`;
     return {
       value: Math.min(matching(expected, killed.tokenIds), matching(expected, cut.tokenIds)),
-      note: `client killed after ${killed.disturbedAt.join(" and ")} tokens, socket cut after ${cut.disturbedAt.join(", ")}, of ${expected.length}`,
+      note: `${places} of ${expected.length} tokens`,
     };
   });
 }

@@ -19,7 +19,9 @@ export interface SplitServerProcess {
 }
 
 /** Starts a server process on this machine. @throws Error when it ends before it listens */
-export async function startSplitServer({ batching = true, table }: { readonly batching?: boolean; readonly table?: CodecTable | undefined } = {}): Promise<SplitServerProcess> {
+export async function startSplitServer(
+  { batching = true, table }: { readonly batching?: boolean; readonly table?: CodecTable | undefined } = {},
+): Promise<SplitServerProcess> {
   const folder = await mkdtemp(join(tmpdir(), "frugal-benchmark-"));
   let request: SplitServerRequest = { batching };
   if (table !== undefined) {
@@ -60,7 +62,10 @@ export async function connectToSplitServer(
   url: string,
   model: DecoderModel,
   { codec, mode, table, result = "token" }: {
-    readonly codec: string; readonly mode?: CodecMode | undefined; readonly table?: CodecTable | undefined; readonly result?: "token" | "hidden";
+    readonly codec: string;
+    readonly mode?: CodecMode | undefined;
+    readonly table?: CodecTable | undefined;
+    readonly result?: "token" | "hidden";
   },
 ): Promise<SplitClient> {
   const options: SplitClientOptions = {

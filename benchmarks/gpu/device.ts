@@ -7,7 +7,7 @@ export const moduleVariable = "FRUGAL_WEBGPU_MODULE";
 export const laneVariable = "FRUGAL_WEBGPU_LANE";
 
 /** The adapter as results name it. */
-export interface GpuAdapterReport extends AdapterDescription {
+export interface GpuAdapterReport extends Omit<AdapterDescription, "isSoftware"> {
   /** An adapter in software: proves nothing about speed. */
   readonly software: boolean;
   readonly features: readonly string[];

@@ -1,5 +1,7 @@
 /** General compressors on the same quantised activations, as one byte a value. */
-import { brotliCompressSync, brotliDecompressSync, constants, deflateRawSync, inflateRawSync, zstdCompressSync, zstdDecompressSync } from "node:zlib";
+import {
+  brotliCompressSync, brotliDecompressSync, constants, deflateRawSync, inflateRawSync, zstdCompressSync, zstdDecompressSync,
+} from "node:zlib";
 import { quantizedActivations } from "../src/inputs.ts";
 import { packageVersion } from "../src/package-version.ts";
 import type { Adapter, Prepared, Task } from "../src/workload.ts";
@@ -23,7 +25,9 @@ async function openCompressor(name: string | undefined): Promise<Compressor> {
       // Its default takes seconds; 5 is what servers use on the fly.
       const options = { params: { [constants.BROTLI_PARAM_QUALITY]: 5 } };
       return {
-        version: process.versions["brotli"] ?? "", compress: (bytes) => brotliCompressSync(bytes, options), decompress: brotliDecompressSync,
+        version: process.versions["brotli"] ?? "",
+        compress: (bytes) => brotliCompressSync(bytes, options),
+        decompress: brotliDecompressSync,
       };
     }
     case "deflate":

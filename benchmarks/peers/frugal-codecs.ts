@@ -19,8 +19,9 @@ const tables = new Map<number, Promise<CodecTable>>();
 function tableFor(hiddenSize: number): Promise<CodecTable> {
   let table = tables.get(hiddenSize);
   if (table === undefined) {
-    const sequences = [{ values: activations({ tokens: calibrationTokens, hiddenSize }, 13), tokens: calibrationTokens, beginsWithBegin: false }];
-    table = calibrateRows(separateRows(sequences, hiddenSize), { model: "benchmark", block: 1 });
+    const tokens = calibrationTokens;
+    const sequence = { values: activations({ tokens, hiddenSize }, 13), tokens, beginsWithBegin: false };
+    table = calibrateRows(separateRows([sequence], hiddenSize), { model: "benchmark", block: 1 });
     tables.set(hiddenSize, table);
   }
   return table;

@@ -1,6 +1,8 @@
 /** stories15M by fourier-compress: a client here and a server in a process of its own, one thread each, over WebSockets on this machine. */
 import { setThreads } from "@frugal/tensor-core";
-import { generateTokens, loadLlamaTokenizer, loadModel, openStories15m, type DecoderModel, type SampledToken } from "@frugal/language-model";
+import {
+  generateTokens, loadLlamaTokenizer, loadModel, openStories15m, type DecoderModel, type SampledToken,
+} from "@frugal/language-model";
 import { calibrateModel, codecDefinition, sampleSequences, type CodecTable, type SplitClient } from "@frugal/fourier-compress";
 import fourierCompress from "@frugal/fourier-compress/package.json" with { type: "json" };
 import { connectToSplitServer, loadDeviceHalf, startSplitServer } from "../fourier-compress/split-stories.ts";

@@ -5,8 +5,13 @@ import { uniform } from "../src/inputs.ts";
 import { packageVersion } from "../src/package-version.ts";
 import type { Adapter, Prepared, Task } from "../src/workload.ts";
 
-/** Each finds the element at `place` of the ascending order; the array may be reordered. */
-const methods: Readonly<Record<string, { readonly version: () => string; readonly find: (values: Float32Array, place: number) => number }>> = {
+/** Finds the element at `place` of the ascending order; the array may be reordered. */
+interface Method {
+  readonly version: () => string;
+  readonly find: (values: Float32Array, place: number) => number;
+}
+
+const methods: Readonly<Record<string, Method>> = {
   sort: { version: () => process.versions.v8, find: (values, place) => values.sort()[place]! },
   quickselect: {
     version: () => packageVersion("quickselect"),

@@ -1,4 +1,5 @@
 /** Inputs of tasks, the same in every process. */
+import type { ActivationShape } from "./workload.ts";
 
 /** Uniform numbers in [-1, 1) from a seed (mulberry32). */
 export function uniform(length: number, seed: number): Float32Array<ArrayBuffer> {
@@ -58,10 +59,10 @@ export function randomBytes(length: number): Uint8Array<ArrayBuffer> {
 }
 
 /**
- * Rows as a language model's first block leaves them: channels of scales over two orders of magnitude around means of their own, values with
- * the tails of a Laplace distribution, and a few directions that many channels share.
+ * Rows as a language model's first block leaves them: channels of scales over two orders of magnitude around means of their own, values
+ * with the tails of a Laplace distribution, and a few directions that many channels share.
  */
-export function activations({ tokens, hiddenSize }: { readonly tokens: number; readonly hiddenSize: number }, seed: number = 9): Float32Array<ArrayBuffer> {
+export function activations({ tokens, hiddenSize }: ActivationShape, seed: number = 9): Float32Array<ArrayBuffer> {
   const directions = 32;
   const scales = uniform(hiddenSize, 10).map((value) => 0.05 * Math.exp(1.5 * value ** 3));
   const means = uniform(hiddenSize, 11).map((value, channel) => value * scales[channel]!);
@@ -83,7 +84,7 @@ export function activations({ tokens, hiddenSize }: { readonly tokens: number; r
 }
 
 /** The rows in steps, each step a share of their root mean square, about the mean of their channel. @throws RangeError beyond a byte */
-export function quantizedActivations(shape: { readonly tokens: number; readonly hiddenSize: number }, share: number): Int8Array<ArrayBuffer> {
+export function quantizedActivations(shape: ActivationShape, share: number): Int8Array<ArrayBuffer> {
   const { values, step } = centeredActivations(shape, share);
   return Int8Array.from(values, (value) => {
     const symbol = Math.round(value / step);
@@ -92,9 +93,9 @@ export function quantizedActivations(shape: { readonly tokens: number; readonly 
   });
 }
 
-/** The rows without the mean of each channel, the mean magnitude of each channel, and the step that `share` of their root mean square is. */
+/** The rows without their channels' means, each channel's mean magnitude, and the step that `share` of their root mean square is. */
 export function centeredActivations(
-  shape: { readonly tokens: number; readonly hiddenSize: number },
+  shape: ActivationShape,
   share: number,
 ): { readonly values: Float32Array<ArrayBuffer>; readonly scales: Float32Array<ArrayBuffer>; readonly step: number } {
   const { tokens, hiddenSize } = shape;

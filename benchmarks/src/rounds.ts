@@ -89,7 +89,8 @@ export class ContenderPool {
       }
     }
     for (const process of ready) if (!absent.has(process.contender)) await process.ask({ type: "release" }, "released");
-    return { workload, absent, bytes, rates: new Map([...seconds].map(([contender, times]) => [contender, workload.work / median(times)])) };
+    const rates = new Map([...seconds].map(([contender, times]) => [contender, workload.work / median(times)]));
+    return { workload, absent, bytes, rates };
   }
 
   /** Ends all processes. */
