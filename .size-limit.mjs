@@ -39,4 +39,12 @@ export default [
     ignore: ["@frugal/tensor-core", "llama-tokenizer-js"],
     modifyEsbuildConfig,
   },
+  {
+    name: "@frugal/fourier-compress for pages: client, codecs and calibration with zod, without tensor-core and language-model",
+    path: "packages/fourier-compress/dist/index.js",
+    gzip: true,
+    limit: "152 kB",
+    ignore: ["@frugal/tensor-core", "@frugal/language-model"],
+    modifyEsbuildConfig,
+  },
 ];
