@@ -3,6 +3,8 @@ import { CodecTargetError, SettingsError } from "../errors.ts";
 /** Total bytes below the budget by less than this share are near enough. */
 const TOLERANCE = 0.001;
 const MOST_TRIALS = 40;
+const SMALLEST_STEP = 1e-30;
+const LARGEST_STEP = 1e30;
 
 /**
  * The smallest step with which all messages together take at most `budget` bytes, found by interpolating log bytes over log step inside a
@@ -21,16 +23,21 @@ export async function findStep(bytesAt: (step: number) => Promise<number>, budge
   let trials = 1;
   let fine: Trial | undefined;
   let coarse: Trial | undefined;
+  let factor: number | undefined;
   let current = await attempt(start);
   while (fine === undefined || coarse === undefined) {
     if (current.bytes > budget) fine = current;
     else coarse = current;
     if (fine !== undefined && coarse !== undefined) break;
-    if (trials++ > MOST_TRIALS) {
+    if (coarse !== undefined && coarse.bytes >= (1 - TOLERANCE) * budget) return coarse.step;
+    if (trials++ > MOST_TRIALS || current.step < SMALLEST_STEP || current.step > LARGEST_STEP) {
       if (coarse !== undefined) return coarse.step;
       throw new CodecTargetError(`no step brings the messages to ${budget} bytes; ${fine!.bytes} is the least`);
     }
-    current = await attempt(fine === undefined ? current.step / 2 : current.step * 2);
+    // A guess that is nearly right is bracketed by a small step aside; one that is not, by ever larger ones.
+    const apart = Math.abs(Math.log(current.bytes / budget));
+    factor = factor === undefined ? Math.min(2, Math.exp(Math.max(0.05, 2 * apart))) : Math.min(1000, factor ** 1.5);
+    current = await attempt(fine === undefined ? current.step / factor : current.step * factor);
   }
   for (; trials < MOST_TRIALS && coarse.bytes < (1 - TOLERANCE) * budget && coarse.step / fine.step > 1 + 1e-6; trials++) {
     const slope = Math.log(coarse.bytes / fine.bytes) / Math.log(coarse.step / fine.step);

@@ -104,8 +104,8 @@ export function perplexityMarkdown({ results, perplexity, tokens, sequences, spl
       : [[
           label, ratio === undefined ? "fixed" : `${ratio}x`, shortNumber(traffic.byteRatioFloat16, 2),
           shortNumber(traffic.byteRatioFloat32, 2), shortNumber(traffic.elementRatio, 2), shortNumber(traffic.relativeError),
-          shortNumber(through!), percent(perplexityRise!),
-          percent(agreement!), ...(withLeakage ? [leakage === undefined ? "" : percent(leakage)] : []),
+          shortNumber(through!), percent(perplexityRise!), percent(agreement!),
+          ...(withLeakage ? [leakage === undefined ? "" : percent(leakage)] : []),
         ]],
   );
   return [
