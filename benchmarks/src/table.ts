@@ -15,11 +15,11 @@ const listed = (values: Readonly<Record<string, number>>): string =>
 function yardsticks({ ours, yardsticks, bytes = {}, remark }: Result): string {
   const limits = Object.entries(yardsticks).map(([name, value]) => `${name} ${readable(value)} (${Math.round((100 * ours) / value)} %)`);
   const sizes = Object.entries(bytes).map(([name, size]) => `${name} ${readable(size)} bytes`);
-  // One size is in the remark already, where there is one.
-  return [...limits, ...(sizes.length > 1 || remark === undefined ? sizes : []), ...(remark === undefined ? [] : [remark])].join(" · ");
+  // A single size compares with nothing.
+  return [...limits, ...(sizes.length > 1 ? sizes : []), ...(remark === undefined ? [] : [remark])].join(" · ");
 }
 
-const header = ["workload", "unit", "ours", "ratio", "peers, best first", "native and limits (our share)"];
+const header = ["workload", "unit", "ours", "ratio", "peers, best first", "native and limits (our share), remarks"];
 
 const cells = (result: Result): string[] => [
   result.id,
