@@ -43,7 +43,12 @@ export class RemoteSession implements LinkSession, ChannelListener {
   #ticket: SessionTicket | undefined;
   /** Where the session is attached; undefined while it is not. */
   #channel: Channel | undefined;
+  /** Since when it is attached there. */
+  #attachedAt = 0;
+  /** The connection that was asked for the session and has not answered, and since when. */
+  #asked: { readonly channel: Channel; readonly since: number } | undefined;
   #handle = 0;
+  /** Of the server's session: the last number that was sent into it, or is known to have arrived there. */
   #lastSequence = 0;
   #lastResult = 0;
   /** Tokens that the server has drawn for this stream. */
@@ -69,8 +74,8 @@ export class RemoteSession implements LinkSession, ChannelListener {
     this.#drawn = restored.drawn ?? 0;
     this.#openings = restored.ticket === undefined ? 0 : 1;
     this.#watch = new ResultWatch(scope.resultTimeout, {
-      oldest: () => Math.min(...[...this.#waiters.values()].map(({ sentAt }) => sentAt || Infinity)),
-      overdue: (reason) => this.#channel?.close(reason),
+      oldest: () => this.#owedSince(),
+      overdue: (reason) => (this.#asked?.channel ?? this.#channel)?.close(reason),
     });
     scope.link.add(this);
   }
@@ -82,6 +87,13 @@ export class RemoteSession implements LinkSession, ChannelListener {
 
   get needsConnection(): boolean {
     return !this.#isDisposed && (this.#waiters.size > 0 || this.#ticket !== undefined);
+  }
+
+  /** Since when the connection owes an answer: not since before it was there, whatever was sent over another one. */
+  #owedSince(): number {
+    if (this.#asked !== undefined) return this.#asked.since;
+    if (this.#channel === undefined) return Infinity;
+    return Math.max(this.#attachedAt, Math.min(...[...this.#waiters.values()].map(({ sentAt }) => sentAt || Infinity)));
   }
 
   /** Bytes of the messages kept. */
@@ -96,7 +108,8 @@ export class RemoteSession implements LinkSession, ChannelListener {
    */
   send(message: StreamMessage): Promise<Frame> {
     if (this.#isDisposed) return Promise.reject(new ConnectionError("the session is closed"));
-    const kept: KeptMessage = { ...message, sequence: this.#ticket === undefined ? 0 : ++this.#lastSequence, isAcknowledged: false };
+    // Its number is that of its turn to be sent: what is given up before leaves no gap.
+    const kept: KeptMessage = { ...message, sequence: 0, isAcknowledged: false };
     this.#kept.truncate(message.position);
     this.#kept.push(kept);
     const result = new Promise<Frame>((resolve, reject) => {
@@ -143,14 +156,29 @@ export class RemoteSession implements LinkSession, ChannelListener {
       return;
     }
     this.#channel = channel;
+    this.#attachedAt = performance.now();
     await this.#flush(channel);
+  }
+
+  /** As `Channel.request`, within the time that results have. */
+  async #ask<Type extends "open" | "resume">(
+    channel: Channel, type: Type, message: Omit<ControlMessages[Type], "request">,
+  ): Promise<ControlMessages[Type extends "open" ? "opened" : "resumed"]> {
+    this.#asked = { channel, since: performance.now() };
+    this.#watch.begin();
+    try {
+      return await channel.request(type, message, this);
+    } finally {
+      this.#asked = undefined;
+      if (this.#waiters.size === 0) this.#watch.end();
+    }
   }
 
   /** False when the server does not hold the session. */
   async #resume(channel: Channel, { id, secret }: SessionTicket): Promise<boolean> {
     let resumed: ControlMessages["resumed"];
     try {
-      resumed = await channel.request("resume", { id, secret, received: this.#lastResult }, this);
+      resumed = await this.#ask(channel, "resume", { id, secret, received: this.#lastResult });
     } catch (error) {
       // Gone, or not at the place where this stream left it: either way it has to be told anew.
       if (error instanceof RemoteError && (error.code === "unknown-session" || error.code === "out-of-order")) return false;
@@ -163,15 +191,19 @@ export class RemoteSession implements LinkSession, ChannelListener {
       return false;
     }
     this.#handle = resumed.session;
-    // Numbers count on from what has arrived there: messages that were given up here leave gaps.
+    // What this process has not sent yet, one before it may have: under the same numbers.
+    let number = this.#lastSequence;
+    for (const message of this.#waiters.keys()) if (message.sequence === 0) message.sequence = ++number;
+    // Numbers count on from what has arrived there.
     this.#lastSequence = applied;
     const missing: KeptMessage[] = [];
     for (const message of this.#kept.all) {
       const waiter = this.#waiters.get(message);
-      if (message.sequence > applied) {
+      if (message.sequence > applied && waiter === undefined) {
         message.sequence = ++this.#lastSequence;
-        if (waiter === undefined) missing.push(message);
-        else waiter.sentAt = 0;
+        missing.push(message);
+      } else if (message.sequence > applied) {
+        message.sequence = waiter!.sentAt = 0;
       } else if (waiter !== undefined) {
         if ((message.flags & FRAME_FLAGS.value) === 0) this.#acknowledge(message, makeFrame("result"));
         // Its result is on its way, though this process may never have sent it.
@@ -190,13 +222,13 @@ export class RemoteSession implements LinkSession, ChannelListener {
     if (!this.#kept.isWhole) throw this.#lost("the server no longer holds the session, and it cannot be rebuilt");
     const { sampling } = this.#settings;
     const prefixes = await this.#prefixKeys();
-    const opened = await channel.request("open", {
+    const opened = await this.#ask(channel, "open", {
       fingerprint, splitBlock, codec: codec.name, result: this.#settings.result,
       capacity: Math.min(this.#settings.capacity, link.welcome.limits.tokensPerSession),
       ...(table === undefined ? {} : { table }),
       ...(sampling === undefined ? {} : { sampling: { ...sampling, ...(this.#drawn === 0 ? {} : { drawn: this.#drawn }) } }),
       ...(prefixes.length === 0 ? {} : { prefixes }),
-    }, this);
+    });
     const { id, secret, prefixMessages, prefixTokens } = opened;
     const messages = [...this.#kept.all];
     const spared = messages.slice(0, prefixMessages).reduce((total, { tokens }) => total + tokens, 0);
@@ -208,7 +240,7 @@ export class RemoteSession implements LinkSession, ChannelListener {
     for (const [index, message] of messages.entries()) {
       const waiter = this.#waiters.get(message);
       if (waiter !== undefined) waiter.sentAt = 0;
-      message.sequence = index < prefixMessages ? 0 : ++this.#lastSequence;
+      message.sequence = index < prefixMessages || waiter !== undefined ? 0 : ++this.#lastSequence;
       if (index < prefixMessages && waiter !== undefined) this.#acknowledge(message, makeFrame("result"));
     }
     const missing = messages.filter((message) => message.isAcknowledged && message.sequence > 0);
@@ -278,6 +310,9 @@ export class RemoteSession implements LinkSession, ChannelListener {
       if (this.#channel !== channel || channel.hasEnded) return;
       if (waiter.sentAt > 0) continue;
       waiter.sentAt = performance.now();
+      // Before anything is waited for: a network that says nothing more takes nothing either.
+      this.#watch.begin();
+      message.sequence = ++this.#lastSequence;
       try {
         await this.#sendFrame(channel, message, message.flags, waiter.timesSent++ > 0);
       } catch (error) {
@@ -285,7 +320,6 @@ export class RemoteSession implements LinkSession, ChannelListener {
         return;
       }
     }
-    this.#watch.begin();
   }
 
   result(frame: Frame): void {
@@ -350,8 +384,10 @@ export class RemoteSession implements LinkSession, ChannelListener {
       return;
     }
     const reason = new Refusal(error);
+    let isLost = refused === undefined;
     for (const message of this.#waiters.keys()) {
-      if (refused === undefined || message.sequence >= refused.sequence) this.#reject(message, reason);
+      isLost ||= message === refused;
+      if (isLost) this.#reject(message, reason);
     }
     if (this.#waiters.size > 0) this.#scope.link.wake(this);
   }

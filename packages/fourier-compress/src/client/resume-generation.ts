@@ -8,7 +8,7 @@ import { KeptMessages, type StreamMessage } from "./kept-messages.ts";
 import { pause } from "./reconnection.ts";
 import { RemoteSession } from "./remote-session.ts";
 import type { JournalWriter, SessionJournal } from "./session-journal.ts";
-import type { SessionScope } from "./session-scope.ts";
+import type { SessionScope, SessionTicket } from "./session-scope.ts";
 
 /** How the server chooses tokens; see `SamplingOptions` of language-model. */
 export interface ServerSamplingOptions {
@@ -41,7 +41,7 @@ const TURN = 20;
  * @throws SessionJournalError when the journal is of another model, split, codec or table
  */
 export async function restoreSession(
-  { begin, session: ticket, tokens }: SessionJournal,
+  { begin, session: issued, tokens }: SessionJournal,
   { device, scope, mode, capacity, writer, signal }: {
     readonly device: DevicePart; readonly scope: SessionScope; readonly mode: CodecMode | undefined; readonly capacity: number;
     readonly writer: JournalWriter | undefined; readonly signal: AbortSignal | undefined;
@@ -56,6 +56,9 @@ export async function restoreSession(
   compare("codec", begin.codec, scope.codec.name);
   compare("codec table", begin.table, scope.table);
   compare("codec mode", sorted(begin.mode), sorted(mode));
+  // A session that was asked to hold fewer tokens than are wanted now cannot grow: its messages are sent into a larger one.
+  const isLargeEnough = begin.maxNewTokens === undefined || capacity <= begin.promptIds.length + begin.maxNewTokens;
+  const ticket = isLargeEnough ? issued : undefined;
   const local = device.createCache(capacity);
   const kept = new KeptMessages(scope.keptBytes);
   const streamId = device.newStream();
@@ -84,13 +87,11 @@ export async function restoreSession(
         kept.push({ ...(await replay(ids, flags)), sequence, isAcknowledged: true });
       }
     }
-    const onTicket = writer && ((issued: NonNullable<typeof ticket>) => writer.write({ kind: "session", ...issued }));
+    const onTicket = writer && ((next: SessionTicket) => writer.write({ kind: "session", ...next }));
     const received = tokens.length === 0 || ticket === undefined ? 0 : begin.chunks.length + tokens.length - 1 - ticket.skipped;
     const session = new RemoteSession(
       scope, { result: "token", capacity, sampling: begin.sampling, onTicket },
-      tokens.length === 0 || ticket === undefined
-        ? {}
-        : { kept, received, drawn: tokens.length, ticket: { id: ticket.id, secret: ticket.secret, skipped: ticket.skipped } },
+      tokens.length === 0 ? {} : { kept, received, drawn: tokens.length, ...(ticket === undefined ? {} : { ticket: { ...ticket } }) },
     );
     const last = tokens.at(-1)?.id;
     const conversation = new Conversation({

@@ -48,6 +48,8 @@ export class ServerLink {
   readonly #settings: LinkSettings;
   readonly #sessions = new Set<LinkSession>();
   readonly #attaching = new Set<LinkSession>();
+  /** Those of them that were woken meanwhile: what is being taken up may be lost again before it is done. */
+  readonly #woken = new Set<LinkSession>();
   readonly #closing = new AbortController();
   #channel: Channel | undefined;
   #welcome: ControlMessages["welcome"] | undefined;
@@ -174,13 +176,19 @@ export class ServerLink {
   }
 
   async #attach(session: LinkSession, channel: Channel): Promise<void> {
-    if (this.#attaching.has(session)) return;
+    if (this.#attaching.has(session)) {
+      this.#woken.add(session);
+      return;
+    }
     this.#attaching.add(session);
     const { reconnect } = this.#settings;
     try {
       for (let attempt = 0; !channel.hasEnded && this.#sessions.has(session); attempt++) {
         try {
-          await session.attach(channel);
+          do {
+            this.#woken.delete(session);
+            await session.attach(channel);
+          } while (this.#woken.has(session) && !channel.hasEnded);
           if (!channel.hasEnded) return;
         } catch (error) {
           if (channel.hasEnded) break;
@@ -195,6 +203,7 @@ export class ServerLink {
       }
     } finally {
       this.#attaching.delete(session);
+      this.#woken.delete(session);
     }
     // The connection ended on the way: a newer one may be there already, and have passed this session by.
     if (this.#sessions.has(session) && session.needsConnection && !this.isClosed) this.wake(session);

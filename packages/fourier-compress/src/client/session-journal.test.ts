@@ -109,6 +109,15 @@ describe("resumeGeneration", () => {
     expect(await ids(client.resumeGeneration(journal, { journal: lines }))).toEqual(expected.slice(12));
   });
 
+  it("goes on beyond the tokens that the first process asked for", async () => {
+    const lines = await interrupted(5);
+    using client = await backend.connect();
+    const more = await ids(generateTokens(tinyModel(), prompt, { ...options, maxNewTokens: 30 }));
+    const journal = parseSessionJournal(lines.text);
+    expect(await ids(client.resumeGeneration(journal, { journal: lines, maxNewTokens: 30 }))).toEqual(more.slice(5));
+    expect(parseSessionJournal(lines.text)).toMatchObject({ tokens: more.map((id) => ({ id })), end: "length" });
+  });
+
   it("refuses a journal of something else", async () => {
     const { text } = await interrupted(2);
     using other = await backend.connect({ codec: { name: "float16" } });

@@ -6,6 +6,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { ConnectionError, RemoteError, SessionLostError, SettingsError } from "../errors.ts";
 import { controlMessage } from "../wire/control-messages.ts";
 import { decodeFrame, FRAME_TYPES } from "../wire/frame.ts";
+import { RawClient } from "../server/split-server.testing.ts";
 import { tinyModel } from "../tiny-model.testing.ts";
 import type { ClientEvent } from "./client-events.ts";
 import type { SplitClient, SplitClientOptions } from "./split-client.ts";
@@ -352,6 +353,115 @@ describe("SplitClient when connections break", () => {
     expect(await ids(silent.generate(prompt, { maxNewTokens: 20, ...sampling }))).toEqual(await expected());
     expect(swallowed).toBe(1);
     expect(connections.length).toBeGreaterThan(2);
+  });
+
+  it("lets a connection that came late do its work", async () => {
+    await start();
+    let connections = 0;
+    const patient = await backend.connect({
+      onEvent, resultTimeoutSeconds: 0.1,
+      transport: async (options) => {
+        const connection = await backend.transport(options);
+        const isFirst = ++connections === 1;
+        let results = 0;
+        return {
+          ...connection,
+          receive: async () => {
+            const bytes = await connection.receive();
+            const isResult = bytes !== undefined && decodeFrame(bytes).type === "result";
+            // The first connection never brings the third result, the next one is slow, but not too slow.
+            if (isResult && isFirst && ++results === 3) return await new Promise<undefined>((resolve) => void setTimeout(resolve, 300));
+            if (isResult && !isFirst) await new Promise((resolve) => setTimeout(resolve, 15));
+            return bytes;
+          },
+        };
+      },
+    });
+    opened.push(patient);
+    expect(await ids(patient.generate(prompt, { maxNewTokens: 20, ...sampling }))).toEqual(await expected());
+    expect(connections).toBe(2);
+  });
+
+  it("does not wait for ever for a server that does not answer what it is asked", async () => {
+    await start();
+    let isSilent = true;
+    const other = await backend.connect({
+      onEvent, resultTimeoutSeconds: 0.05,
+      transport: async (options) => {
+        const connection = await backend.transport(options);
+        return {
+          ...connection,
+          send: async (bytes) => {
+            if (isSilent && decodeFrame(bytes).type === "open") isSilent = false;
+            else await connection.send(bytes);
+          },
+        };
+      },
+    });
+    opened.push(other);
+    expect(await ids(other.generate(prompt, { maxNewTokens: 20, ...sampling }))).toEqual(await expected());
+  });
+
+  it("goes on after a turn that was given up while its session was rebuilt", async () => {
+    await start({ onEvent });
+    using conversation = client.conversation(sampling);
+    const first = await ids(conversation.generate(prompt, { maxNewTokens: 4 }));
+    await backend.restart();
+    const controller = new AbortController();
+    backend.onSend = (bytes) => {
+      if (decodeFrame(bytes).type === "activation") controller.abort();
+    };
+    expect(await ids(conversation.generate([7, 7], { maxNewTokens: 3, signal: controller.signal }))).toEqual([]);
+    backend.onSend = () => {};
+    const second = await ids(conversation.generate([7, 7], { maxNewTokens: 3 }));
+    const other = await TestBackend.start();
+    using straight = await other.connect();
+    using unbroken = straight.conversation(sampling);
+    expect(first).toEqual(await ids(unbroken.generate(prompt, { maxNewTokens: 4 })));
+    expect(second).toEqual(await ids(unbroken.generate([7, 7], { maxNewTokens: 3 })));
+    straight.close();
+    await other.close();
+  });
+
+  it("takes a session back that was taken away while it was taken up", async () => {
+    await start({ onEvent });
+    let ticket: { readonly id: string; readonly secret: string } | undefined;
+    backend.onReceive = (bytes) => {
+      const frame = decodeFrame(bytes);
+      if (frame.type === "opened") ticket = controlMessage("opened", frame);
+    };
+    let isHeld = false;
+    let release = (): void => {};
+    const held = await backend.connect({
+      onEvent,
+      transport: async (options) => {
+        const connection = await backend.transport(options);
+        return {
+          ...connection,
+          send: async (bytes) => {
+            const { type } = decodeFrame(bytes);
+            if (isHeld && type === "activation") await new Promise<void>((resolve) => (release = resolve));
+            await connection.send(bytes);
+          },
+        };
+      },
+    });
+    opened.push(held);
+    const generation = held.generate(prompt, { maxNewTokens: 20, ...sampling });
+    const seen = [(await generation.next()).value!.id];
+    backend.cut();
+    isHeld = true;
+    const waiting = generation.next();
+    await expect.poll(() => kinds()).toContain("resumed");
+    const thief = await RawClient.connect(backend.server);
+    await thief.resume(ticket!, 0);
+    // What the server says of it is there before the frame is on its way.
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    isHeld = false;
+    release();
+    seen.push((await waiting).value!.id, ...(await ids(generation)));
+    expect(seen).toEqual(await expected());
+    thief.connection.close();
   });
 
   it("stops waiting when it is told to, or closed", async () => {
