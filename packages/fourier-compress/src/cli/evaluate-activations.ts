@@ -29,6 +29,8 @@ export async function evaluateActivations(
   const file = await EvaluationFile.open(given.resume, {
     activations: digestOf(...limited.prompts.map(({ rows }) => rows)), block: set.block, table: table.hash, allocation: given.allocation,
   });
+  // Opened by loading it; nothing else needs the kernels.
+  if (given.device === "webgpu") await (await import("@frugal/tensor-core/webgpu")).webgpu();
   const progress = startProgress("measuring", 1, { silent: given.json });
   try {
     const reconstruction = await compareReconstruction(limited, table, {

@@ -13,34 +13,29 @@ export interface DecodedRows {
 /** Embeddings compared at a time. */
 const CHUNK = 2048;
 
-/** Takes the mean row off, in place. */
-function removeMean(rows: Float32Array, hiddenSize: number): void {
-  const count = rows.length / hiddenSize;
-  const mean = new Float64Array(hiddenSize);
-  for (const [i, value] of rows.entries()) mean[i % hiddenSize]! += value / count;
-  for (let i = 0; i < rows.length; i++) rows[i]! -= mean[i % hiddenSize]!;
+/** The mean row, from the sum of `count` rows. */
+function meanOf(sums: Float64Array, count: number): Float64Array {
+  return sums.map((sum) => sum / count);
 }
 
-/** All rows of the embedding with their mean taken off and length 1: [vocabularySize, hiddenSize]. */
-async function directions(model: StagedModel): Promise<Float32Array> {
-  const { vocabularySize, hiddenSize, device } = model;
-  const table = new Float32Array(vocabularySize * hiddenSize);
-  for (let from = 0; from < vocabularySize; from += CHUNK) {
-    const count = Math.min(CHUNK, vocabularySize - from);
-    using ids = tensor(Int32Array.from({ length: count }, (_, i) => from + i), [1, count], { device });
-    using embedded = model.embed(ids);
-    table.set(await embedded.data("float32"), from * hiddenSize);
-    await turnOfEventLoop();
-  }
-  removeMean(table, hiddenSize);
-  for (let row = 0; row < vocabularySize; row++) {
-    const values = table.subarray(row * hiddenSize, (row + 1) * hiddenSize);
+function addRows(sums: Float64Array, rows: Float32Array): void {
+  for (const [i, value] of rows.entries()) sums[i % sums.length]! += value;
+}
+
+/** Takes a row off all rows, in place. */
+function subtractRow(rows: Float32Array, row: Float64Array): void {
+  for (let i = 0; i < rows.length; i++) rows[i]! -= row[i % row.length]!;
+}
+
+/** Gives each row the length 1, in place; zeros stay. */
+function normalizeRows(rows: Float32Array, hiddenSize: number): void {
+  for (let from = 0; from < rows.length; from += hiddenSize) {
+    const row = rows.subarray(from, from + hiddenSize);
     let squares = 0;
-    for (const value of values) squares += value * value;
+    for (const value of row) squares += value * value;
     const scale = squares === 0 ? 0 : 1 / Math.sqrt(squares);
-    for (let i = 0; i < values.length; i++) values[i]! *= scale;
+    for (let i = 0; i < hiddenSize; i++) row[i]! *= scale;
   }
-  return table;
 }
 
 /**
@@ -50,7 +45,7 @@ async function directions(model: StagedModel): Promise<Float32Array> {
  */
 export class LeakageProbe {
   readonly #model: StagedModel;
-  #directions: Float32Array | undefined;
+  #mean: Float64Array | undefined;
 
   /** @param model with its embedding */
   constructor(model: StagedModel) {
@@ -82,16 +77,20 @@ export class LeakageProbe {
     if (ids.length === 0) throw new SettingsError("leakage: there is no row to recover a token from");
     const rows = new Float32Array(ids.length * hiddenSize);
     for (const [index, part] of parts.entries()) rows.set(part, index * hiddenSize);
-    removeMean(rows, hiddenSize);
-    const table = (this.#directions ??= await directions(this.#model));
+    const sums = new Float64Array(hiddenSize);
+    addRows(sums, rows);
+    subtractRow(rows, meanOf(sums, ids.length));
+    const mean = (this.#mean ??= await this.#embeddingMean(signal));
     const best = new Float32Array(ids.length).fill(-Infinity);
     const guesses = new Int32Array(ids.length).fill(-1);
     using payload = tensor(rows, [ids.length, hiddenSize], { device });
     for (let from = 0; from < vocabularySize; from += CHUNK) {
       signal?.throwIfAborted();
-      await turnOfEventLoop();
-      const count = Math.min(CHUNK, vocabularySize - from);
-      using chunk = tensor(table.slice(from * hiddenSize, (from + count) * hiddenSize), [count, hiddenSize], { device });
+      const embeddings = await this.#embeddings(from);
+      const count = embeddings.length / hiddenSize;
+      subtractRow(embeddings, mean);
+      normalizeRows(embeddings, hiddenSize);
+      using chunk = tensor(embeddings, [count, hiddenSize], { device });
       using scores = tidy(() => payload.matmul(chunk.transpose()));
       using nearest = argmax(scores, -1);
       using highest = max(scores, -1);
@@ -103,5 +102,24 @@ export class LeakageProbe {
       }
     }
     return ids.filter((id, i) => guesses[i] === id).length / ids.length;
+  }
+  /** A chunk of the embedding, [tokens, hiddenSize], to keep. All of it may take gigabytes. */
+  async #embeddings(from: number): Promise<Float32Array> {
+    const { vocabularySize, device } = this.#model;
+    await turnOfEventLoop();
+    const count = Math.min(CHUNK, vocabularySize - from);
+    using ids = tensor(Int32Array.from({ length: count }, (_, i) => from + i), [1, count], { device });
+    using embedded = this.#model.embed(ids);
+    return await embedded.data("float32");
+  }
+
+  async #embeddingMean(signal: AbortSignal | undefined): Promise<Float64Array> {
+    const { vocabularySize, hiddenSize } = this.#model;
+    const sums = new Float64Array(hiddenSize);
+    for (let from = 0; from < vocabularySize; from += CHUNK) {
+      signal?.throwIfAborted();
+      addRows(sums, await this.#embeddings(from));
+    }
+    return meanOf(sums, vocabularySize);
   }
 }
