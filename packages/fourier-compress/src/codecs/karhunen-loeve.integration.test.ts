@@ -20,13 +20,13 @@ describe.skipIf(calibration === undefined || prompts === undefined)("on TinyLlam
   });
 
   it.each([
-    [4, 0.021], [7.6, 0.075], [10, 0.109], [16, 0.186],
+    [4, 0.022], [7.6, 0.078], [10, 0.113], [16, 0.19],
   ])("klt at %f times fewer bytes than float16 errs by less than %f", async (ratio, limit) => {
     expect(await errorAtRatio(karhunenLoeveCoder(table), prompts!, ratio)).toBeLessThan(limit);
   });
 
   it.each([
-    [4, 0.047], [7.6, 0.172], [10, 0.24], [16, 0.36],
+    [4, 0.047], [7.6, 0.172], [10, 0.243], [16, 0.363],
   ])("channel at %f times fewer bytes than float16 errs by less than %f", async (ratio, limit) => {
     expect(await errorAtRatio(channelCoder(table), prompts!, ratio)).toBeLessThan(limit);
   });

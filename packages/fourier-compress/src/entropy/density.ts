@@ -16,42 +16,28 @@ function kernel(u: number): number {
  */
 export class Density {
   readonly #mass = new Float64Array(RESOLUTION * REACH + 1);
-  readonly #moment = new Float64Array(RESOLUTION * REACH + 1);
   /** u for x = 1. */
   readonly #unit: number;
 
   constructor() {
+    let moment = 0;
     for (let index = 0; index < RESOLUTION * REACH; index++) {
       // Simpson's rule.
       const [left, middle, right] = [index / RESOLUTION, (index + 0.5) / RESOLUTION, (index + 1) / RESOLUTION];
       const [first, between, last] = [kernel(left), 4 * kernel(middle), kernel(right)];
       this.#mass[index + 1] = this.#mass[index]! + (first + between + last) / (6 * RESOLUTION);
-      this.#moment[index + 1] = this.#moment[index]! + (left * first + middle * between + right * last) / (6 * RESOLUTION);
+      moment += (left * first + middle * between + right * last) / (6 * RESOLUTION);
     }
     const total = this.#mass.at(-1)!;
-    this.#unit = this.#moment.at(-1)! / total;
-    for (let index = 0; index < this.#mass.length; index++) {
-      this.#mass[index]! /= 2 * total;
-      this.#moment[index]! /= 2 * total * this.#unit;
-    }
+    this.#unit = moment / total;
+    for (let index = 0; index < this.#mass.length; index++) this.#mass[index]! /= 2 * total;
   }
 
   /** Probability of [0, x]. */
   massUpTo(x: number): number {
-    return this.#lookUp(this.#mass, x);
-  }
-
-  /** Integral of x over [0, x]. */
-  momentUpTo(x: number): number {
-    return this.#lookUp(this.#moment, x);
-  }
-
-  #lookUp(table: Float64Array, x: number): number {
     const place = x * this.#unit * RESOLUTION;
-    if (place >= table.length - 1) return table.at(-1)!;
+    if (place >= this.#mass.length - 1) return 0.5;
     const index = Math.floor(place);
-    return table[index]! + (place - index) * (table[index + 1]! - table[index]!);
+    return this.#mass[index]! + (place - index) * (this.#mass[index + 1]! - this.#mass[index]!);
   }
 }
-
-

@@ -61,8 +61,8 @@ export class RansEntries {
 }
 
 /**
- * Appends the entries' code: the number of words that follow (varint), two states of two words, and the words. With one state, the number of
- * bytes that follow: an odd one says that the state takes three of them, an even one four.
+ * Appends the entries' code: the number of words that follow (varint), two states of two words, and the words. With one state, the number
+ * of bytes that follow: an odd one says that the state takes three of them, an even one four.
  */
 export function writeRans(writer: ByteWriter, { entries, length }: RansEntries, states: 1 | 2): void {
   // At most a word for an entry of 12 bits, and two for each of two states.

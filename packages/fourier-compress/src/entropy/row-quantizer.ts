@@ -22,12 +22,6 @@ const LEVEL_DIFFERENCE_CLASS: number = CLASS_OF_RATIO_ONE + 2;
 /** Scales are at least this share of their mean, so that a channel that calibration saw constant can be sent all the same. */
 const SMALLEST_RELATIVE_SCALE: number = 1 / 4096;
 
-/** Steps of rounding have so many fractional bits. */
-const FIXED_BITS = 12;
-const FIXED_ONE: number = 1 << FIXED_BITS;
-/** Values in steps that fit an int32 in fixed point. */
-const LARGEST_FIXED: number = 2 ** (30 - FIXED_BITS);
-
 /** Values over the step stay below it: an int32 with room for rounding and low bits. */
 const LARGEST_MAGNITUDE: number = 2 ** 30;
 
@@ -75,9 +69,6 @@ export class RowQuantizer {
   /** Classes of the columns' scales at step 1, not rounded. */
   readonly #units: Float64Array;
   readonly #inverseScales: Float32Array;
-  /** Those of the classes, in fixed point. */
-  readonly #zeroThreshold: Int32Array;
-  readonly #rounding: Int32Array;
   /** Columns where the bands end. */
   readonly #bandEnds: readonly number[];
 
@@ -85,8 +76,6 @@ export class RowQuantizer {
   constructor(scales: Float32Array, bandEnds: readonly number[]) {
     this.width = scales.length;
     this.#classes = quantizerClasses();
-    this.#zeroThreshold = Int32Array.from(this.#classes.zeroThreshold, (threshold) => Math.ceil(threshold * FIXED_ONE));
-    this.#rounding = Int32Array.from(this.#classes.rounding, (rounding) => Math.round(rounding * FIXED_ONE));
     this.#bandEnds = bandEnds;
     let sum = 0;
     for (const scale of scales) sum += scale > 0 && scale < Infinity ? scale : 0;
@@ -253,8 +242,7 @@ export class RowQuantizer {
 
   /** Returns the squared error in steps. */
   #pushRow({ values, energies, sink }: AnalyzedRows, token: number, inverse: number, bandClasses: BandClasses, levels: Int16Array): number {
-    const { largest, reconstruction, entries: symbolEntries } = this.#classes;
-    const [zeroThreshold, rounding] = [this.#zeroThreshold, this.#rounding];
+    const { largest, entries: symbolEntries } = this.#classes;
     const { columns, highest } = bandClasses;
     const { entries } = sink;
     const start = token * this.width;
@@ -277,34 +265,15 @@ export class RowQuantizer {
           error += value * value;
           continue;
         }
-        if (quantizerClass >= CLASS_COUNT) {
-          const q = Math.floor(value + 0.5);
+        const q = Math.floor(value + 0.5);
+        error += (value - q) * (value - q);
+        const limit = quantizerClass < CLASS_COUNT ? largest[quantizerClass]! : -1;
+        if (q <= limit && q >= -limit) {
+          entries[length++] = symbolEntries[(quantizerClass << SYMBOL_BITS) + limit + (q | 0)]!;
+        } else {
           sink.length = length;
           pushInteger(sink, this.#classes, Math.min(quantizerClass, HIGHEST_CLASS), q);
           ({ length } = sink);
-          error += (value - q) * (value - q);
-          continue;
-        }
-        // Fixed point without a branch, because signs and zeros come as they like: |value|, rounded by the class, 0 in its dead zone.
-        const fixed = (value * FIXED_ONE) | 0;
-        const sign = fixed >> 31;
-        const magnitude = (fixed ^ sign) - sign;
-        const rounded = (magnitude + rounding[quantizerClass]!) >> FIXED_BITS;
-        const isBeyondZero = (zeroThreshold[quantizerClass]! - 1 - magnitude) >> 31;
-        const steps = (rounded | ((rounded - 1) >>> 31)) & isBeyondZero;
-        const middle = (quantizerClass << SYMBOL_BITS) + largest[quantizerClass]!;
-        // What does not fit fixed point does not fit the symbols either.
-        if (steps <= largest[quantizerClass]! && value < LARGEST_FIXED && value > -LARGEST_FIXED) {
-          const symbol = middle + ((steps ^ sign) - sign);
-          entries[length++] = symbolEntries[symbol]!;
-          const missed = value - reconstruction[symbol]!;
-          error += missed * missed;
-        } else {
-          const q = Math.round(value);
-          sink.length = length;
-          pushInteger(sink, this.#classes, quantizerClass, q);
-          ({ length } = sink);
-          error += (value - q) * (value - q);
         }
       }
     }
@@ -316,7 +285,7 @@ export class RowQuantizer {
   #readRow(
     decoder: RansDecoder, values: Float32Array, token: number, step: number, { columns, highest }: BandClasses, levels: Int16Array,
   ): number {
-    const { largest, reconstruction, slots } = this.#classes;
+    const { largest, slots } = this.#classes;
     const { words } = decoder;
     const isPair = decoder.states === 2;
     const start = token * this.width;
@@ -352,8 +321,9 @@ export class RowQuantizer {
         } else {
           state = next;
         }
-        if (symbol !== largest[quantizerClass]!) {
-          values[start + column] = reconstruction[(quantizerClass << SYMBOL_BITS) | symbol]! * step;
+        const q = symbol - largest[quantizerClass]!;
+        if (q !== 0) {
+          values[start + column] = q * step;
           used = column + 1;
         }
       }
