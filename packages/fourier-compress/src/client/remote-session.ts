@@ -176,6 +176,9 @@ export class RemoteSession implements LinkSession, ChannelListener {
 
   /** False when the server does not hold the session. */
   async #resume(channel: Channel, { id, secret }: SessionTicket): Promise<boolean> {
+    // What this process has not sent yet, one before it may have, under these numbers: a result can come right behind the answer.
+    let number = this.#lastSequence;
+    for (const [message, { sentAt }] of this.#waiters) if (sentAt === 0) message.sequence = ++number;
     let resumed: ControlMessages["resumed"];
     try {
       resumed = await this.#ask(channel, "resume", { id, secret, received: this.#lastResult });
@@ -191,20 +194,18 @@ export class RemoteSession implements LinkSession, ChannelListener {
       return false;
     }
     this.#handle = resumed.session;
-    // What this process has not sent yet, one before it may have: under the same numbers.
-    let number = this.#lastSequence;
-    for (const message of this.#waiters.keys()) if (message.sequence === 0) message.sequence = ++number;
     // Numbers count on from what has arrived there.
     this.#lastSequence = applied;
     const missing: KeptMessage[] = [];
     for (const message of this.#kept.all) {
       const waiter = this.#waiters.get(message);
-      if (message.sequence > applied && waiter === undefined) {
+      if (waiter === undefined) {
+        if (message.sequence <= applied) continue;
         message.sequence = ++this.#lastSequence;
         missing.push(message);
-      } else if (message.sequence > applied) {
-        message.sequence = waiter!.sentAt = 0;
-      } else if (waiter !== undefined) {
+      } else if (message.sequence === 0 || message.sequence > applied) {
+        message.sequence = waiter.sentAt = 0;
+      } else {
         if ((message.flags & FRAME_FLAGS.value) === 0) this.#acknowledge(message, makeFrame("result"));
         // Its result is on its way, though this process may never have sent it.
         else waiter.sentAt ||= performance.now();

@@ -89,6 +89,32 @@ describe("resumeGeneration", () => {
     expect(client.traffic()).toMatchObject({ resumes: 1, rebuilds: 0, resentBytes: 0 });
   });
 
+  it("takes a token that comes in one piece with the answer to its request", async () => {
+    const lines = await interrupted(5);
+    const { transport } = backend;
+    using client = await backend.connect({
+      transport: async (options) => {
+        const connection = await transport(options);
+        let next: Promise<Uint8Array | undefined> | undefined;
+        return {
+          ...connection,
+          receive: () => {
+            const ready = next;
+            next = undefined;
+            return ready ?? connection.receive().then(async (bytes) => {
+              if (bytes?.[5] !== FRAME_TYPES.resumed) return bytes;
+              const result = await connection.receive();
+              next = Promise.resolve(result);
+              return bytes;
+            });
+          },
+        };
+      },
+    });
+    expect(await ids(client.resumeGeneration(parseSessionJournal(lines.text)))).toEqual(expected.slice(5));
+    expect(client.traffic()).toMatchObject({ resumes: 1, rebuilds: 0, resentBytes: 0 });
+  });
+
   it("rebuilds what the server has lost, again and again", async () => {
     const lines = await interrupted(6, { promptChunk: 2 });
     await backend.restart();
