@@ -1,17 +1,14 @@
 import type { StagedModel, WeightSource } from "@frugal/language-model";
 import { tensor } from "@frugal/tensor-core";
-import { createCodecOf } from "../codecs/create-codec.ts";
-import { channelCoder } from "../codecs/channel.ts";
 import { searchFourierTokenShare } from "../codecs/fourier-search.ts";
-import { karhunenLoeveCoder } from "../codecs/karhunen-loeve.ts";
-import type { RowCoder } from "../codecs/row-coder.ts";
-import { CodecTargetError, SettingsError } from "../errors.ts";
-import type { CodecTable, RatePoint } from "./codec-table.ts";
+import { SettingsError } from "../errors.ts";
+import type { CodecTable } from "./codec-table.ts";
 import { collectRows, type CalibrationRows } from "./collect-rows.ts";
 import { consumerFactor } from "./consumer-factor.ts";
 import { channelStatistics } from "./covariance.ts";
 import { crossFittedBasis } from "./cross-fit.ts";
 import { withHash, type UnhashedCodecTable } from "./hash-table.ts";
+import { measureRates } from "./measure-rates.ts";
 
 /** What a table is to be of, and how much of it. */
 export interface CalibrateOptions {
@@ -19,17 +16,13 @@ export interface CalibrateOptions {
   readonly model: string;
   /** The block whose input they are. */
   readonly block: number;
-  /** Also fit the basis of the KLT and PCA codecs, from at least 16 rows. Default true; takes seconds at hiddenSize 2048. */
+  /** Also fit the basis of the KLT and PCA codecs, from at least 16 rows. Default true; takes half a minute at hiddenSize 2048. */
   readonly basis?: boolean;
   /** `consumerFactor` of the block, for the SVD-LLM-style codec. */
   readonly consumerFactor?: Float32Array;
   readonly signal?: AbortSignal;
 }
 
-/** Steps at which rates are measured, in units of the rows' root mean square: 4 bits and more a value down to a quarter of a bit. */
-const RATE_STEPS: readonly number[] = Array.from({ length: 14 }, (_, index) => 2 ** (index / 2 - 4));
-/** Rows that rates are measured on; more say the same. */
-const RATE_ROWS = 1024;
 /** Prompts that the shape of the Fourier block is searched on. */
 const SHAPE_PROMPTS = 32;
 /** Where no prompt is long enough to choose a shape with: near the best on the activations that we measured. */
@@ -56,10 +49,7 @@ export async function calibrateRows(rows: CalibrationRows, options: CalibrateOpt
     rates: {},
   };
   signal?.throwIfAborted();
-  const table = await withHash(unrated);
-  const coders = [channelCoder(table), ...(wantsBasis ? [karhunenLoeveCoder(table)] : [])];
-  const rates: Record<string, RatePoint[]> = {};
-  for (const coder of coders) rates[coder.name] = await measureRates(coder, table, rows, signal);
+  const rates = await measureRates(unrated, rows.rows, signal);
   return await withHash({ ...unrated, rates });
 }
 
@@ -103,29 +93,4 @@ async function bestTokenShare({ rows, tokens, hiddenSize }: CalibrationRows): Pr
   } finally {
     for (const prompt of prompts) prompt.dispose();
   }
-}
-
-async function measureRates(coder: RowCoder, table: CodecTable, { rows, hiddenSize }: CalibrationRows, signal?: AbortSignal): Promise<RatePoint[]> {
-  const count = Math.min(RATE_ROWS, rows.length / hiddenSize);
-  const measured = rows.subarray(0, count * hiddenSize);
-  const energy = measured.reduce((total, value) => total + value * value, 0);
-  const unit = Math.sqrt(energy / measured.length);
-  const context = {
-    kind: "activation", block: table.block, streamId: "calibration", sequences: [{ positionOffset: 1, tokens: count }],
-    limits: { tokens: count, hiddenSize },
-  } as const;
-  using hidden = tensor(measured, [count, hiddenSize]);
-  const points: RatePoint[] = [];
-  for (const share of RATE_STEPS) {
-    signal?.throwIfAborted();
-    const step = Math.fround(share * unit);
-    if (!(step > 0)) throw new CodecTargetError("the calibration rows are all zeros; there is nothing to code");
-    const codec = createCodecOf(coder, { mode: { kind: "step", step } });
-    const bytes = await codec.encode(hidden, context);
-    using decoded = await codec.decode(bytes, context, "cpu");
-    const values = await decoded.data("float32");
-    const lost = values.reduce((total, value, index) => total + (value - measured[index]!) ** 2, 0);
-    points.push({ step, bytesPerToken: bytes.length / count, relativeError: Math.sqrt(lost / energy) });
-  }
-  return points;
 }

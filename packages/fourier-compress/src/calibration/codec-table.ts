@@ -1,10 +1,10 @@
 /** Version of the table's format; others are refused. */
 export const CODEC_TABLE_VERSION = 1;
 
-/** What one step of a quantiser costs and loses on the calibration rows, from the finest step to the coarsest. */
+/** What one step of a quantiser costs and loses on calibration rows that it was not fitted to, from the finest step to the coarsest. */
 export interface RatePoint {
   readonly step: number;
-  /** Coded bytes for each token, body alone. */
+  /** Coded bytes for each token of one long message; messages of single tokens take a few per cent more. */
   readonly bytesPerToken: number;
   /** ‖A′ - A‖ / ‖A‖. */
   readonly relativeError: number;

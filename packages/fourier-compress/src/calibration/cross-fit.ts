@@ -46,7 +46,7 @@ export async function crossFittedBasis(
 }
 
 /** Orthonormal rows [hiddenSize, hiddenSize] by descending energy of the rows around the mean. */
-async function principalBasis(rows: Float32Array, mean: Float32Array, signal: AbortSignal | undefined): Promise<Float32Array> {
+export async function principalBasis(rows: Float32Array, mean: Float32Array, signal?: AbortSignal): Promise<Float32Array> {
   signal?.throwIfAborted();
   const width = mean.length;
   using matrix = covariance(rows, mean);

@@ -3,7 +3,8 @@ import { SettingsError } from "../errors.ts";
 import type { CodecTable } from "./codec-table.ts";
 
 /**
- * The mode that brings messages to a ratio on average: the step that did so on the calibration rows, by interpolation between those measured.
+ * The mode that brings messages to a ratio on average, but for a few per cent by which texts differ: the step that did so on calibration
+ * rows, by interpolation between those measured.
  * Hard tokens take more bytes and easy ones fewer, at the same quality; in `{ kind: "ratio" }` every message has the same bytes, at a
  * quality that varies, which costs more where messages are single tokens.
  * @param codec one whose rates the table has: "channel", "klt"

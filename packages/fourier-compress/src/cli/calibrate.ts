@@ -43,7 +43,7 @@ async function calibrate(given: CalibrateArguments): Promise<void> {
       const shown = points.filter((_, index) => index % 3 === 0);
       const of = ({ bytesPerToken, relativeError }: (typeof points)[number]): string =>
         `${((2 * hiddenSize) / bytesPerToken).toFixed(1)}x ${relativeError.toFixed(3)}`;
-      note(`${codec}: ratio to float16 and relative error, on the calibration rows: ${shown.map(of).join(" · ")}`);
+      note(`${codec}: ratio to float16 and relative error, on calibration rows kept from the basis: ${shown.map(of).join(" · ")}`);
     }
   } finally {
     await loaded.dispose();
