@@ -22,6 +22,8 @@ export class DeviceHalf {
   readonly model: StagedModel;
   readonly splitBlock: number;
   readonly #known = new Map<string, SplitActivations>();
+  /** As the model without codec was asked for them, repeated ones repeated. */
+  readonly #scored: SplitActivations[] = [];
   readonly #keptBytes: number;
   #bytes = 0;
 
@@ -38,25 +40,33 @@ export class DeviceHalf {
     this.#keptBytes = keptBytes;
   }
 
-  /** Activations of a sequence, [tokens, hiddenSize]. */
-  async activations(ids: readonly number[]): Promise<Float32Array> {
+  /**
+   * Activations of a sequence, [tokens, hiddenSize].
+   * @param isScored whether it is one of `messages`: the model without codec says so of what it scores. Default false
+   */
+  async activations(ids: readonly number[], isScored: boolean = false): Promise<Float32Array> {
     const key = ids.join();
     const known = this.#known.get(key);
-    if (known !== undefined) return known.values;
+    if (known !== undefined) {
+      if (isScored) this.#scored.push(known);
+      return known.values;
+    }
     const { model, splitBlock } = this;
     using input = tensor(Int32Array.from(ids), [1, ids.length], { device: model.device });
     using hidden = tidy(() => model.forwardBlocks(model.embed(input), 0, splitBlock));
     const values = await hidden.data("float32");
     if (this.#bytes + values.byteLength <= this.#keptBytes) {
-      this.#known.set(key, { ids: [...ids], values });
+      const kept = { ids: [...ids], values };
+      this.#known.set(key, kept);
+      if (isScored) this.#scored.push(kept);
       this.#bytes += values.byteLength;
     }
     return values;
   }
 
-  /** What has been computed and kept so far, one message a sequence. */
+  /** What the model without codec has scored, as far as it is kept, one message a sequence. */
   messages(): (MessageRows & { readonly ids: readonly number[] })[] {
-    return [...this.#known.values()].map(({ ids, values }) => ({ ids, rows: values, tokens: ids.length, positionOffset: 0 }));
+    return this.#scored.map(({ ids, values }) => ({ ids, rows: values, tokens: ids.length, positionOffset: 0 }));
   }
 
   /** The model with a codec between its halves; without one, the whole model. */
@@ -132,7 +142,7 @@ export class CodedModel implements ScoringModel {
     const { model, splitBlock } = this.#half;
     const { hiddenSize, device } = model;
     const known = [...(await ids.data("int32"))];
-    const values = await this.#half.activations(known);
+    const values = await this.#half.activations(known, this.#codec === undefined);
     let received = tensor(values, [tokens, hiddenSize], { device });
     try {
       if (this.#codec !== undefined) {

@@ -47,6 +47,13 @@ describe("DeviceHalf", () => {
     expect(calls).toBe(sequences.length);
   });
 
+  it("counts messages as often as they are sent", async () => {
+    const half = new DeviceHalf(model, 2);
+    await compareModels(model, half.through(), [...sequences, sequences[0]!]);
+    const tokens = (at: number): number => sequences[at]!.length - 1;
+    expect(half.messages().map((message) => message.tokens)).toEqual([tokens(0), tokens(1), tokens(2), tokens(0)]);
+  });
+
   it("computes anew what it may not keep", async () => {
     const half = new DeviceHalf(model, 2, { keptBytes: 0 });
     expect(await half.activations(sequences[0]!)).toEqual(await new DeviceHalf(model, 2).activations(sequences[0]!));
