@@ -20,13 +20,13 @@ describe.skipIf(calibration === undefined || prompts === undefined)("on TinyLlam
   });
 
   it.each([
-    [4, 0.022], [7.6, 0.078], [10, 0.113], [16, 0.19],
+    [4, 0.0205], [7.6, 0.08], [10, 0.117], [16, 0.2],
   ])("klt at %f times fewer bytes than float16 errs by less than %f", async (ratio, limit) => {
     expect(await errorAtRatio(karhunenLoeveCoder(table), prompts!, ratio)).toBeLessThan(limit);
   });
 
   it.each([
-    [4, 0.047], [7.6, 0.172], [10, 0.243], [16, 0.363],
+    [4, 0.047], [7.6, 0.183], [10, 0.264], [16, 0.4],
   ])("channel at %f times fewer bytes than float16 errs by less than %f", async (ratio, limit) => {
     expect(await errorAtRatio(channelCoder(table), prompts!, ratio)).toBeLessThan(limit);
   });
