@@ -72,7 +72,7 @@ export async function startSplitChat(options: SplitChatOptions): Promise<SplitCh
     files.set(SETTINGS_PATH, memoryFile(new TextEncoder().encode(JSON.stringify(settings)), "application/json"));
     const shownHost = host.includes(":") ? `[${host}]` : host;
     const listener = await listenWebSocket(server, {
-      port, host, path: SOCKET_PATH, maxPayload: 4 << 20,
+      port, host, path: SOCKET_PATH,
       origins: [`http://${shownHost}:${port}`, `http://localhost:${port}`, `http://127.0.0.1:${port}`, ...origins],
       handleRequest: (request, response) => void answer(files, request, response),
     });

@@ -5,10 +5,10 @@ import {
 import { STREAM_MEDIA_TYPE, STREAM_WINDOW_BYTES, streamConnection } from "../transport/http2-connection.ts";
 import { answerRequest, pathOf } from "./http-endpoint.ts";
 import {
-  addressKey, ConnectionCounter, HANDSHAKE_BYTES, isAllowedOrigin, listenSettings, PINGS, type Listener, type ListenOptions,
+  addressKey, ConnectionCounter, HANDSHAKE_BYTES, isAllowedOrigin, listenSettings, PINGS,
+  type Listener, type ListeningServer, type ListenOptions,
 } from "./listen-options.ts";
 import { listenerUrl, listenOn } from "./listen-on.ts";
-import type { SplitServer } from "./split-server-options.ts";
 
 /** Settings of `listenHttp2`. */
 export interface ListenHttp2Options extends ListenOptions {
@@ -22,6 +22,15 @@ const SEND_BYTES = 256 << 10;
 const HEADER_BYTES = 16 << 10;
 /** Streams of one client's session: each is a connection, and clients of this package open one. */
 const STREAMS_PER_SESSION = 16;
+
+/** How long a stream that has been answered may go on sending. */
+const LEAVE_MILLISECONDS = 1000;
+
+/** Drops what still comes over a stream that has been answered. Whoever never ends it would otherwise keep it, and its socket. */
+function letGo(stream: ServerHttp2Stream): void {
+  stream.resume();
+  setTimeout(() => stream.close(), LEAVE_MILLISECONDS).unref();
+}
 
 /** A session with what tells whether its other end lives. */
 interface LiveSession {
@@ -37,9 +46,9 @@ interface LiveSession {
  * @throws SettingsError for settings out of range; the error of node:net when it cannot listen
  */
 export async function listenHttp2(
-  server: Pick<SplitServer, "accept" | "metrics">, { tls, ...options }: ListenHttp2Options = {},
+  server: ListeningServer, { tls, ...options }: ListenHttp2Options = {},
 ): Promise<Listener> {
-  const settings = listenSettings(options);
+  const settings = listenSettings(options, server);
   const counter = new ConnectionCounter(settings);
   const live = new Map<Http2Session, LiveSession>();
   const limits = {
@@ -88,15 +97,13 @@ export async function listenHttp2(
         if (stream.destroyed) return;
         stream.respond({ ":status": answer.status, ...answer.headers });
         stream.end(method === "HEAD" ? "" : answer.body);
-        stream.resume();
+        letGo(stream);
       });
       return;
     }
     const refuse = (status: number): void => {
       stream.respond({ ":status": status }, { endStream: true });
-      stream.resume();
-      // A sender of data without an end would otherwise keep the stream.
-      setTimeout(() => stream.close(), 1000).unref();
+      letGo(stream);
     };
     if (headers["content-type"] !== STREAM_MEDIA_TYPE) return refuse(415);
     if (!isAllowedOrigin(headers.origin as string | undefined, settings)) return refuse(403);

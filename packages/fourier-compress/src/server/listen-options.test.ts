@@ -17,6 +17,11 @@ describe("listen options", () => {
     expect(addressKey(address)).toBe(key);
   });
 
+  it("takes frames as long as the server does", () => {
+    expect(listenSettings({}, { payloadBytes: 131_072 }).maxPayload).toBe(131_072);
+    expect(listenSettings({ maxPayload: 1000 }, { payloadBytes: 131_072 }).maxPayload).toBe(1000);
+  });
+
   it("counts connections out again, once", () => {
     const counter = new ConnectionCounter({ connections: 3, connectionsPerAddress: 2 });
     const first = counter.enter("a")!;
@@ -44,7 +49,7 @@ describe("listen options", () => {
 
   it.each([
     [{ connections: 0 }], [{ connectionsPerAddress: 1.5 }], [{ maxPayload: -1 }], [{ handshakeSeconds: 0 }], [{ idleSeconds: Infinity }],
-    [{ path: "split" }], [{ origins: ["example.org"] }], [{ origins: ["https://example.org/"] }],
+    [{ port: -1 }], [{ port: 65_536 }], [{ path: "split" }], [{ origins: ["example.org"] }], [{ origins: ["https://example.org/"] }],
   ])("refuses %j", (options) => {
     expect(() => listenSettings(options)).toThrow(SettingsError);
   });

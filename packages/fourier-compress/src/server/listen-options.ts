@@ -2,6 +2,10 @@ import { isIPv6 } from "node:net";
 import { SettingsError } from "../errors.ts";
 import { DEFAULT_FRAME_LIMITS } from "../wire/frame.ts";
 import type { MetricsOptions } from "./http-endpoint.ts";
+import type { SplitServer } from "./split-server-options.ts";
+
+/** What listeners use of a server. */
+export type ListeningServer = Pick<SplitServer, "accept" | "metrics"> & Partial<Pick<SplitServer, "payloadBytes">>;
 
 /** What `listenWebSocket` and `listenHttp2` share. */
 export interface ListenOptions {
@@ -18,7 +22,7 @@ export interface ListenOptions {
   readonly origins?: readonly string[];
   /** Refuse also what sends no origin. Default false. */
   readonly requireOrigin?: boolean;
-  /** Largest payload of a frame. Default 64 MiB; narrow it to what the server's limits let a client send. */
+  /** Largest payload of a frame. Default: the server's `payloadBytes`, what its limits let a client send. */
   readonly maxPayload?: number;
   /** Connections at a time. Default 1024. */
   readonly connections?: number;
@@ -53,9 +57,9 @@ export interface Listener {
 }
 
 /** @throws SettingsError */
-export function listenSettings(options: ListenOptions): ListenSettings {
+export function listenSettings(options: ListenOptions, { payloadBytes }: Pick<ListeningServer, "payloadBytes"> = {}): ListenSettings {
   const settings: ListenSettings = {
-    port: 0, host: "127.0.0.1", path: "/", origins: [], requireOrigin: false, maxPayload: DEFAULT_FRAME_LIMITS.payloadBytes,
+    port: 0, host: "127.0.0.1", path: "/", origins: [], requireOrigin: false, maxPayload: payloadBytes ?? DEFAULT_FRAME_LIMITS.payloadBytes,
     connections: 1024, connectionsPerAddress: 256, addressOf: (_, address) => address, handshakeSeconds: 10, idleSeconds: 120, metrics: {},
     ...options,
   };
@@ -63,6 +67,9 @@ export function listenSettings(options: ListenOptions): ListenSettings {
     if (!Number.isSafeInteger(settings[name]) || settings[name] < 1) {
       throw new SettingsError(`listen: ${name} ${settings[name]}; use an integer >= 1`);
     }
+  }
+  if (!(Number.isInteger(settings.port) && settings.port >= 0 && settings.port < 2 ** 16)) {
+    throw new SettingsError(`listen: port ${settings.port}; use 0 to 65535`);
   }
   for (const name of ["handshakeSeconds", "idleSeconds"] as const) {
     if (!(settings[name] > 0 && settings[name] < 2 ** 20)) throw new SettingsError(`listen: ${name} ${settings[name]}; use seconds > 0`);

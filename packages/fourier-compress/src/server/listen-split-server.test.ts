@@ -7,7 +7,7 @@ import { trustingSocket } from "../transport/transports.testing.ts";
 import { webSocketTransport } from "../transport/web-socket.ts";
 import { answerChallenge, type Credentials } from "../wire/answer-challenge.ts";
 import { controlFrame, controlMessage } from "../wire/control-messages.ts";
-import { FRAME_FLAGS } from "../wire/frame.ts";
+import { FRAME_FLAGS, makeFrame } from "../wire/frame.ts";
 import { listenHttp2 } from "./listen-http2.ts";
 import type { Listener } from "./listen-options.ts";
 import { listenWebSocket } from "./listen-websocket.ts";
@@ -66,6 +66,17 @@ describe("a split server behind its listeners, over TLS", () => {
       stream.dispose();
       client.connection.close();
     }
+  });
+
+  it.each([0, 1])("holds no frame that is longer than its limits allow, whoever sends it (listener %d)", async (index) => {
+    const client = await handshake(transports[index]!, credentials[0]!);
+    await client.expect("welcome");
+    const frame = makeFrame("activation", { payload: new Uint8Array(tested.server.payloadBytes + 1) });
+    await client.send(frame).catch(() => undefined);
+    // Not one of the session's answers: the transport itself has ended it.
+    if (index === 0) await expect(client.receive()).rejects.toThrow("1009");
+    else expect(controlMessage("error", (await client.receive())!)).toMatchObject({ code: "bad-frame" });
+    await expect(client.receive().catch(() => undefined)).resolves.toBeUndefined();
   });
 
   it.each([0, 1])("tells others why not, and ends the connection (listener %d)", async (index) => {

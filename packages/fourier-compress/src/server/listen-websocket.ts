@@ -9,10 +9,10 @@ import { roomOf } from "../transport/stream-room.ts";
 import { FRAME_HEADER_BYTES } from "../wire/frame.ts";
 import { answerRequest, pathOf } from "./http-endpoint.ts";
 import {
-  addressKey, ConnectionCounter, HANDSHAKE_BYTES, isAllowedOrigin, listenSettings, PINGS, type Listener, type ListenOptions,
+  addressKey, ConnectionCounter, HANDSHAKE_BYTES, isAllowedOrigin, listenSettings, PINGS,
+  type Listener, type ListeningServer, type ListenOptions,
 } from "./listen-options.ts";
 import { listenerUrl, listenOn } from "./listen-on.ts";
-import type { SplitServer } from "./split-server-options.ts";
 
 /** Settings of `listenWebSocket`. */
 export interface ListenWebSocketOptions extends ListenOptions {
@@ -42,9 +42,9 @@ interface LiveSocket {
  * @throws SettingsError for settings out of range; the error of node:net when it cannot listen
  */
 export async function listenWebSocket(
-  server: Pick<SplitServer, "accept" | "metrics">, { tls, handleRequest, ...options }: ListenWebSocketOptions = {},
+  server: ListeningServer, { tls, handleRequest, ...options }: ListenWebSocketOptions = {},
 ): Promise<Listener> {
-  const settings = listenSettings(options);
+  const settings = listenSettings(options, server);
   const counter = new ConnectionCounter(settings);
   const live = new Set<LiveSocket>();
   const http = {

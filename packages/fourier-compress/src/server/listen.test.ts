@@ -266,6 +266,19 @@ describe("webSocketTransport", () => {
 });
 
 describe("listenHttp2", () => {
+  it("lets go of a request that never ends, once it is answered", async () => {
+    const { url } = await listeningHttp2();
+    const session = connect(url);
+    for (const path of ["/healthz", "/nowhere"]) {
+      const stream = session.request({ ":path": path }, { endStream: false });
+      stream.resume();
+      const start = performance.now();
+      await new Promise((resolve) => stream.on("close", resolve));
+      expect(performance.now() - start).toBeLessThan(5000);
+    }
+    session.close();
+  });
+
   it("answers /healthz and /metrics, and refuses what is no stream of frames", async () => {
     const { url } = await listeningHttp2({ metrics: { bearerToken: "read me" } });
     expect((await request(url, { ":path": "/healthz" })).body).toBe("ok\n");

@@ -85,7 +85,7 @@ export interface ServerStatistics {
 
 /** The server part of split models, without a network of its own: see `listenWebSocket`, `listenHttp2` and `inProcessTransport`. */
 export interface SplitServer {
-  /** Longest payload of a frame that clients may send, for the `maxPayload` of listeners: they hold it before anybody has authenticated. */
+  /** Longest payload of a frame that clients may send: listeners cut those who send a longer one before they hold it. */
   readonly payloadBytes: number;
   /** Serves a connection until it ends; never rejects. */
   accept(connection: Connection): Promise<void>;

@@ -24,6 +24,7 @@ export function webSocketTransport(url: string | URL, options: WebSocketOptions 
   if (address.protocol !== "ws:" && address.protocol !== "wss:") {
     throw new SettingsError(`WebSocket address ${address.href}; use ws: or wss:`);
   }
+  if (address.hash !== "") throw new SettingsError(`WebSocket address ${address.href}; leave out what follows the #`);
   const createSocket = options.createSocket ?? ((href, protocols) => new WebSocket(href, protocols));
   return ({ signal } = {}) => {
     let socket: WebSocketLike | undefined;
