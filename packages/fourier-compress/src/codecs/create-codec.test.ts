@@ -12,7 +12,7 @@ const seen: { readonly rows: number[]; readonly target: RowTarget }[] = [];
 
 /** Sends every value as a float32 and notes what it was asked. */
 const plain: RowCoder = {
-  name: "plain", id: 60, targets: ["bytes", "elements", "step"],
+  name: "plain", id: 60, targets: ["bytes", "elements", "relativeError", "step"],
   async encode(rows, target) {
     const values = await rows.data("float32");
     seen.push({ rows: [...values], target });
@@ -92,6 +92,38 @@ describe("createCodecOf", () => {
     expect(seen[0]!.rows).toEqual([1, 2, 3, 4, ...beginRow]);
   });
 
+  it("keeps a relative error in exact rows too", async () => {
+    const close = [9 * (1 + 5e-5), 8, 7, 6];
+    const spike = [1000.3, 0.1, 0, 0];
+    const frame = (relativeError: number) => ({ mode: { kind: "relativeError", relativeError }, table }) as const;
+    const errorOf = async (values: readonly number[], relativeError: number): Promise<{ readonly error: number; readonly bytes: number }> => {
+      const { decoded, bytes } = await roundTrip(values, [values.length / HIDDEN], frame(relativeError));
+      const norm = (row: readonly number[]): number => Math.hypot(...row);
+      return { error: norm(decoded.map((value, i) => value - values[i]!)) / norm(values), bytes: bytes.length };
+    };
+    const loose = await errorOf(spike, 0.01);
+    expect(loose.error).toBeLessThan(2 ** -11);
+    expect(loose.error).toBeGreaterThan(1e-4);
+    const tight = await errorOf(spike, 1e-4);
+    expect([tight.error < 1e-7, tight.bytes - loose.bytes]).toEqual([true, 8]);
+    expect((await errorOf(close, 1e-3)).bytes).toBe(4);
+    expect((await errorOf(close, 1e-6)).error).toBeLessThan(1e-6);
+    // Float16 has hardly a digit of numbers this small.
+    const small: CodecTable = { ...table, spikeNorm: 1e-8 };
+    const { decoded } = await roundTrip([3e-7, 0, 1e-7, 0], [1], { mode: { kind: "step", step: 1 }, table: small });
+    expect(decoded).toEqual([Math.fround(3e-7), 0, Math.fround(1e-7), 0]);
+  });
+
+  it.each([NaN, Infinity, -Infinity])("refuses activations that hold %f, spike or not", async (broken) => {
+    for (const frame of [{ mode: { kind: "step", step: 1 } }, { mode: { kind: "step", step: 1 }, table }] as const) {
+      const codec = createCodecOf(plain, frame);
+      using hidden = tensor(Float32Array.of(1, 2, 3, 4, 5, broken, 7, 8), [2, HIDDEN]);
+      const before = memory().allocations;
+      await expect(codec.encode(hidden, contextOf(2))).rejects.toThrow("overflowed before the split");
+      expect(memory().allocations).toBe(before);
+    }
+  });
+
   it("shares the budget of a ratio among the sequences, header included, exact rows on top", async () => {
     await roundTrip(ordinary, [1, 1], { mode: { kind: "ratio", ratio: 0.4 } });
     // 2 bytes · 8 values / 0.4 = 40, less 3 of the header; the second sequence has what the first left.
@@ -113,7 +145,8 @@ describe("createCodecOf", () => {
   });
 
   it("refuses modes that the coder does not have", async () => {
-    expect(() => createCodecOf(plain, { mode: { kind: "relativeError", relativeError: 0.1 } })).toThrow("can aim for bytes, elements, step");
+    const few: RowCoder = { ...plain, targets: ["bytes", "elements", "step"] };
+    expect(() => createCodecOf(few, { mode: { kind: "relativeError", relativeError: 0.1 } })).toThrow("can aim for bytes, elements, step");
     expect(() => createCodecOf(plain, { mode: { kind: "ratio", ratio: 0 } })).toThrow("ratio 0");
     expect(() => createCodecOf({ ...plain, targets: [] }, { mode: { kind: "step", step: 1 } })).toThrow("rate is fixed");
     using hidden = tensor(Float32Array.from(ordinary), [2, HIDDEN]);

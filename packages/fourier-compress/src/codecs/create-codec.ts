@@ -1,7 +1,7 @@
 import type { ActivationContext, SequenceRows } from "@frugal/language-model";
 import { absolute, concatenate, DtypeError, max, ShapeError, tidy, type DeviceName, type Tensor } from "@frugal/tensor-core";
 import type { CodecTable } from "../calibration/codec-table.ts";
-import { CodecTargetError, SettingsError } from "../errors.ts";
+import { CodecTargetError, FourierCompressError, SettingsError } from "../errors.ts";
 import { ByteReader } from "./byte-reader.ts";
 import { ByteWriter } from "./byte-writer.ts";
 import { checkMode, type CodecMode } from "./codec-mode.ts";
@@ -25,6 +25,7 @@ const PADDED = 0x80;
  * Messages of `coder`. Layout: id and flags (1 byte), tokens and hiddenSize (varints), then for each sequence its exact rows (where a table
  * is used) and the coder's body of the others; zeros to the end where bytes for a token are fixed. Sequences are coded one by one, so
  * that no transform mixes them, and nothing is allocated before it is held against the context's limits.
+ * Encoding throws FourierCompressError for activations that are not finite.
  * @throws SettingsError for a mode out of range, or one that the coder cannot work towards
  */
 export function createCodecOf(coder: RowCoder, { mode, table }: CodecFrame): CompressionCodec {
@@ -34,6 +35,13 @@ export function createCodecOf(coder: RowCoder, { mode, table }: CodecFrame): Com
       throw new SettingsError(`${coder.name} codec: without a mode it only decodes; give one, as { kind: "ratio", ratio: 7.6 }`);
     }
     const [tokens, hiddenSize] = checkHidden(coder, hidden, table);
+    const largest = await largestMagnitude(hidden);
+    if (!Number.isFinite(largest)) {
+      throw new FourierCompressError(`${coder.name} codec: the activations hold ${largest}; the model overflowed before the split`);
+    }
+    const asked = {
+      withSpikes: mode?.kind !== "bytesPerToken", relativeError: mode?.kind === "relativeError" ? mode.relativeError : undefined,
+    };
     const flags = (table === undefined ? 0 : EXACT_ROWS) | (mode?.kind === "bytesPerToken" ? PADDED : 0);
     const writer = new ByteWriter();
     writer.uint8(coder.id | flags);
@@ -47,7 +55,7 @@ export function createCodecOf(coder: RowCoder, { mode, table }: CodecFrame): Com
     let exactElements = 0;
     for (const sequence of sequencesOf(coder, context, tokens)) {
       using rows = hidden.slice([first, first + sequence.tokens]);
-      const exact = table === undefined ? NO_EXACT_ROWS : await findExactRows(rows, sequence, table, mode?.kind !== "bytesPerToken");
+      const exact = table === undefined ? NO_EXACT_ROWS : await findExactRows(rows, sequence, table, asked);
       if (table !== undefined) {
         const before = writer.length;
         writeExactRows(writer, exact, sequence);
@@ -83,6 +91,12 @@ export function createCodecOf(coder: RowCoder, { mode, table }: CodecFrame): Com
   };
 }
 
+/** Largest |value|; NaN or Infinity where there is one. */
+async function largestMagnitude(hidden: Tensor): Promise<number> {
+  using largest = tidy(() => max(absolute(hidden)));
+  return await largest.item();
+}
+
 async function decodeMessage(
   coder: RowCoder, table: CodecTable | undefined, bytes: Uint8Array, context: ActivationContext, device: DeviceName,
 ): Promise<Tensor> {
@@ -112,8 +126,7 @@ async function decodeMessage(
     if (rest.length > 0 && ((first & PADDED) === 0 || rest.some((byte) => byte !== 0))) reader.fail(`${rest.length} bytes are left over`);
     const whole = parts.length === 1 ? parts.pop()! : concatenate(parts, 0);
     try {
-      using largest = tidy(() => max(absolute(whole)));
-      if (!Number.isFinite(await largest.item())) reader.fail("the decoded activations are not finite");
+      if (!Number.isFinite(await largestMagnitude(whole))) reader.fail("the decoded activations are not finite");
     } catch (cause) {
       whole.dispose();
       throw cause;

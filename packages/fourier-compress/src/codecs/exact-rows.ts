@@ -8,30 +8,43 @@ import type { ByteWriter } from "./byte-writer.ts";
 
 /**
  * Rows of a sequence that are not coded: the begin row, which the table holds, and spikes ("massive activations", rows hundreds of times
- * larger than the rest that appear on delimiters). A spike travels in float16, the precision of the baseline, or in float32 beyond its range.
+ * larger than the rest that appear on delimiters). Spikes travel in float16, the precision of the baseline, or in float32 where that does
+ * not hold them well enough.
  */
 export interface ExactRows {
   /** Their places in the sequence, ascending; the begin row is place 0. */
   readonly rows: readonly number[];
   /** Whether the first of them is the table's begin row. */
   readonly hasBeginRow: boolean;
+  /** Whether the spikes travel in float32. */
+  readonly isWide: boolean;
   /** Values of all of them, [rows.length · hiddenSize]. */
   readonly values: Float32Array;
 }
 
 /** Where no row is exact. */
-export const NO_EXACT_ROWS: ExactRows = { rows: [], hasBeginRow: false, values: new Float32Array(0) };
+export const NO_EXACT_ROWS: ExactRows = { rows: [], hasBeginRow: false, isWide: false, values: new Float32Array(0) };
 
 /** A row this near to the table's, in proportion, is that row: kernels for one row and for many differ in the last bits. */
 const SAME_ROW = 1e-4;
 
 const BEGIN_ROW = 1;
 const WIDE = 2;
-/** Largest finite float16. */
-const LARGEST_HALF = 65504;
+/** Spikes lose no more than this, in proportion: float16's rounding of numbers that are not very small. */
+const SPIKE_ERROR: number = 2 ** -11;
 
-/** @param withSpikes whether spikes are looked for; the begin row always is, at position 0 */
-export async function findExactRows(rows: Tensor, sequence: SequenceRows, table: CodecTable, withSpikes: boolean): Promise<ExactRows> {
+/** What a mode asks of exact rows. */
+export interface ExactRowsOptions {
+  /** Whether spikes are looked for; the begin row always is, at position 0. */
+  readonly withSpikes: boolean;
+  /** ‖A′ - A‖ / ‖A‖ of exact rows at the most, where that is less than they have anyway. */
+  readonly relativeError?: number | undefined;
+}
+
+/** The exact rows of a sequence, [tokens, hiddenSize]. */
+export async function findExactRows(
+  rows: Tensor, sequence: SequenceRows, table: CodecTable, { withSpikes, relativeError = 1 }: ExactRowsOptions,
+): Promise<ExactRows> {
   const [tokens, hiddenSize] = rows.shape as readonly [number, number];
   const beginRow = sequence.positionOffset === 0 ? table.beginRow : undefined;
   using norms = tidy(() => sqrt(sum(square(rows), 1)));
@@ -39,7 +52,7 @@ export async function findExactRows(rows: Tensor, sequence: SequenceRows, table:
   let hasBeginRow = false;
   if (beginRow !== undefined) {
     using row = rows.slice([0, 1]);
-    hasBeginRow = isSameRow(await row.data("float32"), beginRow);
+    hasBeginRow = isNear(beginRow, await row.data("float32"), Math.min(SAME_ROW, relativeError));
   }
   const found: number[] = hasBeginRow ? [0] : [];
   if (withSpikes) for (let row = hasBeginRow ? 1 : 0; row < tokens; row++) if (lengths[row]! > table.spikeNorm) found.push(row);
@@ -53,25 +66,27 @@ export async function findExactRows(rows: Tensor, sequence: SequenceRows, table:
     using picked = rows.slice([row, row + 1]);
     values.set(await picked.data("float32"), index * hiddenSize);
   }
-  return { rows: found, hasBeginRow, values };
+  const spikes = values.subarray(hasBeginRow ? hiddenSize : 0);
+  const rounded = Float32Array.from(spikes, (value) => float16BitsToFloat32(float32ToFloat16Bits(value)));
+  return { rows: found, hasBeginRow, isWide: !isNear(rounded, spikes, Math.min(SPIKE_ERROR, relativeError)), values };
 }
 
-function isSameRow(row: Float32Array, expected: Float32Array): boolean {
+/** Whether ‖a - b‖ <= share · ‖b‖. */
+function isNear(a: Float32Array, b: Float32Array, share: number): boolean {
   let difference = 0;
   let norm = 0;
-  for (let i = 0; i < row.length; i++) {
-    difference += (row[i]! - expected[i]!) ** 2;
-    norm += expected[i]! ** 2;
+  for (let i = 0; i < b.length; i++) {
+    difference += (a[i]! - b[i]!) ** 2;
+    norm += b[i]! ** 2;
   }
-  return difference <= SAME_ROW ** 2 * norm;
+  return difference <= share ** 2 * norm;
 }
 
 /** Layout: flags (1 byte), number of spikes (varint), their places as differences (varints), their values. */
-export function writeExactRows(writer: ByteWriter, { rows, hasBeginRow, values }: ExactRows, { tokens }: SequenceRows): void {
+export function writeExactRows(writer: ByteWriter, { rows, hasBeginRow, isWide, values }: ExactRows, { tokens }: SequenceRows): void {
   const spikes = hasBeginRow ? rows.slice(1) : rows;
   const hiddenSize = rows.length === 0 ? 0 : values.length / rows.length;
   const sent = values.subarray(hasBeginRow ? hiddenSize : 0);
-  const isWide = sent.some((value) => Math.abs(value) > LARGEST_HALF);
   writer.uint8((hasBeginRow ? BEGIN_ROW : 0) | (isWide ? WIDE : 0));
   if (tokens === (hasBeginRow ? 1 : 0)) return;
   writer.varint(spikes.length);
@@ -103,9 +118,10 @@ export function readExactRows(reader: ByteReader, { tokens }: SequenceRows, hidd
   const values = new Float32Array((count + (hasBeginRow ? 1 : 0)) * hiddenSize);
   if (hasBeginRow) values.set(table.beginRow!);
   const size = count * hiddenSize;
-  const sent = (flags & WIDE) !== 0 ? reader.float32Array(size) : Float32Array.from(reader.uint16Array(size), float16BitsToFloat32);
+  const isWide = (flags & WIDE) !== 0;
+  const sent = isWide ? reader.float32Array(size) : Float32Array.from(reader.uint16Array(size), float16BitsToFloat32);
   values.set(sent, hasBeginRow ? hiddenSize : 0);
-  return rows.length === 0 ? NO_EXACT_ROWS : { rows, hasBeginRow, values };
+  return rows.length === 0 ? NO_EXACT_ROWS : { rows, hasBeginRow, isWide, values };
 }
 
 /** Runs of consecutive places in `tokens` that are in, or not in, the ascending `places`. */
