@@ -96,7 +96,7 @@ describe("createCodecOf", () => {
     const close = [9 * (1 + 5e-5), 8, 7, 6];
     const spike = [1000.3, 0.1, 0, 0];
     const frame = (relativeError: number) => ({ mode: { kind: "relativeError", relativeError }, table }) as const;
-    const errorOf = async (values: readonly number[], relativeError: number): Promise<{ readonly error: number; readonly bytes: number }> => {
+    const errorOf = async (values: readonly number[], relativeError: number): Promise<{ error: number; bytes: number }> => {
       const { decoded, bytes } = await roundTrip(values, [values.length / HIDDEN], frame(relativeError));
       const norm = (row: readonly number[]): number => Math.hypot(...row);
       return { error: norm(decoded.map((value, i) => value - values[i]!)) / norm(values), bytes: bytes.length };

@@ -43,6 +43,15 @@ describe("planSplits", () => {
     expect(() => recommendRates(made, -1)).toThrow("mostRise -1");
   });
 
+  it("shows the splits that were measured before it was told to end", async () => {
+    const control = new AbortController();
+    const texts = { calibration: sequences.slice(0, 8), test: sequences.slice(8) };
+    // While the second split is calibrated.
+    const onTable = ({ block }: { readonly block: number }): void => void (block === 3 && control.abort(new Error("enough")));
+    const ended = await planSplits(model, texts, { ...options, ratios: [3], onTable, signal: control.signal });
+    expect([ended.complete, ended.points.map(({ splitBlock }) => splitBlock), ended.perplexity]).toEqual([false, [1], plan.perplexity]);
+  });
+
   it("goes on from what was measured, ends when told, frees what it made, and refuses blocks outside", async () => {
     const texts = { calibration: sequences.slice(0, 8), test: sequences.slice(8) };
     const before = memory().allocations;

@@ -2,7 +2,7 @@ import type { StagedModel, WeightSource } from "@frugal/language-model";
 import { calibrateModel } from "../calibration/calibrate.ts";
 import type { CodecTable } from "../calibration/codec-table.ts";
 import { SettingsError } from "../errors.ts";
-import { comparePerplexity, type PerplexityRow } from "../evaluation/perplexity-comparison.ts";
+import { comparePerplexity, type PerplexityComparison, type PerplexityRow } from "../evaluation/perplexity-comparison.ts";
 import type { TokenSequences } from "../evaluation/token-sequences.ts";
 
 /** A codec at a ratio in front of one block. */
@@ -67,19 +67,27 @@ export async function planSplits(model: StagedModel, { calibration, test }: Toke
       complete = false;
       break;
     }
-    const table = await calibrateModel(model, calibration, {
-      model: options.model, splitBlock, ...(options.source === undefined ? {} : { source: options.source }),
-      ...(signal === undefined ? {} : { signal }),
-    });
-    await options.onTable?.(table);
-    const comparison = await comparePerplexity(model, splitBlock, test, {
-      table, codecs, ratios, signal, done: done.filter((point) => point.splitBlock === splitBlock),
-      async onRow(row, _index, rowsOfBlock) {
-        count = splitBlocks.length * rowsOfBlock;
-        await options.onPoint?.({ ...row, splitBlock }, points.length + 1, count);
-        points.push({ ...row, splitBlock });
-      },
-    });
+    let comparison: PerplexityComparison;
+    try {
+      const table = await calibrateModel(model, calibration, {
+        model: options.model, splitBlock, ...(options.source === undefined ? {} : { source: options.source }),
+        ...(signal === undefined ? {} : { signal }),
+      });
+      await options.onTable?.(table);
+      comparison = await comparePerplexity(model, splitBlock, test, {
+        table, codecs, ratios, signal, done: done.filter((point) => point.splitBlock === splitBlock),
+        async onRow(row, _index, rowsOfBlock) {
+          count = splitBlocks.length * rowsOfBlock;
+          await options.onPoint?.({ ...row, splitBlock }, points.length + 1, count);
+          points.push({ ...row, splitBlock });
+        },
+      });
+    } catch (error) {
+      // Neither calibration nor the model without codec has anything to show for half of it; the splits before it have.
+      if (!signal?.aborted) throw error;
+      complete = false;
+      break;
+    }
     perplexity = comparison.perplexity;
     // Points measured before came without a call.
     for (const row of comparison.results) {
