@@ -1,5 +1,6 @@
 import type { StagedModel } from "@frugal/language-model";
 import { crossEntropy, tensor, tidy, valueAndGrad, type Tensor } from "@frugal/tensor-core";
+import { startsWithRow } from "../codecs/begin-row.ts";
 import { SettingsError } from "../errors.ts";
 
 /** Activations of calibration text at one split, those that codecs code: without begin rows and spikes. */
@@ -30,8 +31,6 @@ export interface CollectOptions {
 
 /** Rows this many times as long as the median are spikes: massive activations are 60 times and more (Sun et al. 2024). */
 const SPIKE_FACTOR = 10;
-/** Begin rows of two sequences that differ by less, in proportion, are the same: kernels differ in the last bits with the shape. */
-const SAME_ROW = 1e-4;
 
 /** One sequence's activations. */
 export interface SequenceActivations {
@@ -80,12 +79,7 @@ function commonBeginRow(sequences: readonly SequenceActivations[], hiddenSize: n
   const first = sequences[0];
   if (first === undefined || !sequences.every(({ beginsWithBegin }) => beginsWithBegin)) return undefined;
   const row = first.values.slice(0, hiddenSize);
-  const norm = Math.sqrt(row.reduce((total, value) => total + value * value, 0));
-  const isSame = ({ values }: SequenceActivations): boolean => {
-    const difference = row.reduce((total, value, i) => total + (value - values[i]!) ** 2, 0);
-    return Math.sqrt(difference) <= SAME_ROW * norm;
-  };
-  return sequences.every(isSame) ? row : undefined;
+  return sequences.every(({ values }) => startsWithRow(values, row)) ? row : undefined;
 }
 
 /**

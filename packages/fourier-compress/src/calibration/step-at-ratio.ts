@@ -1,6 +1,16 @@
 import type { CodecMode } from "../codecs/codec-mode.ts";
 import { SettingsError } from "../errors.ts";
-import type { CodecTable } from "./codec-table.ts";
+import type { CodecTable, RatePoint } from "./codec-table.ts";
+
+/** The step that takes so many bytes a token, between the points measured; undefined outside of them. */
+export function stepOfRate(points: readonly RatePoint[], bytesPerToken: number): number | undefined {
+  const [finest, coarsest] = [points[0], points.at(-1)];
+  if (points.length < 2 || !(bytesPerToken <= finest!.bytesPerToken && bytesPerToken >= coarsest!.bytesPerToken)) return undefined;
+  const above = Math.max(1, points.findIndex((point) => point.bytesPerToken <= bytesPerToken));
+  const [before, after] = [points[above - 1]!, points[above]!];
+  const share = Math.log(bytesPerToken / before.bytesPerToken) / Math.log(after.bytesPerToken / before.bytesPerToken) || 0;
+  return Math.fround(before.step * (after.step / before.step) ** share);
+}
 
 /**
  * The mode that brings messages to a ratio on average, but for a few per cent by which texts differ: the step that did so on calibration
@@ -16,14 +26,8 @@ export function stepAtRatio(table: CodecTable, codec: string, ratio: number): Co
     const known = Object.keys(table.rates).join(", ") || "none";
     throw new SettingsError(`the codec table has no rates for ${codec}, but for ${known}; use the mode "ratio"`);
   }
-  const bytes = (2 * table.hiddenSize) / ratio;
-  const [finest, coarsest] = [points[0]!, points.at(-1)!];
-  if (!(bytes <= finest.bytesPerToken && bytes >= coarsest.bytesPerToken)) {
-    const ratioOf = ({ bytesPerToken }: typeof finest): string => ((2 * table.hiddenSize) / bytesPerToken).toFixed(1);
-    throw new SettingsError(`ratio ${ratio}; the codec table knows ${codec} from ${ratioOf(finest)} to ${ratioOf(coarsest)}`);
-  }
-  const above = Math.max(1, points.findIndex(({ bytesPerToken }) => bytesPerToken <= bytes));
-  const [before, after] = [points[above - 1]!, points[above]!];
-  const share = Math.log(bytes / before.bytesPerToken) / Math.log(after.bytesPerToken / before.bytesPerToken) || 0;
-  return { kind: "step", step: Math.fround(before.step * (after.step / before.step) ** share) };
+  const step = stepOfRate(points, (2 * table.hiddenSize) / ratio);
+  if (step !== undefined) return { kind: "step", step };
+  const ratioOf = ({ bytesPerToken }: RatePoint): string => ((2 * table.hiddenSize) / bytesPerToken).toFixed(1);
+  throw new SettingsError(`ratio ${ratio}; the codec table knows ${codec} from ${ratioOf(points[0]!)} to ${ratioOf(points.at(-1)!)}`);
 }

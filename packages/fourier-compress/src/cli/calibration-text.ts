@@ -15,7 +15,7 @@ export interface TextArguments {
 }
 
 /** Of a text or of samples, the share that calibrates where something has to be left to measure on. */
-const CALIBRATION_SHARE = 0.6;
+export const CALIBRATION_SHARE = 0.6;
 
 /**
  * Token sequences from a text, a file of ids, or the model itself.
@@ -37,7 +37,8 @@ export async function sequencesFor(given: TextArguments, loaded: LoadedModel, ne
   return { calibration: all.slice(0, count), test: all.slice(count) };
 }
 
-async function textSequences(path: string, window: number, { model, tokenizer }: LoadedModel): Promise<number[][]> {
+/** The tokens of a text, cut to sequences of the window or the model's context. */
+export async function textSequences(path: string, window: number, { model, tokenizer }: LoadedModel): Promise<number[][]> {
   const length = Math.min(window, model.config.maxPositionEmbeddings);
   return cutTokens(tokenizer.encode(await readBoundedText(path)), length, tokenizer.bosTokenId);
 }

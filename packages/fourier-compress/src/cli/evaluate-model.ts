@@ -5,8 +5,9 @@ import { EvaluationDataError } from "../errors.ts";
 import { compareMultipleChoice, multipleChoiceMarkdown, type MultipleChoiceComparison } from "../evaluation/multiple-choice.ts";
 import { comparePerplexity, perplexityMarkdown } from "../evaluation/perplexity-comparison.ts";
 import { choiceSequences, readQuestions, type QuestionSet } from "../evaluation/questions.ts";
-import { cutTokens, readBoundedText, readTokenSequences, type TokenSequences } from "../evaluation/token-sequences.ts";
+import { readTokenSequences, type TokenSequences } from "../evaluation/token-sequences.ts";
 import type { EvaluationResults } from "../report/evaluation-report.ts";
+import { CALIBRATION_SHARE, textSequences } from "./calibration-text.ts";
 import type { EvaluateArguments } from "./evaluate-arguments.ts";
 import { digestOf } from "./evaluate-activations.ts";
 import { EvaluationFile } from "./evaluation-file.ts";
@@ -14,8 +15,6 @@ import { loadNamedModel, type LoadedModel } from "./models.ts";
 import { interruption } from "./run-to-end.ts";
 import { note, startProgress } from "./terminal.ts";
 
-/** Share of a text that calibrates where nothing else is given to do so. */
-const CALIBRATION_SHARE = 0.6;
 /** Sequences that calibrate at most: more say the same and take their time. */
 const CALIBRATION_SEQUENCES = 160;
 /** Tokens of the leakage probe where no number is given. */
@@ -28,15 +27,10 @@ interface Material {
   readonly questions: readonly QuestionSet[];
 }
 
-async function textSequences(path: string, { model, tokenizer }: LoadedModel, window: number): Promise<number[][]> {
-  const length = Math.min(window, model.config.maxPositionEmbeddings);
-  return cutTokens(tokenizer.encode(await readBoundedText(path)), length, tokenizer.bosTokenId);
-}
-
 async function sequencesOf(given: EvaluateArguments, loaded: LoadedModel): Promise<TokenSequences | undefined> {
   if (given.sequences !== undefined) return await readTokenSequences(given.sequences);
   if (given.text === undefined) return undefined;
-  const all = await textSequences(given.text, loaded, given.window);
+  const all = await textSequences(given.text, given.window, loaded);
   if (given.calibration !== undefined || given.table !== undefined) return { calibration: [], test: all };
   const count = Math.floor(CALIBRATION_SHARE * all.length);
   if (count < 1) throw new EvaluationDataError(`${given.text} is too short to calibrate on and to measure; give --calibration or --table`);
@@ -57,7 +51,7 @@ async function materialOf(given: EvaluateArguments, loaded: LoadedModel): Promis
       calibration.push([...choiceSequences(question, loaded.tokenizer)[question.answer]!.ids]);
     }
   }
-  if (given.calibration !== undefined) calibration.push(...(await textSequences(given.calibration, loaded, given.window)));
+  if (given.calibration !== undefined) calibration.push(...(await textSequences(given.calibration, given.window, loaded)));
   const spread = Math.max(1, Math.ceil(calibration.length / CALIBRATION_SEQUENCES));
   return {
     calibration: calibration.filter((_, index) => index % spread === 0), questions: sets,

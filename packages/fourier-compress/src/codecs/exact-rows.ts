@@ -3,6 +3,7 @@ import {
   concatenate, float16BitsToFloat32, float32ToFloat16Bits, sqrt, square, sum, tensor, tidy, type DeviceName, type Tensor,
 } from "@frugal/tensor-core";
 import type { CodecTable } from "../calibration/codec-table.ts";
+import { isNear, startsWithRow } from "./begin-row.ts";
 import type { ByteReader } from "./byte-reader.ts";
 import type { ByteWriter } from "./byte-writer.ts";
 
@@ -24,9 +25,6 @@ export interface ExactRows {
 
 /** Where no row is exact. */
 export const NO_EXACT_ROWS: ExactRows = { rows: [], hasBeginRow: false, isWide: false, values: new Float32Array(0) };
-
-/** A row this near to the table's, in proportion, is that row: kernels for one row and for many differ in the last bits. */
-const SAME_ROW = 1e-4;
 
 const BEGIN_ROW = 1;
 const WIDE = 2;
@@ -52,7 +50,7 @@ export async function findExactRows(
   let hasBeginRow = false;
   if (beginRow !== undefined) {
     using row = rows.slice([0, 1]);
-    hasBeginRow = isNear(beginRow, await row.data("float32"), Math.min(SAME_ROW, relativeError));
+    hasBeginRow = startsWithRow(await row.data("float32"), beginRow, relativeError);
   }
   const found: number[] = hasBeginRow ? [0] : [];
   if (withSpikes) for (let row = hasBeginRow ? 1 : 0; row < tokens; row++) if (lengths[row]! > table.spikeNorm) found.push(row);
@@ -69,17 +67,6 @@ export async function findExactRows(
   const spikes = values.subarray(hasBeginRow ? hiddenSize : 0);
   const rounded = Float32Array.from(spikes, (value) => float16BitsToFloat32(float32ToFloat16Bits(value)));
   return { rows: found, hasBeginRow, isWide: !isNear(rounded, spikes, Math.min(SPIKE_ERROR, relativeError)), values };
-}
-
-/** Whether ‖a - b‖ <= share · ‖b‖. */
-function isNear(a: Float32Array, b: Float32Array, share: number): boolean {
-  let difference = 0;
-  let norm = 0;
-  for (let i = 0; i < b.length; i++) {
-    difference += (a[i]! - b[i]!) ** 2;
-    norm += b[i]! ** 2;
-  }
-  return difference <= share ** 2 * norm;
 }
 
 /** Layout: flags (1 byte), number of spikes (varint), their places as differences (varints), their values. */

@@ -1,8 +1,8 @@
 import { float16BitsToFloat32 } from "@frugal/tensor-core";
 import { nodeModule } from "@frugal/tensor-core/node";
 import { z } from "zod";
+import { startsWithRow } from "../codecs/begin-row.ts";
 import { EvaluationDataError } from "../errors.ts";
-import { startsWithRow } from "./begin-row.ts";
 
 /** Activations of one prompt, one row a token. */
 export interface ActivationPrompt {

@@ -1,8 +1,8 @@
 import type { ForwardOptions, ScoringModel, StagedModel } from "@frugal/language-model";
 import { tensor, tidy, type DeviceName, type Tensor } from "@frugal/tensor-core";
+import { startsWithRow } from "../codecs/begin-row.ts";
 import { compressionRatios, type CompressionCodec, type CompressionRatios } from "../codecs/compression-codec.ts";
 import { SettingsError } from "../errors.ts";
-import { startsWithRow } from "./begin-row.ts";
 import type { MessageRows } from "./reconstruction.ts";
 
 /** Default for the activations that are kept. */

@@ -1,9 +1,9 @@
 import { referencePredictions, type ReferencePredictions, type SequencePredictions } from "@frugal/language-model";
 import type { CodecTable } from "../calibration/codec-table.ts";
+import { startsWithRow } from "../codecs/begin-row.ts";
 import type { CodecMode } from "../codecs/codec-mode.ts";
 import { createCodec } from "../codecs/registry.ts";
 import { CodecTableError, CodecTargetError, SettingsError } from "../errors.ts";
-import { startsWithRow } from "./begin-row.ts";
 import type { CodedTraffic, DeviceHalf } from "./coded-model.ts";
 import type { ComparedCodec } from "./compared-codecs.ts";
 import { rateOf, settingsAtRatio, type RateAllocation } from "./equal-bytes.ts";

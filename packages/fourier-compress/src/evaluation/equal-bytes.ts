@@ -1,4 +1,5 @@
-import type { CodecTable, RatePoint } from "../calibration/codec-table.ts";
+import type { CodecTable } from "../calibration/codec-table.ts";
+import { stepOfRate } from "../calibration/step-at-ratio.ts";
 import type { CodecMode } from "../codecs/codec-mode.ts";
 import type { FourierShape } from "../codecs/fourier-shape.ts";
 import { codecDefinition, createCodec, type CodecOptions } from "../codecs/registry.ts";
@@ -57,16 +58,6 @@ export async function settingsAtRatio(
   // Without calibrated rates: a step of about the size of the values is near what such ratios take.
   const start = stepOfRate(table?.rates[name] ?? [], budget / tokens) ?? (Math.sqrt(energy / values) || 1);
   return { mode: { kind: "step", step: await findStep(bytesAt, budget, start) } };
-}
-
-/** The step that calibration found to take so many bytes a token, between the points it measured; undefined outside of them. */
-function stepOfRate(rates: readonly RatePoint[], bytesPerToken: number): number | undefined {
-  const coarse = rates.findIndex((point) => point.bytesPerToken <= bytesPerToken);
-  if (coarse < 1) return undefined;
-  const [fine, next] = [rates[coarse - 1]!, rates[coarse]!];
-  const share = Math.log(fine.bytesPerToken / bytesPerToken) / Math.log(fine.bytesPerToken / next.bytesPerToken);
-  const step = fine.step * (next.step / fine.step) ** share;
-  return step > 0 && Number.isFinite(step) ? step : undefined;
 }
 
 async function bestShape(

@@ -1,10 +1,10 @@
-import { markdownCells } from "../evaluation/markdown.ts";
 import type { MultipleChoiceComparison } from "../evaluation/multiple-choice.ts";
 import { multipleChoiceMarkdown } from "../evaluation/multiple-choice.ts";
 import { perplexityMarkdown, type PerplexityComparison } from "../evaluation/perplexity-comparison.ts";
 import { reconstructionMarkdown, type ReconstructionComparison } from "../evaluation/reconstruction-comparison.ts";
 import type { ChartLine, ChartMaker } from "./charts.ts";
-import { renderPage, type ReportPart, type ReportSection } from "./page.ts";
+import { partsOf } from "./markdown-parts.ts";
+import { renderPage, type ReportSection } from "./page.ts";
 
 /** What an evaluation gave. */
 export interface EvaluationResults {
@@ -36,14 +36,6 @@ function linesOf<Row extends { readonly codec: string; readonly label: string }>
     });
     points.sort(([a], [b]) => a - b);
     return points.length === 0 ? [] : [{ name: own[0]!.label, family: familyOf(codec), points }];
-  });
-}
-
-/** Markdown of the comparisons as parts of a page: paragraphs and tables. */
-function partsOf(markdown: string): ReportPart[] {
-  return markdown.split("\n\n").map((block): ReportPart => {
-    const table = markdownCells(block);
-    return table === undefined ? { kind: "paragraph", text: block } : { kind: "table", ...table };
   });
 }
 
