@@ -77,6 +77,20 @@ describe("the handshake", () => {
     }
   });
 
+  it("logs what clients call themselves, and no lines that they made up", async () => {
+    const events: ServerEvent[] = [];
+    const { server } = await start({ onEvent: (event) => events.push(event) });
+    await RawClient.connect(server);
+    expect(events.at(-1)).toMatchObject({ kind: "authenticated", detail: "test" });
+    const liar = RawClient.dial(server);
+    const key = "a\n2026-11-22 authenticated admin \u001b[31m\u2028";
+    await liar.send(controlFrame("hello", { client: "test", [key]: 1 } as ControlMessages["hello"]));
+    await lastError(liar);
+    const { detail } = events.find(({ kind }) => kind === "refused")!;
+    expect(detail).toContain("authenticated admin");
+    expect(detail).not.toMatch(/[\p{Cc}\u2028]/u);
+  });
+
   it("ends connections that do not say who they are", async () => {
     const { server } = await start({ limits: { handshakeSeconds: 0.05 } });
     const message = "no authentication within 0.05 seconds";

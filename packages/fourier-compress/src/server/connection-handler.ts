@@ -9,7 +9,7 @@ import type { Authenticator } from "./authentication.ts";
 import { Outbox } from "./connection-handler-outbox.ts";
 import type { ServerMetrics } from "./metrics.ts";
 import type { ClientRateLimit } from "./rate-limit.ts";
-import { errorText, Refusal } from "./refusal.ts";
+import { errorText, oneLine, Refusal } from "./refusal.ts";
 import type { Scheduler } from "./scheduler.ts";
 import type { SessionOpener } from "./session-opening.ts";
 import type { SessionRegistry } from "./session-registry.ts";
@@ -121,11 +121,12 @@ export class ConnectionHandler implements SessionHolder {
 
   async #handshake(): Promise<void> {
     const { authenticator, limits, welcome } = this.#services;
+    let name: string;
     const deadline = setTimeout(() => {
       void this.dismiss("unauthorized", `no authentication within ${limits.handshakeSeconds} seconds`);
     }, 1000 * limits.handshakeSeconds);
     try {
-      controlMessage("hello", await this.#receiveFirst());
+      ({ client: name } = controlMessage("hello", await this.#receiveFirst()));
       const challenge = authenticator.challenge();
       this.answer(controlFrame("challenge", challenge));
       const answer = controlMessage("authenticate", await this.#receiveFirst());
@@ -138,7 +139,7 @@ export class ConnectionHandler implements SessionHolder {
     } finally {
       clearTimeout(deadline);
     }
-    this.#event("authenticated");
+    this.#event("authenticated", undefined, name);
     this.answer(controlFrame("welcome", welcome));
   }
 
@@ -379,7 +380,7 @@ export class ConnectionHandler implements SessionHolder {
       kind, peer: this.#connection.peer,
       ...(this.#principal === undefined ? {} : { principal: this.#principal }),
       ...(session === undefined ? {} : { session: session.label }),
-      ...(detail === undefined ? {} : { detail }),
+      ...(detail === undefined ? {} : { detail: oneLine(detail) }),
     });
   }
 }

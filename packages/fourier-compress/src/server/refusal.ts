@@ -13,6 +13,11 @@ export class Refusal extends Error {
   }
 }
 
+/** Text that strangers may have written, for one line of a log: nothing in it begins another, or moves a cursor. */
+export function oneLine(text: string): string {
+  return text.replaceAll(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, " ");
+}
+
 /** What an error says, within the bounds of an `error` message. */
 export function errorText(error: unknown): string {
   return (error instanceof Error ? error.message : String(error)).slice(0, 2000);

@@ -88,6 +88,31 @@ describe("the quota of cache bytes", () => {
     for (const stream of streams) stream.dispose();
   });
 
+  it("refuses one client's growth beyond its share, and spares the others", async () => {
+    const bearerTokens = { ada: "token of Ada", bob: "token of Bob" };
+    await start({ authentication: { bearerTokens }, limits: { cacheBytes: 400 * TOKEN_BYTES, cacheBytesPerClient: 100 * TOKEN_BYTES } });
+    const connect = (token: string): Promise<RawClient> => RawClient.connect(server, { answer: { method: "bearer", token } });
+    const [ada, bob] = [await connect(bearerTokens.ada), await connect(bearerTokens.bob)];
+    const streams: RawStream[] = [];
+    const grow = async (client: RawClient, count: number): Promise<number> => {
+      const { session } = await client.open(fingerprint);
+      streams.push(new RawStream(model, session));
+      await client.send(await streams.at(-1)!.frame(ids(count), 0));
+      return session;
+    };
+    const first = await grow(ada, 60);
+    await ada.result();
+    await grow(ada, 60);
+    expect(await ada.expect("error")).toMatchObject({ code: "quota", sequence: 1 });
+    await grow(bob, 60);
+    expect((await bob.result()).position).toBe(60);
+    await ada.send(controlFrame("close", { session: first }));
+    await ada.expect("closed");
+    await grow(ada, 60);
+    expect((await ada.result()).position).toBe(60);
+    for (const stream of streams) stream.dispose();
+  });
+
   it("lets go of kept prefixes first", async () => {
     await start({ limits: { cacheBytes: 150 * TOKEN_BYTES, prefixBytes: 150 * TOKEN_BYTES } });
     const client = await RawClient.connect(server);

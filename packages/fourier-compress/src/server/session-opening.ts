@@ -70,7 +70,7 @@ export class SessionOpener {
     const isMatch = match !== undefined && match.tokens <= capacity;
     const cache: DecoderCache = isMatch ? match.cache.fork(match.tokens, { capacity }) : memory.createCache(capacity);
     try {
-      registry.makeRoom(cache.byteLength);
+      registry.makeRoom(client, cache.byteLength);
       const session = registry.add({
         client, principal, splitBlock, codec, result, sampling, capacity, memory, emptyKey, prefixScope,
         cache,

@@ -8,7 +8,14 @@ export interface SessionQuotas {
   readonly sessions: number;
   readonly sessionsPerClient: number;
   readonly cacheBytes: number;
+  readonly cacheBytesPerClient: number;
   readonly expirySeconds: number;
+}
+
+/** What one client has of it: its sessions, and the bytes that are counted for them. */
+interface Holdings {
+  sessions: number;
+  bytes: number;
 }
 
 /** All sessions of a server, and the bytes that they and the kept prefixes take. */
@@ -16,7 +23,7 @@ export class SessionRegistry {
   readonly #quotas: SessionQuotas;
   readonly #prefixes: PrefixStore;
   readonly #sessions = new Map<string, Session>();
-  readonly #countByClient = new Map<string, number>();
+  readonly #clients = new Map<string, Holdings>();
   /** Closed ones whose cache a step still uses. */
   readonly #ending = new Map<Session, (() => void) | undefined>();
   #bytes = 0;
@@ -48,7 +55,7 @@ export class SessionRegistry {
   checkCount(client: string): void {
     const { sessions, sessionsPerClient, expirySeconds: retryAfterSeconds } = this.#quotas;
     if (this.size >= sessions) throw new Refusal("quota", `all ${sessions} sessions are taken; try again later`, { retryAfterSeconds });
-    if ((this.#countByClient.get(client) ?? 0) >= sessionsPerClient) {
+    if ((this.#clients.get(client)?.sessions ?? 0) >= sessionsPerClient) {
       throw new Refusal("quota", `${client} has ${sessionsPerClient} sessions; close one first`, { retryAfterSeconds });
     }
   }
@@ -58,11 +65,16 @@ export class SessionRegistry {
     return this.totalBytes + bytes <= this.#quotas.cacheBytes;
   }
 
-  /** Makes room by letting go of kept prefixes. @throws Refusal when that is not enough */
-  makeRoom(bytes: number): void {
+  /** Makes room for a client by letting go of kept prefixes. @throws Refusal when that is not enough, or the client has too much */
+  makeRoom(client: string, bytes: number): void {
+    const { cacheBytes, cacheBytesPerClient, expirySeconds: retryAfterSeconds } = this.#quotas;
+    const own = this.#clients.get(client)?.bytes ?? 0;
+    if (own + bytes > cacheBytesPerClient) {
+      const detail = `${own} of the ${cacheBytesPerClient} for one client are taken; close a session first`;
+      throw new Refusal("quota", `${bytes} more bytes do not fit: ${detail}`, { retryAfterSeconds });
+    }
     while (!this.fits(bytes)) {
       if (this.#prefixes.evict()) continue;
-      const { cacheBytes, expirySeconds: retryAfterSeconds } = this.#quotas;
       throw new Refusal("quota", `${bytes} more bytes do not fit: ${this.#bytes} of ${cacheBytes} are taken`, { retryAfterSeconds });
     }
   }
@@ -75,7 +87,9 @@ export class SessionRegistry {
     this.checkCount(settings.client);
     const session = new Session({ ...settings, id: randomBytes(16).toString("hex"), secret: randomBytes(32) });
     this.#sessions.set(session.settings.id, session);
-    this.#countByClient.set(settings.client, (this.#countByClient.get(settings.client) ?? 0) + 1);
+    const holdings = this.#clients.get(settings.client) ?? { sessions: 0, bytes: 0 };
+    holdings.sessions++;
+    this.#clients.set(settings.client, holdings);
     this.recount(session);
     return session;
   }
@@ -96,16 +110,20 @@ export class SessionRegistry {
   reserve(session: Session, bytes: number): void {
     const more = bytes - session.countedBytes;
     if (more <= 0) return;
-    this.makeRoom(more);
-    session.countedBytes = bytes;
-    this.#bytes += more;
+    this.makeRoom(session.settings.client, more);
+    this.#count(session, bytes);
   }
 
   /** Counts what a session takes. */
   recount(session: Session): void {
-    const bytes = session.heldBytes;
-    this.#bytes += bytes - session.countedBytes;
+    this.#count(session, session.heldBytes);
+  }
+
+  #count(session: Session, bytes: number): void {
+    const more = bytes - session.countedBytes;
     session.countedBytes = bytes;
+    this.#bytes += more;
+    this.#clients.get(session.settings.client)!.bytes += more;
   }
 
   /**
@@ -116,10 +134,7 @@ export class SessionRegistry {
     if (session.isClosed) return;
     session.isClosed = true;
     this.#sessions.delete(session.settings.id);
-    const { client } = session.settings;
-    const left = this.#countByClient.get(client)! - 1;
-    if (left === 0) this.#countByClient.delete(client);
-    else this.#countByClient.set(client, left);
+    this.#clients.get(session.settings.client)!.sessions--;
     session.dropWaiting();
     this.#ending.set(session, beforeFreeing);
     if (session.computing === undefined) this.free(session);
@@ -132,8 +147,10 @@ export class SessionRegistry {
     beforeFreeing?.();
     session.cache.dispose();
     session.kept = undefined;
-    this.#bytes -= session.countedBytes;
-    session.countedBytes = 0;
+    this.#count(session, 0);
+    const { client } = session.settings;
+    const { sessions, bytes } = this.#clients.get(client)!;
+    if (sessions === 0 && bytes === 0) this.#clients.delete(client);
   }
 
   /** Sessions without a frame for too long. */

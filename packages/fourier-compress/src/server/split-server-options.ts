@@ -17,7 +17,9 @@ export interface ServerLimits {
   readonly tokensPerFrame: number;
   /** Bytes of all key-value caches, those of kept prefixes included. Default 1 GiB. */
   readonly cacheBytes: number;
-  /** Bytes of kept prefixes among them. Default 256 MiB; 0 keeps none. */
+  /** Bytes of the caches of one client's sessions. Default: `cacheBytes`, which one client alone may then fill. */
+  readonly cacheBytesPerClient: number;
+  /** Bytes of kept prefixes among `cacheBytes`. Default 256 MiB; 0 keeps none. */
   readonly prefixBytes: number;
   /** Seconds that a session without a frame is kept. Default 300. */
   readonly expirySeconds: number;
@@ -53,7 +55,7 @@ export interface SplitServerOptions {
    * in the last bits; this makes every session's tokens those of the unsplit model, at the cost of throughput. Default false.
    */
   readonly exact?: boolean;
-  /** Who may reuse kept prefixes: only the principal that sent them, or everybody (which tells everybody what others asked). Default "principal". */
+  /** Who may reuse kept prefixes: the principal that sent them, or everybody (which tells them what others asked). Default "principal". */
   readonly prefixScope?: "principal" | "everybody";
   /** Told of everything worth a line in a log. */
   readonly onEvent?: (event: ServerEvent) => void;
@@ -65,6 +67,7 @@ export interface ServerEvent {
   readonly peer: string;
   readonly principal?: string;
   readonly session?: string;
+  /** What was refused or failed, or the name that a client gave itself: one line, of which a client may have written some. */
   readonly detail?: string;
 }
 

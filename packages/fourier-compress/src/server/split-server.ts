@@ -24,7 +24,7 @@ const SWEEP = 1000;
 /** Milliseconds after which a client that is gone starts with a full rate limit again. */
 const RATE_LIMIT_MEMORY = 20_000;
 
-const DEFAULT_LIMITS: Omit<ServerLimits, "tokensPerSession"> = {
+const DEFAULT_LIMITS: Omit<ServerLimits, "tokensPerSession" | "cacheBytesPerClient"> = {
   connections: 1024, sessions: 256, sessionsPerClient: 64, tokensPerFrame: 512, cacheBytes: 2 ** 30, prefixBytes: 2 ** 28,
   expirySeconds: 300, framesPerSecond: 2000, bytesPerSecond: 2 ** 26, tokensPerStep: 1024, handshakeSeconds: 10,
 };
@@ -200,7 +200,10 @@ async function refuse(connection: Connection, code: "busy" | "shutting-down", me
 
 function limitsOf({ model, limits: given = {} }: SplitServerOptions): ServerLimits {
   const positions = Math.min(model.config.maxPositionEmbeddings, MOST_POSITIONS);
-  const limits: ServerLimits = { ...DEFAULT_LIMITS, tokensPerSession: Math.min(positions, 4096), ...given };
+  const { cacheBytes = DEFAULT_LIMITS.cacheBytes } = given;
+  const limits: ServerLimits = {
+    ...DEFAULT_LIMITS, tokensPerSession: Math.min(positions, 4096), cacheBytesPerClient: cacheBytes, ...given,
+  };
   for (const [name, value] of Object.entries(limits) as [keyof ServerLimits, number][]) {
     const isRate = name.endsWith("Seconds") || name.endsWith("PerSecond");
     const isValid = isRate ? value > 0 && Number.isFinite(value) : Number.isInteger(value) && value >= (name === "prefixBytes" ? 0 : 1);
