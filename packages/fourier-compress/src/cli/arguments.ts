@@ -8,12 +8,12 @@ export type CommandDevice = Extract<DeviceName, "cpu" | "webgpu">;
 const precisions = ["file", "float32", "float16", "int8", "uint4"] as const satisfies readonly WeightPrecision[];
 const devices = ["cpu", "webgpu"] as const satisfies readonly CommandDevice[];
 
-/** Reads an integer from `least` on. */
-export function integer(least: number): (text: string) => number {
+/** Reads an integer from `least` on, or to `greatest`. */
+export function integer(least: number, greatest: number = Number.MAX_SAFE_INTEGER): (text: string) => number {
   return (text) => {
     const value = Number(text);
-    if (text.trim() !== "" && Number.isSafeInteger(value) && value >= least) return value;
-    throw new InvalidArgumentError(`Give an integer from ${least} on.`);
+    if (text.trim() !== "" && Number.isSafeInteger(value) && value >= least && value <= greatest) return value;
+    throw new InvalidArgumentError(`Give an integer from ${least} ${greatest === Number.MAX_SAFE_INTEGER ? "on" : `to ${greatest}`}.`);
   };
 }
 

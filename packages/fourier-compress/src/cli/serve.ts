@@ -1,10 +1,12 @@
 import { readFile } from "node:fs/promises";
+import { createSecureContext } from "node:tls";
 import { modelFingerprint, type WeightPrecision } from "@frugal/language-model";
 import { Command, Option } from "commander";
 import { readCodecTable } from "../calibration/table-file.ts";
 import { SettingsError } from "../errors.ts";
 import type { Authentication } from "../server/authentication.ts";
 import { listenHttp2 } from "../server/listen-http2.ts";
+import type { MetricsOptions } from "../server/http-endpoint.ts";
 import type { Listener } from "../server/listen-options.ts";
 import { listenWebSocket } from "../server/listen-websocket.ts";
 import type { ServerEvent, ServerLimits } from "../server/split-server-options.ts";
@@ -38,9 +40,12 @@ interface ServeArguments {
   readonly tokensPerSession?: number;
   readonly tokensPerFrame?: number;
   readonly cacheMebibytes?: number;
+  readonly cacheMebibytesPerClient?: number;
   readonly prefixMebibytes?: number;
   readonly expiry?: number;
   readonly metrics: boolean;
+  readonly metricsTokenFile?: string;
+  readonly metricsTokenEnv?: string;
   readonly exact: boolean;
   readonly precision: WeightPrecision;
   readonly device: CommandDevice;
@@ -49,12 +54,16 @@ interface ServeArguments {
   readonly json: boolean;
 }
 
+function bytesOf(mebibytes: number | undefined): number | undefined {
+  return mebibytes === undefined ? undefined : mebibytes * 2 ** 20;
+}
+
 function limitsOf(given: ServeArguments): Partial<ServerLimits> {
   const limits = {
     sessions: given.sessions, sessionsPerClient: given.sessionsPerClient, tokensPerSession: given.tokensPerSession,
     tokensPerFrame: given.tokensPerFrame, expirySeconds: given.expiry,
-    cacheBytes: given.cacheMebibytes && given.cacheMebibytes * 2 ** 20,
-    prefixBytes: given.prefixMebibytes === undefined ? undefined : given.prefixMebibytes * 2 ** 20,
+    cacheBytes: bytesOf(given.cacheMebibytes), cacheBytesPerClient: bytesOf(given.cacheMebibytesPerClient),
+    prefixBytes: bytesOf(given.prefixMebibytes),
   };
   return Object.fromEntries(Object.entries(limits).filter(([, value]) => value !== undefined));
 }
@@ -73,7 +82,39 @@ async function authenticationOf(given: ServeArguments): Promise<Authentication |
 async function tlsOf({ tlsCert, tlsKey }: ServeArguments): Promise<{ cert: Buffer; key: Buffer } | undefined> {
   if (tlsCert === undefined && tlsKey === undefined) return undefined;
   if (tlsCert === undefined || tlsKey === undefined) throw new SettingsError("give --tls-cert and --tls-key together");
-  return { cert: await readFile(tlsCert), key: await readFile(tlsKey) };
+  const [cert, key] = [await readFile(tlsCert), await readFile(tlsKey)];
+  try {
+    createSecureContext({ cert, key });
+  } catch (cause) {
+    const detail = cause instanceof Error ? cause.message : String(cause);
+    throw new SettingsError(`--tls-cert ${tlsCert} and --tls-key ${tlsKey} are no PEM pair: ${detail}`, { cause });
+  }
+  return { cert, key };
+}
+
+/** How the metrics are answered. */
+async function metricsOf(given: ServeArguments): Promise<MetricsOptions | false> {
+  const bearerToken = await readSecret("metrics-token", { file: given.metricsTokenFile, variable: given.metricsTokenEnv });
+  if (!given.metrics && bearerToken !== undefined) throw new SettingsError("--no-metrics goes without a token for them");
+  return given.metrics ? { ...(bearerToken === undefined ? {} : { bearerToken }) } : false;
+}
+
+const isThisMachine = (host: string): boolean => ["127.0.0.1", "::1", "localhost"].includes(host);
+
+/** What is open to more people than its user may think. */
+function warnings({ host }: ServeArguments, { authentication, tls, metrics }: {
+  readonly authentication: Authentication | undefined; readonly tls: object | undefined; readonly metrics: MetricsOptions | false;
+}): string[] {
+  if (isThisMachine(host)) return [];
+  return [
+    ...(authentication === undefined ? [`everybody who reaches ${host} can use it: give --token-file or --secret-file`] : []),
+    ...(tls === undefined && authentication !== undefined
+      ? ["without --tls-cert bearer tokens and activations cross the network in the clear"]
+      : []),
+    ...(metrics !== false && metrics.bearerToken === undefined && authentication !== undefined
+      ? [`everybody who reaches ${host} can read /metrics: give --metrics-token-file, or --no-metrics`]
+      : []),
+  ];
 }
 
 /** A line of the log on stderr. */
@@ -89,8 +130,8 @@ function logger(format: ServeArguments["log"]): (event: ServerEvent) => void {
 
 async function serve(given: ServeArguments): Promise<void> {
   applyThreads(given.threads);
-  const [tables, authentication, tls] = await Promise.all([
-    Promise.all((given.table ?? []).map((path) => readCodecTable(path))), authenticationOf(given), tlsOf(given),
+  const [tables, authentication, tls, metrics] = await Promise.all([
+    Promise.all((given.table ?? []).map((path) => readCodecTable(path))), authenticationOf(given), tlsOf(given), metricsOf(given),
   ]);
   const { source } = await openNamedModel(given);
   checkSplit(given.split, source);
@@ -104,11 +145,8 @@ async function serve(given: ServeArguments): Promise<void> {
   });
   try {
     await interruptible(async () => {
-      const { port, host, path, origin, metrics } = given;
-      const options = {
-        port, host, path, ...(origin === undefined ? {} : { origins: origin }), ...(metrics ? {} : { metrics: false as const }),
-        ...(tls === undefined ? {} : { tls }),
-      };
+      const { port, host, path, origin } = given;
+      const options = { port, host, path, metrics, ...(origin === undefined ? {} : { origins: origin }), ...(tls === undefined ? {} : { tls }) };
       const listener: Listener = given.http2 ? await listenHttp2(server, options) : await listenWebSocket(server, options);
       endBySignal();
       const { url } = listener;
@@ -121,12 +159,7 @@ async function serve(given: ServeArguments): Promise<void> {
       } else {
         process.stdout.write(`${url}\n`);
         note(`serving ${given.model}, blocks ${blocks[0]} to ${blocks[1] - 1} and the head; Ctrl-C ends it`);
-        if (authentication === undefined && !["127.0.0.1", "::1", "localhost"].includes(host)) {
-          note(`everybody who reaches ${host} can use it: give --token-file or --secret-file`);
-        }
-        if (tls === undefined && authentication !== undefined && !["127.0.0.1", "::1", "localhost"].includes(host)) {
-          note("without --tls-cert bearer tokens and activations cross the network in the clear");
-        }
+        for (const warning of warnings(given, { authentication, tls, metrics })) note(warning);
       }
       await interrupted();
       await server.close();
@@ -144,7 +177,7 @@ export function serveCommand(): Command {
     .description("Run the server's part of a model; prints its URL. Only its blocks and the head are loaded.")
     .requiredOption("--model <model>", "path, owner/name on the Hugging Face hub, stories15M or tinyllama")
     .option("--split <block>", "the first block that is served; clients may split there or later", integer(0), 1)
-    .option("--port <port>", "0 takes any that is free", integer(0), 0)
+    .option("--port <port>", "0 takes any that is free", integer(0, 65_535), 0)
     .option("--host <address>", "address to listen at; 0.0.0.0 for all", "127.0.0.1")
     .option("--path <path>", "where connections are taken", "/")
     .option("--table <file>", "codec table of `calibrate` that clients may use; can be given several times", collect)
@@ -162,9 +195,12 @@ export function serveCommand(): Command {
     .option("--tokens-per-session <count>", "tokens that a session may hold", integer(1))
     .option("--tokens-per-frame <count>", "tokens of one message", integer(1))
     .option("--cache-mebibytes <size>", "memory for all key-value caches", integer(1))
+    .option("--cache-mebibytes-per-client <size>", "of one client's sessions (default: all of it)", integer(1))
     .option("--prefix-mebibytes <size>", "memory for kept prefixes among it", integer(0))
     .option("--expiry <seconds>", "how long a session without a message is kept", numberBetween(1, 1e6))
     .option("--no-metrics", "do not answer GET /metrics")
+    .option("--metrics-token-file <file>", "file with the bearer token that GET /metrics asks for (default: everybody may read)")
+    .option("--metrics-token-env <name>", "environment variable with it")
     .option("--exact", "compute every session by itself: the unsplit model's tokens to the last bit, less throughput", false)
     .addOption(precisionOption())
     .addOption(deviceOption())
