@@ -94,6 +94,13 @@ export class ConnectionHandler implements SessionHolder {
   released(handle: number, code: ErrorCode, reason: string): void {
     this.#sessions.delete(handle);
     this.#error(code, reason, { session: handle });
+    void this.#endUnlessRead();
+  }
+
+  /** A session can go from one connection to the next as often as its client likes: it is not to leave results behind that nobody reads. */
+  async #endUnlessRead(): Promise<void> {
+    await Promise.race([this.#outbox.flushed(), wait(LAST_WORDS, undefined, { ref: false })]);
+    if (!this.#isEnded && this.#outbox.stalledFor(performance.now()) > LAST_WORDS / 2) this.#shut("the client does not read");
   }
 
   /** Closes a connection that has nothing to do with any session for too long, or does not read. */

@@ -179,6 +179,28 @@ describe("slow readers", () => {
   });
 });
 
+describe("sessions that are taken from one connection to the next", () => {
+  it("leave no connection behind that nobody reads", async () => {
+    await start();
+    let holder = await RawClient.connect(server, { highWaterMark: 1 });
+    const opened = await holder.open(fingerprint);
+    const stream = new RawStream(model, opened.session);
+    const all = FRAME_FLAGS.value | FRAME_FLAGS.allRows;
+    for (let round = 0; round < 4; round++) {
+      stream.truncate(0);
+      await holder.send(await stream.frame(ids(100), all, { sequence: round + 1 }));
+      await expect.poll(() => server.statistics().tokens).toBe(100 * (round + 1));
+      // The result is not read, nor is anything that follows it here.
+      holder = await RawClient.connect(server, { highWaterMark: 1 });
+      stream.handle = (await holder.resume(opened, round)).session;
+      expect((await holder.result()).sequence).toBe(round + 1);
+    }
+    stream.dispose();
+    await expect.poll(() => server.statistics().connections, { timeout: 5000 }).toBe(1);
+    expect(server.statistics().sessions).toBe(1);
+  });
+});
+
 describe("rates", () => {
   it("slow a client down", async () => {
     await start({ limits: { framesPerSecond: 10 } });
