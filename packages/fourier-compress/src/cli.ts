@@ -1,14 +1,15 @@
 #!/usr/bin/env node
 import { readFileSync } from "node:fs";
+import { runToEnd } from "@frugal/language-model/command-line";
 import { Command } from "commander";
 import { calibrateCommand } from "./cli/calibrate.ts";
 import { chatCommand } from "./cli/chat.ts";
 import { evaluateCommand } from "./cli/evaluate.ts";
 import { generateCommand } from "./cli/generate.ts";
 import { planCommand } from "./cli/plan.ts";
-import { runToEnd } from "./cli/run-to-end.ts";
 import { serveCommand } from "./cli/serve.ts";
 import { simulateCommand } from "./cli/simulate.ts";
+import { FourierCompressError } from "./errors.ts";
 
 // The same place seen from src/cli.ts and dist/cli.js.
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string };
@@ -24,4 +25,4 @@ for (const command of [serveCommand, generateCommand, chatCommand, calibrateComm
   program.addCommand(command());
 }
 
-await runToEnd(() => program.parseAsync());
+await runToEnd("fourier-compress", () => program.parseAsync(), [FourierCompressError]);

@@ -5,7 +5,7 @@ import { fetchCommand } from "./cli/fetch.ts";
 import { generateCommand } from "./cli/generate.ts";
 import { inspectCommand } from "./cli/inspect.ts";
 import { perplexityCommand } from "./cli/perplexity.ts";
-import { runToEnd } from "./cli/run-to-end.ts";
+import { runToEnd } from "./command-line/run-to-end.ts";
 import { trainCommand } from "./cli/train.ts";
 
 // The same place seen from src/cli.ts and dist/cli.js.
@@ -20,4 +20,4 @@ const program = new Command("language-model")
   .showHelpAfterError("(--help says more)");
 for (const command of [generateCommand, trainCommand, perplexityCommand, inspectCommand, fetchCommand]) program.addCommand(command());
 
-await runToEnd(() => program.parseAsync());
+await runToEnd("language-model", () => program.parseAsync());

@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { integer, note } from "@frugal/language-model/command-line";
 import type { Command } from "commander";
 import { WebSocket } from "ws";
 import type { ClientEvent } from "../client/client-events.ts";
@@ -9,9 +10,7 @@ import { http2Transport } from "../transport/http2.ts";
 import { webSocketTransport, type WebSocketOptions } from "../transport/web-socket.ts";
 import type { Credentials } from "../wire/answer-challenge.ts";
 import { FRAME_HEADER_BYTES } from "../wire/frame.ts";
-import { integer } from "./arguments.ts";
 import { readSecret } from "./arguments-secret.ts";
-import { note } from "./terminal.ts";
 
 /** What commands that connect have been told about it. */
 export interface ConnectionArguments {

@@ -1,12 +1,12 @@
+import {
+  applyThreads, integer, interruptible, interruption, note, precisionOption, printJson, startProgress, threadsOption,
+} from "@frugal/language-model/command-line";
 import type { WeightPrecision } from "@frugal/language-model";
 import { Command, Option } from "commander";
 import { calibrateModel } from "../calibration/calibrate.ts";
 import { writeCodecTable } from "../calibration/table-file.ts";
-import { applyThreads, integer, precisionOption, threadsOption } from "./arguments.ts";
 import { sequencesFor, type TextArguments } from "./calibration-text.ts";
 import { loadNamedModel } from "./models.ts";
-import { interruptible, interruption } from "./run-to-end.ts";
-import { note, printJson, startProgress } from "./terminal.ts";
 
 interface CalibrateArguments extends TextArguments {
   readonly model: string;

@@ -1,9 +1,8 @@
+import { interruption, startProgress } from "@frugal/language-model/command-line";
 import { sampleSequences } from "../calibration/sample-sequences.ts";
 import { EvaluationDataError, SettingsError } from "../errors.ts";
 import { cutTokens, readBoundedText, readTokenSequences, type TokenSequences } from "../evaluation/token-sequences.ts";
 import type { LoadedModel } from "./models.ts";
-import { interruption } from "./run-to-end.ts";
-import { startProgress } from "./terminal.ts";
 
 /** Where commands that calibrate take their text from. */
 export interface TextArguments {

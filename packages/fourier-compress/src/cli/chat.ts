@@ -1,4 +1,7 @@
 import { createInterface } from "node:readline/promises";
+import {
+  applyThreads, deviceOption, integer, interruptible, interruption, note, numberBetween, precisionOption, printJson, threadsOption,
+} from "@frugal/language-model/command-line";
 import type { Tokenizer } from "@frugal/language-model";
 import { Command } from "commander";
 import { SplitClient } from "../client/split-client.ts";
@@ -6,11 +9,8 @@ import { SettingsError } from "../errors.ts";
 import {
   addConnectionOptions, credentialsOf, noteEvents, trafficLines, transportOf, type ConnectionArguments,
 } from "./arguments-connection.ts";
-import { applyThreads, deviceOption, integer, numberBetween, precisionOption, threadsOption } from "./arguments.ts";
 import { addCodecOptions, chooseCodec, type CodecArguments } from "./codec-arguments.ts";
 import { checkSplit, loadNamedModel, type ModelArguments } from "./models.ts";
-import { interruptible, interruption } from "./run-to-end.ts";
-import { note, printJson } from "./terminal.ts";
 
 interface ChatArguments extends ModelArguments, ConnectionArguments, CodecArguments {
   readonly split: number;

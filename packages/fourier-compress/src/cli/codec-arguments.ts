@@ -1,3 +1,4 @@
+import { integer, numberBetween } from "@frugal/language-model/command-line";
 import { Option, type Command } from "commander";
 import { stepAtRatio } from "../calibration/step-at-ratio.ts";
 import { readCodecTable } from "../calibration/table-file.ts";
@@ -6,7 +7,6 @@ import type { CodecMode } from "../codecs/codec-mode.ts";
 import { codecDefinition, codecNames } from "../codecs/registry.ts";
 import type { NamedCodec } from "../client/split-client.ts";
 import { SettingsError } from "../errors.ts";
-import { integer, numberBetween } from "./arguments.ts";
 
 /** What commands that encode have been told about it. */
 export interface CodecArguments {

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { interruption, note, startProgress } from "@frugal/language-model/command-line";
 import { readCodecTable } from "../calibration/table-file.ts";
 import { readActivationsFolder } from "../evaluation/activations-folder.ts";
 import { calibrateActivations } from "../evaluation/calibrate-activations.ts";
@@ -6,8 +7,6 @@ import { compareReconstruction, reconstructionMarkdown } from "../evaluation/rec
 import type { EvaluationResults } from "../report/evaluation-report.ts";
 import type { EvaluateArguments } from "./evaluate-arguments.ts";
 import { EvaluationFile } from "./evaluation-file.ts";
-import { interruption } from "./run-to-end.ts";
-import { note, startProgress } from "./terminal.ts";
 
 /** SHA-256 of numbers, in hexadecimal. */
 export function digestOf(...values: readonly (NodeJS.ArrayBufferView | string)[]): string {

@@ -1,3 +1,4 @@
+import { interruption, note, startProgress } from "@frugal/language-model/command-line";
 import { readCodecTable } from "../calibration/table-file.ts";
 import { calibrateModel } from "../calibration/calibrate.ts";
 import type { CodecTable } from "../calibration/codec-table.ts";
@@ -12,8 +13,6 @@ import type { EvaluateArguments } from "./evaluate-arguments.ts";
 import { digestOf } from "./evaluate-activations.ts";
 import { EvaluationFile } from "./evaluation-file.ts";
 import { loadNamedModel, type LoadedModel } from "./models.ts";
-import { interruption } from "./run-to-end.ts";
-import { note, startProgress } from "./terminal.ts";
 
 /** Sequences that calibrate at most: more say the same and take their time. */
 const CALIBRATION_SEQUENCES = 160;
@@ -95,7 +94,7 @@ export async function evaluateModel(
     if (!given.json) note(`codec table ${table.hash.slice(0, 16)} of ${table.rows} rows before block ${table.block}`);
     const leakageTokens = given.leakage === true ? LEAKAGE_TOKENS : (given.leakage ?? 0);
     const file = await EvaluationFile.open(given.resume, {
-      test: digestOf(JSON.stringify([material.test ?? [], material.questions])), model: loaded.fingerprint, split: given.split,
+      test: digestOf(JSON.stringify([material.test ?? [], material.questions])), model: loaded.fingerprint, precision: given.precision, split: given.split,
       table: table.hash, allocation: given.allocation, window: given.window, leakageTokens,
     });
     const progress = startProgress("scoring", 1, { silent: given.json });

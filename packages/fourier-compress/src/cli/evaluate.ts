@@ -1,15 +1,15 @@
 import { writeFile } from "node:fs/promises";
+import {
+  applyThreads, integer, Interrupted, interruptible, note, precisionOption, printJson, threadsOption,
+} from "@frugal/language-model/command-line";
 import { Command, Option } from "commander";
 import { SettingsError } from "../errors.ts";
 import { COMPARED_CODECS, COMPARED_RATIOS } from "../evaluation/compared-codecs.ts";
 import { loadCharts } from "../report/charts.ts";
 import { renderEvaluationReport } from "../report/evaluation-report.ts";
-import { applyThreads, integer, precisionOption, threadsOption } from "./arguments.ts";
 import { evaluateActivations } from "./evaluate-activations.ts";
 import { codecList, numberList, type EvaluateArguments } from "./evaluate-arguments.ts";
 import { evaluateModel } from "./evaluate-model.ts";
-import { interruptible, Interrupted } from "./run-to-end.ts";
-import { note, printJson } from "./terminal.ts";
 
 /** @throws SettingsError for options that do not go together */
 function check(given: EvaluateArguments): void {

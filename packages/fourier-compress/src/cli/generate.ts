@@ -1,3 +1,6 @@
+import {
+  applyThreads, deviceOption, integer, interruptible, interruption, note, numberBetween, precisionOption, printJson, threadsOption,
+} from "@frugal/language-model/command-line";
 import { generateTokens, type SampledToken, type Tokenizer } from "@frugal/language-model";
 import { getThreads } from "@frugal/tensor-core";
 import { Command, Option } from "commander";
@@ -7,12 +10,9 @@ import { SettingsError } from "../errors.ts";
 import {
   addConnectionOptions, credentialsOf, noteEvents, trafficLines, transportOf, type ConnectionArguments,
 } from "./arguments-connection.ts";
-import { applyThreads, deviceOption, integer, numberBetween, precisionOption, threadsOption } from "./arguments.ts";
 import { addCodecOptions, chooseCodec, type ChosenCodec, type CodecArguments } from "./codec-arguments.ts";
 import { JournalFile } from "./generate-journal.ts";
 import { checkSplit, loadNamedModel, type ModelArguments } from "./models.ts";
-import { interruptible, interruption } from "./run-to-end.ts";
-import { note, printJson } from "./terminal.ts";
 
 interface GenerateArguments extends ModelArguments, ConnectionArguments, CodecArguments {
   readonly split: number;

@@ -1,11 +1,9 @@
+import { type CommandDevice, interruptible, interruption, note, startProgress } from "@frugal/language-model/command-line";
 import {
   loadModel, modelFingerprint, openPretrained, type DecoderModel, type ModelParts, type PretrainedModel, type Tokenizer,
   type WeightPrecision, type WeightSource,
 } from "@frugal/language-model";
 import { SettingsError } from "../errors.ts";
-import type { CommandDevice } from "./arguments.ts";
-import { interruptible, interruption } from "./run-to-end.ts";
-import { note, startProgress } from "./terminal.ts";
 
 /** What commands that use a model have been told about it. */
 export interface ModelArguments {

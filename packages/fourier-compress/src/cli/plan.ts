@@ -1,17 +1,18 @@
 import { writeFile } from "node:fs/promises";
+import {
+  applyThreads, integer, Interrupted, interruptible, interruption, note, numberBetween, precisionOption, printJson, startProgress,
+  threadsOption,
+} from "@frugal/language-model/command-line";
 import type { WeightPrecision } from "@frugal/language-model";
 import { Command, Option } from "commander";
 import { planSplits, recommendRates, type PlanPoint } from "../planner/plan-splits.ts";
 import { loadCharts } from "../report/charts.ts";
 import { planMarkdown, renderPlanReport } from "../report/plan-report.ts";
-import { applyThreads, integer, precisionOption, threadsOption } from "./arguments.ts";
 import { sequencesFor, type TextArguments } from "./calibration-text.ts";
 import { codecList, numberList } from "./evaluate-arguments.ts";
 import { digestOf } from "./evaluate-activations.ts";
 import { EvaluationFile } from "./evaluation-file.ts";
 import { loadNamedModel } from "./models.ts";
-import { Interrupted, interruptible, interruption } from "./run-to-end.ts";
-import { note, printJson, startProgress } from "./terminal.ts";
 
 interface PlanArguments extends TextArguments {
   readonly model: string;
@@ -37,7 +38,7 @@ async function plan(given: PlanArguments): Promise<void> {
     const sequences = await sequencesFor(given, loaded, true);
     const test = given.limit === undefined ? sequences.test : sequences.test.slice(0, given.limit);
     const file = await EvaluationFile.open(given.resume, {
-      plan: loaded.fingerprint, sequences: digestOf(JSON.stringify([sequences.calibration, test])),
+      plan: loaded.fingerprint, precision: given.precision, sequences: digestOf(JSON.stringify([sequences.calibration, test])),
     });
     const done = file.perplexity.filter((row): row is PlanPoint => "splitBlock" in row);
     const progress = startProgress("measuring splits", 1, { silent: given.json });
@@ -77,7 +78,7 @@ export function planCommand(): Command {
     .option("--splits <numbers>", "blocks on the device, with commas (default: every split of the model)", numberList)
     .option("--codecs <names>", "with commas", codecList, ["klt", "channel"])
     .option("--ratios <numbers>", "bytes of float16 over bytes sent", numberList, [4, 6, 7.6, 10, 16])
-    .option("--most-rise <fraction>", "perplexity rise that is still good enough", Number, 0.05)
+    .option("--most-rise <fraction>", "perplexity rise that is still good enough", numberBetween(0, 1e9), 0.05)
     .option("--text <file>", "UTF-8 text; its first 60 % calibrate")
     .option("--sequences <file>", 'token ids: JSON { "calibration": [[ids]], "test": [[ids]] }')
     .option("--sample <count>", "sequences that the model writes itself, where there is no text", integer(2))

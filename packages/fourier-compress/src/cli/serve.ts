@@ -1,5 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { createSecureContext } from "node:tls";
+import {
+  applyThreads, collect, type CommandDevice, deviceOption, endBySignal, integer, interrupted, interruptible, note, numberBetween,
+  precisionOption, printJson, threadsOption,
+} from "@frugal/language-model/command-line";
 import { modelFingerprint, type WeightPrecision } from "@frugal/language-model";
 import { Command, Option } from "commander";
 import { readCodecTable } from "../calibration/table-file.ts";
@@ -11,13 +15,8 @@ import type { Listener } from "../server/listen-options.ts";
 import { listenWebSocket } from "../server/listen-websocket.ts";
 import type { ServerEvent, ServerLimits } from "../server/split-server-options.ts";
 import { createSplitServer } from "../server/split-server.ts";
-import {
-  applyThreads, collect, deviceOption, integer, numberBetween, precisionOption, threadsOption, type CommandDevice,
-} from "./arguments.ts";
 import { checkSplit, loadParts, openNamedModel } from "./models.ts";
 import { readSecret } from "./arguments-secret.ts";
-import { endBySignal, interrupted, interruptible } from "./run-to-end.ts";
-import { note, printJson } from "./terminal.ts";
 
 interface ServeArguments {
   readonly model: string;

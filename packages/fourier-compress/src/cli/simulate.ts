@@ -1,4 +1,5 @@
 import { writeFile } from "node:fs/promises";
+import { integer, note, numberBetween, printJson } from "@frugal/language-model/command-line";
 import { Command, Option } from "commander";
 import { SettingsError } from "../errors.ts";
 import { loadCharts } from "../report/charts.ts";
@@ -9,9 +10,7 @@ import { closedLoopBounds } from "../simulation/client-simulation.ts";
 import { FIGURE_7_LINKS, FIGURE_7_RATIO, FIGURE_7_READINGS, figure7Settings, simulateFigure7 } from "../simulation/figure-7.ts";
 import { findSaturation, sweepClients, type SweepSettings } from "../simulation/saturation.ts";
 import type { LinkSharing } from "../simulation/shared-link.ts";
-import { integer, numberBetween } from "./arguments.ts";
 import { numberList } from "./evaluate-arguments.ts";
-import { note, printJson } from "./terminal.ts";
 
 interface SimulateArguments {
   readonly clients: readonly number[];

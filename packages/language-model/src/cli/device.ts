@@ -1,20 +1,8 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import type { DeviceName } from "@frugal/tensor-core";
-import { Option } from "commander";
+import type { CommandDevice } from "../command-line/arguments.ts";
 import { modelCacheFolder } from "../weights/download/cache-folder.ts";
-import { note } from "./terminal.ts";
-
-/** Where a command's model lives. */
-export type CommandDevice = Extract<DeviceName, "cpu" | "webgpu">;
-
-const devices: readonly CommandDevice[] = ["cpu", "webgpu"];
-
-/** `--device`. */
-export function deviceOption(): Option {
-  const help = 'where the model runs; "webgpu" needs the package webgpu and a driver';
-  return new Option("--device <device>", help).choices(devices).default("cpu");
-}
+import { note } from "../command-line/terminal.ts";
 
 /** An open device. */
 export interface OpenDevice {

@@ -3,8 +3,8 @@ import { MissingResourceError } from "../errors.ts";
 import { fetchHubModel, isHubName } from "../pretrained/hub-model.ts";
 import { modelCacheFolder } from "../weights/download/cache-folder.ts";
 import { fetchTinyLlama, TINY_LLAMA } from "../weights/download/tiny-llama.ts";
-import { interruptible, interruption } from "./run-to-end.ts";
-import { note, printJson, startProgress } from "./terminal.ts";
+import { interruptible, interruption } from "../command-line/run-to-end.ts";
+import { note, printJson, startProgress } from "../command-line/terminal.ts";
 
 async function fetchModel(model: string, { folder, json }: { readonly folder?: string; readonly json: boolean }): Promise<void> {
   const path = await interruptible(() => fetchInto(model, folder));

@@ -1,11 +1,10 @@
 import { getThreads } from "@frugal/tensor-core";
 import { Command } from "commander";
 import { generateTokens } from "../generation/generate.ts";
-import { applyThreads, integer, numberBetween, precisionOption, threadsOption } from "./arguments.ts";
-import { deviceOption } from "./device.ts";
+import { applyThreads, deviceOption, integer, numberBetween, precisionOption, threadsOption } from "../command-line/arguments.ts";
 import { loadNamedModel, type ModelArguments } from "./model.ts";
-import { interruptible, interruption } from "./run-to-end.ts";
-import { note, printJson } from "./terminal.ts";
+import { interruptible, interruption } from "../command-line/run-to-end.ts";
+import { note, printJson } from "../command-line/terminal.ts";
 
 interface GenerateArguments extends ModelArguments {
   readonly prompt: string;

@@ -1,7 +1,7 @@
 import { Command } from "commander";
 import { elementCount, type WeightEncoding } from "../weights/weight-source.ts";
 import { openNamedModel } from "./model.ts";
-import { printJson } from "./terminal.ts";
+import { printJson } from "../command-line/terminal.ts";
 
 interface Totals {
   tensors: number;

@@ -2,9 +2,10 @@ import type { DecoderModel } from "../model/decoder-model.ts";
 import { loadModel, type WeightPrecision } from "../model/load-model.ts";
 import { openPretrained, type PretrainedModel } from "../pretrained/open-pretrained.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
-import { openDevice, type CommandDevice, type OpenDevice } from "./device.ts";
-import { interruptible, interruption } from "./run-to-end.ts";
-import { note, startProgress } from "./terminal.ts";
+import type { CommandDevice } from "../command-line/arguments.ts";
+import { openDevice, type OpenDevice } from "./device.ts";
+import { interruptible, interruption } from "../command-line/run-to-end.ts";
+import { note, startProgress } from "../command-line/terminal.ts";
 
 /** What commands that use a model have been told about it. */
 export interface ModelArguments {

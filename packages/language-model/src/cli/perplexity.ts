@@ -1,11 +1,10 @@
 import { Command } from "commander";
 import { tokenLogProbabilities } from "../evaluation/scoring.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
-import { applyThreads, integer, precisionOption, threadsOption } from "./arguments.ts";
-import { deviceOption } from "./device.ts";
+import { applyThreads, deviceOption, integer, precisionOption, threadsOption } from "../command-line/arguments.ts";
 import { loadNamedModel, type ModelArguments } from "./model.ts";
-import { interruptible, interruption, Interrupted } from "./run-to-end.ts";
-import { printJson, startProgress } from "./terminal.ts";
+import { interruptible, interruption, Interrupted } from "../command-line/run-to-end.ts";
+import { printJson, startProgress } from "../command-line/terminal.ts";
 import { loadNamedText, TEXT_NAMES } from "./text.ts";
 
 /** More than tokens have on average in any language, so that so much text gives enough of them. */

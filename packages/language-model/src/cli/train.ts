@@ -3,10 +3,10 @@ import { LanguageModelError } from "../errors.ts";
 import { saveModel } from "../model/save-model.ts";
 import { validationLoss } from "../training/trainer.ts";
 import { saveTrainingCheckpoint } from "../training/training-checkpoint.ts";
-import { applyThreads, integer, numberBetween, threadsOption } from "./arguments.ts";
-import { deviceOption, openDevice, type CommandDevice } from "./device.ts";
-import { interruptible, interruption, Interrupted } from "./run-to-end.ts";
-import { note, printJson, startProgress } from "./terminal.ts";
+import { applyThreads, type CommandDevice, deviceOption, integer, numberBetween, threadsOption } from "../command-line/arguments.ts";
+import { openDevice } from "./device.ts";
+import { interruptible, interruption, Interrupted } from "../command-line/run-to-end.ts";
+import { note, printJson, startProgress } from "../command-line/terminal.ts";
 import { TEXT_NAMES } from "./text.ts";
 import { beginRun, parseRunSettings, resumeRun, runOptionNames, type RunSettings, type TrainingRun } from "./training-run.ts";
 

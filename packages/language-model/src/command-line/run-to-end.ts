@@ -1,6 +1,5 @@
 import { DeviceError, TensorError } from "@frugal/tensor-core";
-import { LanguageModelError } from "@frugal/language-model";
-import { FourierCompressError } from "../errors.ts";
+import { LanguageModelError } from "../errors.ts";
 
 /** Exit status after Ctrl-C, as shells have it. */
 const INTERRUPTED = 130;
@@ -42,9 +41,11 @@ export function interrupted(): Promise<void> {
   });
 }
 
-function isExpected(error: unknown): error is Error {
-  if (error instanceof FourierCompressError || error instanceof LanguageModelError) return true;
-  if (error instanceof TensorError || error instanceof DeviceError) return true;
+/** A class of errors that explain themselves. */
+type ErrorClass = abstract new (...values: never[]) => Error;
+
+function isExpected(error: unknown, expected: readonly ErrorClass[]): error is Error {
+  if ([LanguageModelError, TensorError, DeviceError, ...expected].some((kind) => error instanceof kind)) return true;
   // What the system says about files and addresses.
   return error instanceof Error && "syscall" in error;
 }
@@ -59,8 +60,10 @@ export function endBySignal(): void {
 /**
  * Runs a command and sets the exit status: 0, 1 after an error (one line for those that have an explanation, a stack for the rest), 130
  * after Ctrl-C.
+ * @param name of the command, before its errors
+ * @param expected errors that explain themselves, beside those of tensor-core and language-model
  */
-export async function runToEnd(run: () => Promise<unknown>): Promise<void> {
+export async function runToEnd(name: string, run: () => Promise<unknown>, expected: readonly ErrorClass[] = []): Promise<void> {
   // A closed pipe (`| head`) is the reader's wish to stop.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code === "EPIPE") process.exit(0);
@@ -75,7 +78,9 @@ export async function runToEnd(run: () => Promise<unknown>): Promise<void> {
       return;
     }
     process.exitCode = 1;
-    const text = isExpected(error) ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error);
-    process.stderr.write(`fourier-compress: ${isExpected(error) ? text.replaceAll(/\s*\n\s*/g, " ") : text}\n`);
+    const text = isExpected(error, expected)
+      ? error.message.replaceAll(/\s*\n\s*/g, " ")
+      : error instanceof Error ? (error.stack ?? error.message) : String(error);
+    process.stderr.write(`${name}: ${text}\n`);
   }
 }

@@ -1,6 +1,6 @@
 import { setThreads, type DeviceName } from "@frugal/tensor-core";
-import type { WeightPrecision } from "@frugal/language-model";
 import { InvalidArgumentError, Option } from "commander";
+import type { WeightPrecision } from "../model/load-model.ts";
 
 /** Where a command's model lives. */
 export type CommandDevice = Extract<DeviceName, "cpu" | "webgpu">;
