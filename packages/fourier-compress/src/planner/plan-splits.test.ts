@@ -36,7 +36,7 @@ describe("planSplits", () => {
   it("recommends the largest ratio that keeps the limit", () => {
     const point = (splitBlock: number, byteRatioFloat16: number, perplexityRise: number): PlanPoint =>
       ({ splitBlock, perplexityRise, traffic: { byteRatioFloat16 } }) as PlanPoint;
-    const made = { ...plan, points: [point(1, 4, 0.01), point(1, 8, 0.04), point(1, 16, 0.2), point(2, 4, 0.3)] };
+    const made = { ...plan, points: [point(1, 4, 0.01), point(1, 8.01, 0.05), point(1, 8, 0.04), point(1, 16, 0.2), point(2, 4, 0.3)] };
     expect(recommendRates(made, 0.05).map(({ splitBlock, point: best }) => [splitBlock, best?.traffic?.byteRatioFloat16])).toEqual([
       [1, 8], [2, undefined],
     ]);

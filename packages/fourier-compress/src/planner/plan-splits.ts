@@ -106,15 +106,21 @@ export interface Recommendation {
   readonly point: PlanPoint | undefined;
 }
 
-/** For each split the largest byte ratio whose perplexity rises by at most `mostRise` (a fraction), over all codecs of the plan. */
+/** Byte ratios as near as this, in proportion, are the same: codecs of one target differ in the last digits. */
+const SAME_RATIO = 0.02;
+
+/**
+ * For each split the largest byte ratio whose perplexity rises by at most `mostRise` (a fraction), over all codecs of the plan; of equal
+ * ratios the one with the smallest rise.
+ */
 export function recommendRates({ points }: SplitPlan, mostRise: number): Recommendation[] {
   if (!(mostRise >= 0)) throw new SettingsError(`mostRise ${mostRise}; use a number >= 0, as 0.05`);
   const splitBlocks = [...new Set(points.map(({ splitBlock }) => splitBlock))].sort((a, b) => a - b);
   return splitBlocks.map((splitBlock) => {
     const kept = points.filter((point) => point.splitBlock === splitBlock && (point.perplexityRise ?? Infinity) <= mostRise);
-    const point = kept.reduce<PlanPoint | undefined>(
-      (best, each) => ((each.traffic?.byteRatioFloat16 ?? 0) > (best?.traffic?.byteRatioFloat16 ?? 0) ? each : best), undefined,
-    );
+    const ratioOf = (point: PlanPoint): number => point.traffic?.byteRatioFloat16 ?? 0;
+    const largest = Math.max(...kept.map(ratioOf));
+    const [point] = kept.filter((each) => ratioOf(each) >= (1 - SAME_RATIO) * largest).sort((a, b) => a.perplexityRise! - b.perplexityRise!);
     return { splitBlock, point };
   });
 }
