@@ -36,7 +36,11 @@ async function perplexityRise(codec: string, ratio: number): Promise<Measured> {
   try {
     using client = await connectToSplitServer(server.url, model, { codec, mode: row.mode, table, result: "hidden" });
     const split = await scoreSequences(client, test);
-    const { byteRatioFloat16, messages } = client.traffic();
+    const { byteRatioFloat16, messages, messageBytes } = client.traffic();
+    // What crossed the socket has to be what the ratio was reached with.
+    if (row.traffic.byteRatioFloat16 < ratio || Math.abs(messageBytes / row.traffic.bytes - 1) > 0.001) {
+      throw new Error(`${messageBytes} bytes crossed, ${row.traffic.bytes} were to, at ${row.traffic.byteRatioFloat16}x of ${ratio}x`);
+    }
     const note =
       `${perplexity.toFixed(3)} → ${split.perplexity.toFixed(3)} on ${split.tokens} tokens of ${test.length} stories; ` +
       `codec messages are ${row.traffic.byteRatioFloat16.toFixed(2)}× smaller than float16 without begin rows, ` +

@@ -27,6 +27,13 @@ describe("collectRows", () => {
     expect(collected.fisher!.every((value) => value > 0)).toBe(true);
   });
 
+  it.each([NaN, Infinity])("refuses activations that hold %f rather than leave them out", (broken) => {
+    const sequence = (value: number): Parameters<typeof separateRows>[0][number] => ({
+      values: Float32Array.of(1, 2, 3, value), tokens: 2, beginsWithBegin: false,
+    });
+    expect(() => separateRows([sequence(4), sequence(broken)], 2)).toThrow("calibration sequence 1 are not finite");
+  });
+
   it("finds the Fisher information by differentiating the loss", async () => {
     const ids = [1, 5, 9];
     const { fisher } = await collectRows(model, [ids], { splitBlock: 4, fisher: true });

@@ -41,7 +41,7 @@ export interface SequenceActivations {
   readonly beginsWithBegin: boolean;
 }
 
-/** Leaves out begin rows and spikes. @throws SettingsError when no row is left */
+/** Leaves out begin rows and spikes. @throws SettingsError for rows that are not finite, and when no row is left */
 export function separateRows(sequences: readonly SequenceActivations[], hiddenSize: number, beginRow?: Float32Array): CalibrationRows {
   const isBegin = (sequence: SequenceActivations, row: number): boolean => row === 0 && sequence.beginsWithBegin;
   const norms = sequences.map(({ values, tokens }) => {
@@ -54,6 +54,10 @@ export function separateRows(sequences: readonly SequenceActivations[], hiddenSi
     return found;
   });
   const ordinary = sequences.flatMap((sequence, index) => [...norms[index]!].filter((_, row) => !isBegin(sequence, row)));
+  const broken = norms.findIndex((found) => !found.every(Number.isFinite));
+  if (broken >= 0) {
+    throw new SettingsError(`the activations of calibration sequence ${broken} are not finite; the model overflowed before the split`);
+  }
   if (ordinary.length === 0) throw new SettingsError("there is no row to calibrate with; give sequences of at least two tokens");
   const median = Float64Array.from(ordinary).sort()[ordinary.length >> 1]!;
   const spikeNorm = SPIKE_FACTOR * median;

@@ -33,7 +33,10 @@ export class ActivationClaims {
     const { results } = await compareReconstruction(this.set, this.table, { codecs: [codec], ratios: [ratio] });
     const [row] = results;
     if (row?.result === undefined) throw new SettingsError(row?.unavailable ?? `${codec} gave no result`);
-    return row.result.relativeError;
+    const { relativeError, elementRatio, byteRatioFloat16 } = row.result;
+    const reached = codec.includes(":elements") ? elementRatio : byteRatioFloat16;
+    if (reached < ratio) throw new SettingsError(`${codec} came to ${reached}x, not ${ratio}x: rows sent exactly come on top`);
+    return relativeError;
   }
 }
 
@@ -78,6 +81,8 @@ export class Stories15mClaims {
     });
     const [row] = results;
     if (row?.perplexityRise === undefined) throw new SettingsError(row?.unavailable ?? `${codec} gave no result`);
+    const reached = codec.includes(":elements") ? row.traffic!.elementRatio : row.traffic!.byteRatioFloat16;
+    if (reached < ratio) throw new SettingsError(`${codec} came to ${reached}x, not ${ratio}x: rows sent exactly come on top`);
     return row.perplexityRise;
   }
 

@@ -116,7 +116,8 @@ export class CodedScoring {
         window: Math.min(this.reference.window, config.maxPositionEmbeddings), ...(signal === undefined ? {} : { signal }),
         onProgress: (scored) => onProgress?.(scored, this.#total, what),
       });
-      const begin = this.#sequences[0]?.[0];
+      // Without begin tokens, sequences begin with words of their own.
+      const begin = this.#sequences.every((ids) => ids[0] === this.#sequences[0]![0]) ? this.#sequences[0]?.[0] : undefined;
       const leakage =
         leakageTokens > 0
           ? { leakage: await this.#probe.recoveredShare(decoded, { skip: begin === undefined ? [] : [begin], signal }) }

@@ -91,6 +91,11 @@ describe("comparePerplexity", () => {
     expect(perplexityMarkdown(comparison)).toContain("Compression is no privacy");
   });
 
+  it("takes a word that sequences happen to begin with for no begin token", async () => {
+    const { results } = await comparePerplexity(model, 0, [[5, 5, 5, 5], [6, 5, 6]], { codecs: ["float32"], leakageTokens: 3 });
+    expect(results).toMatchObject([{ leakage: expect.any(Number) as number }]);
+  });
+
   it("refuses a table of another split", async () => {
     await expect(comparePerplexity(model, 1, sequences, { table })).rejects.toThrow("the codec table is for block 2");
   });
