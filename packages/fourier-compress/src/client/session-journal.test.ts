@@ -8,7 +8,7 @@ import type { SplitClient } from "./split-client.ts";
 import { TestBackend } from "./split-client.testing.ts";
 
 const prompt = [1, 8, 21, 40, 3];
-const options = { maxNewTokens: 14, temperature: 0.1, topK: 40, seed: 9 };
+const options = { maxNewTokens: 14, temperature: 0.8, topK: 40, seed: 9 };
 
 async function ids(tokens: AsyncIterable<SampledToken>): Promise<number[]> {
   const result: number[] = [];

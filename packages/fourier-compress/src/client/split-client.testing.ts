@@ -14,7 +14,7 @@ export const SPLIT = 2;
 /** A server of the tiny model's second half; it can be killed and begun anew, as a process could. */
 export class TestBackend {
   readonly fingerprint: string;
-  readonly model: DecoderModel = tinyModel({ blocks: [SPLIT, 4], embedding: false });
+  readonly model: DecoderModel = tinyModel({ parts: { blocks: [SPLIT, 4], embedding: false } });
   readonly #options: Partial<SplitServerOptions>;
   server: SplitServer;
   /** Connections, of which all but the last have ended. */
@@ -84,7 +84,7 @@ export class TestBackend {
 
   connect(options: Partial<SplitClientOptions> = {}): Promise<SplitClient> {
     return SplitClient.connect({
-      transport: this.transport, model: tinyModel({ blocks: [0, SPLIT], head: true }), splitBlock: SPLIT, codec: { name: "float32" },
+      transport: this.transport, model: tinyModel({ parts: { blocks: [0, SPLIT], head: true } }), splitBlock: SPLIT, codec: { name: "float32" },
       reconnect: { initialDelay: 1, longestDelay: 20 }, ...options,
     });
   }

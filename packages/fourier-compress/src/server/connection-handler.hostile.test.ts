@@ -3,7 +3,8 @@ import { expect, it } from "vitest";
 import { controlFrame } from "../wire/control-messages.ts";
 import { encodeFrame, FRAME_HEADER_BYTES } from "../wire/frame.ts";
 import { crc32c } from "../wire/crc32c.ts";
-import { RawClient, RawStream, testServer, tinyModel, valuesOf, wholeLogits } from "./split-server.testing.ts";
+import { tinyModel } from "../tiny-model.testing.ts";
+import { RawClient, RawStream, testServer, valuesOf, wholeLogits } from "./split-server.testing.ts";
 
 /** Numbers below `bound`, the same in every run (Marsaglia's xorshift32). */
 function randomNumbers(seed: number): (bound: number) => number {

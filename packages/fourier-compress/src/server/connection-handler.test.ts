@@ -4,8 +4,9 @@ import { createHmac } from "node:crypto";
 import type { DecoderModel } from "@frugal/language-model";
 import { controlFrame, type ControlMessages } from "../wire/control-messages.ts";
 import { encodeFrame, FRAME_FLAGS, makeFrame, type Frame } from "../wire/frame.ts";
+import { tinyModel } from "../tiny-model.testing.ts";
 import {
-  expectAllocations, RawClient, RawStream, testServer, tinyModel, valuesOf, wholeLogits, type TestServer,
+  expectAllocations, RawClient, RawStream, testServer, valuesOf, wholeLogits, type TestServer,
 } from "./split-server.testing.ts";
 import type { ServerEvent, SplitServerOptions } from "./split-server-options.ts";
 

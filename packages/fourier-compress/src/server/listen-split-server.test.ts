@@ -8,10 +8,11 @@ import { webSocketTransport } from "../transport/web-socket.ts";
 import { answerChallenge, type Credentials } from "../wire/answer-challenge.ts";
 import { controlFrame, controlMessage } from "../wire/control-messages.ts";
 import { FRAME_FLAGS, makeFrame } from "../wire/frame.ts";
+import { tinyModel } from "../tiny-model.testing.ts";
 import { listenHttp2 } from "./listen-http2.ts";
 import type { Listener } from "./listen-options.ts";
 import { listenWebSocket } from "./listen-websocket.ts";
-import { RawClient, RawStream, testServer, tinyModel, valuesOf, wholeLogits, type TestServer } from "./split-server.testing.ts";
+import { RawClient, RawStream, testServer, valuesOf, wholeLogits, type TestServer } from "./split-server.testing.ts";
 
 const tls = { cert: TEST_CERTIFICATE, key: TEST_KEY };
 const credentials: readonly Credentials[] = [{ bearerToken: "a token for Ada" }, { principal: "bob", secret: "a secret of Bob" }];

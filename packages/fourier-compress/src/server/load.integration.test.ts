@@ -1,7 +1,7 @@
 import { loadModel, openStories15m } from "@frugal/language-model";
 import { describe, expect, it } from "vitest";
+import { tinyModel } from "../tiny-model.testing.ts";
 import { runLoad, type LoadReport } from "./load.testing.ts";
-import { tinyModel } from "./split-server.testing.ts";
 
 function expectBounded(report: LoadReport): void {
   expect(report.concurrentSessions).toBe(report.sessions);

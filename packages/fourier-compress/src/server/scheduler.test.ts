@@ -3,7 +3,8 @@ import type { BlockContext, DecoderModel } from "@frugal/language-model";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { controlFrame, type ControlMessages } from "../wire/control-messages.ts";
 import { FRAME_FLAGS, type Frame } from "../wire/frame.ts";
-import { expectAllocations, RawClient, RawStream, testServer, tinyModel, tokenOf, valuesOf, wholeLogits } from "./split-server.testing.ts";
+import { tinyModel } from "../tiny-model.testing.ts";
+import { expectAllocations, RawClient, RawStream, testServer, tokenOf, valuesOf, wholeLogits } from "./split-server.testing.ts";
 import type { SplitServer, SplitServerOptions } from "./split-server-options.ts";
 
 let before = 0;

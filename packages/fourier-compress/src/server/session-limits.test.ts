@@ -4,7 +4,8 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { SettingsError } from "../errors.ts";
 import { controlFrame } from "../wire/control-messages.ts";
 import { FRAME_FLAGS, type Frame } from "../wire/frame.ts";
-import { expectAllocations, RawClient, RawStream, testServer, tinyModel } from "./split-server.testing.ts";
+import { tinyModel } from "../tiny-model.testing.ts";
+import { expectAllocations, RawClient, RawStream, testServer } from "./split-server.testing.ts";
 import type { ServerEvent, SplitServer, SplitServerOptions } from "./split-server-options.ts";
 
 let before = 0;

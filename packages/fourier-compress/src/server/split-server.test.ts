@@ -1,7 +1,8 @@
 import { memory } from "@frugal/tensor-core";
 import { describe, expect, it } from "vitest";
 import { FRAME_FLAGS } from "../wire/frame.ts";
-import { RawClient, RawStream, testServer, tinyModel, valuesOf, wholeLogits } from "./split-server.testing.ts";
+import { tinyModel } from "../tiny-model.testing.ts";
+import { RawClient, RawStream, testServer, valuesOf, wholeLogits } from "./split-server.testing.ts";
 
 describe("createSplitServer", () => {
   it("computes what the unsplit model does, to the bit, and frees all", async () => {

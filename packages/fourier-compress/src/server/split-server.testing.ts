@@ -1,8 +1,5 @@
-import {
-  DecoderModel, expectedWeights, modelFingerprint, parseModelConfiguration, type ActivationCodec, type DecoderCache,
-  type ModelConfiguration, type SequenceRows,
-} from "@frugal/language-model";
-import { Generator, memory, Parameter, tensor, tidy, type DeviceName, type Tensor } from "@frugal/tensor-core";
+import { modelFingerprint, type ActivationCodec, type DecoderCache, type DecoderModel, type SequenceRows } from "@frugal/language-model";
+import { memory, tensor, tidy, type Tensor } from "@frugal/tensor-core";
 import { expect } from "vitest";
 import { CODEC_IDS } from "../codecs/codec-names.ts";
 import { createCodec } from "../codecs/registry.ts";
@@ -12,31 +9,6 @@ import { controlFrame, controlMessage, type ControlMessages, type ControlType } 
 import { decodeFrame, encodeFrame, FRAME_FLAGS, makeFrame, type Frame } from "../wire/frame.ts";
 import { createSplitServer } from "./split-server.ts";
 import type { SplitServer, SplitServerOptions } from "./split-server-options.ts";
-
-/** Four blocks, 32 channels, grouped queries: enough to go wrong everywhere. */
-export function tinyConfiguration(changes: Partial<ModelConfiguration> = {}): ModelConfiguration {
-  return parseModelConfiguration({
-    architecture: "llama", vocabularySize: 61, hiddenSize: 32, intermediateSize: 64, numHiddenLayers: 4, numAttentionHeads: 4,
-    numKeyValueHeads: 2, headDim: 8, maxPositionEmbeddings: 256, rmsNormEps: 1e-5, ropeTheta: 10000, ropeLayout: "half",
-    tieWordEmbeddings: false, attentionBias: false, attentionOutputBias: false, hiddenAct: "silu", bosTokenId: 1, eosTokenIds: [2],
-    ...changes,
-  });
-}
-
-/** Random weights of unit gain, so that every token before matters to the next. */
-export function tinyModel({ config = tinyConfiguration(), seed = 1, device = "cpu" }: {
-  readonly config?: ModelConfiguration; readonly seed?: number; readonly device?: DeviceName;
-} = {}): DecoderModel {
-  const generator = new Generator(seed);
-  const order = new Map([...expectedWeights(config)].map(([name, shape], index) => [name, { shape, index }]));
-  return new DecoderModel(config, (name) => {
-    const entry = order.get(name);
-    if (entry === undefined) return undefined;
-    const { shape, index } = entry;
-    const isNorm = shape.length === 1;
-    return new Parameter(generator.split(index).normal(shape, isNorm ? 1 : 0, isNorm ? 0.1 : 1 / Math.sqrt(shape[1]!), { device }));
-  }, { device });
-}
 
 /** For the end of a test: what was there before it, and nothing more. */
 export function expectAllocations(expected: number): void {

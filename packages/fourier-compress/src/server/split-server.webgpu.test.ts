@@ -1,7 +1,8 @@
 import { memory } from "@frugal/tensor-core";
 import { expect, it } from "vitest";
 import { openLaneDevice } from "../webgpu-lane.testing.ts";
-import { RawClient, RawStream, testServer, tinyModel, tokenOf, valuesOf, wholeLogits } from "./split-server.testing.ts";
+import { tinyModel } from "../tiny-model.testing.ts";
+import { RawClient, RawStream, testServer, tokenOf, valuesOf, wholeLogits } from "./split-server.testing.ts";
 
 await openLaneDevice();
 
