@@ -93,11 +93,16 @@ describe("PrefixStore", () => {
     expect(store.find("", ["a"])?.tokens).toBe(10);
     add(store, "much too long");
     expect(store.size).toBe(2);
-    // What others take leaves no room.
-    add(store, "q", { fits: () => store.size === 0 });
+    /** Whether the store and what others take stay within 110 bytes. */
+    const beside = (others: number) => (bytes: number): boolean => others + store.bytes + bytes <= 110;
+    add(store, "q", { fits: beside(100) });
     expect([store.size, store.bytes]).toEqual([1, 10]);
-    add(store, "r", { fits: () => false });
-    expect([store.size, FakeCache.alive]).toEqual([0, 0]);
+    // Where letting go of everything would not be enough, everything stays, beginnings too.
+    add(store, "r", { fits: beside(101) });
+    add(store, "qr", { fits: beside(100) });
+    expect([store.find("", ["q"])?.tokens, store.size, FakeCache.alive]).toEqual([10, 1, 1]);
+    store.clear();
+    expect(FakeCache.alive).toBe(0);
   });
 
   it("keeps nothing where it may keep nothing", () => {

@@ -81,7 +81,7 @@ export class PrefixStore {
   /**
    * Keeps a copy of a stream's cache up to its last boundary, unless there is one already, or no room can be made.
    * @param expectedBytes what the copy of so many tokens takes, at the most
-   * @param fits whether so many more bytes fit into what the server may hold; asked again after each prefix that made way
+   * @param fits whether so many more bytes fit into what the server may hold (fewer, below 0); asked again after each that made way
    */
   add(
     scope: string, cache: DecoderCache, allBoundaries: readonly MessageBoundary[],
@@ -96,7 +96,8 @@ export class PrefixStore {
       return;
     }
     const expected = expectedBytes(end.tokens);
-    if (expected > this.#mostBytes) return;
+    // Not even without the others: then they stay.
+    if (expected > this.#mostBytes || !fits(expected - this.#bytes)) return;
     this.#removeBeginnings(scope, boundaries);
     while (this.#bytes + expected > this.#mostBytes || !fits(expected)) if (!this.evict()) return;
     // A copy that can hold one token more than it has is the least that models of any kind can be asked for.
