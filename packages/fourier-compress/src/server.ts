@@ -4,4 +4,5 @@ export type { ServerEvent, ServerLimits, ServerStatistics, SplitServer, SplitSer
 export type { Authentication } from "./server/authentication.ts";
 export { listenHttp2, type ListenHttp2Options } from "./server/listen-http2.ts";
 export { listenWebSocket, type ListenWebSocketOptions } from "./server/listen-websocket.ts";
-export type { Listener, ListenOptions } from "./server/listen-options.ts";
+export type { MetricsOptions } from "./server/http-endpoint.ts";
+export type { Listener, ListeningServer, ListenOptions } from "./server/listen-options.ts";

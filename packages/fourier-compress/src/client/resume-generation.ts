@@ -37,7 +37,7 @@ const TURN = 20;
 
 /**
  * The state of a generation from its journal: the device's cache computed anew from the same ids in the same pieces, which gives the same
- * messages to the last bit, and the session as it was when its process ended.
+ * messages to the last bit, and the session as it was when its process ended. Undefined when the signal aborts it.
  * @throws SessionJournalError when the journal is of another model, split, codec or table
  */
 export async function restoreSession(
@@ -46,7 +46,7 @@ export async function restoreSession(
     readonly device: DevicePart; readonly scope: SessionScope; readonly mode: CodecMode | undefined; readonly capacity: number;
     readonly writer: JournalWriter | undefined; readonly signal: AbortSignal | undefined;
   },
-): Promise<{ readonly conversation: Conversation; readonly ids: readonly number[] }> {
+): Promise<{ readonly conversation: Conversation; readonly ids: readonly number[] } | undefined> {
   const compare = (what: string, journal: unknown, here: unknown): void => {
     if (JSON.stringify(journal) === JSON.stringify(here)) return;
     throw new SessionJournalError(`the journal's ${what} is ${JSON.stringify(journal)}, this client's ${JSON.stringify(here)}`);
@@ -68,7 +68,6 @@ export async function restoreSession(
       await pause(0);
       turned = performance.now();
     }
-    signal?.throwIfAborted();
     const message = await device.message(ids, local, streamId, flags);
     local.advance(ids.length);
     return message;
@@ -82,6 +81,10 @@ export async function restoreSession(
       for (const count of begin.chunks) pieces.push(begin.promptIds.slice(first, (first += count)));
       for (const { id } of tokens.slice(0, -1)) pieces.push([id]);
       for (const [index, ids] of pieces.entries()) {
+        if (signal?.aborted) {
+          local.dispose();
+          return undefined;
+        }
         const flags = index >= begin.chunks.length - 1 ? FRAME_FLAGS.value : 0;
         const sequence = index < skipped ? 0 : index - skipped + 1;
         kept.push({ ...(await replay(ids, flags)), sequence, isAcknowledged: true });

@@ -144,6 +144,14 @@ describe("resumeGeneration", () => {
     expect(parseSessionJournal(lines.text)).toMatchObject({ tokens: more.map((id) => ({ id })), end: "length" });
   });
 
+  it("stops without an error when it is told to, however early", async () => {
+    const lines = await interrupted(6);
+    using client = await backend.connect();
+    const journal = parseSessionJournal(lines.text);
+    expect(await ids(client.resumeGeneration(journal, { journal: lines, signal: AbortSignal.abort() }))).toEqual([]);
+    expect(await ids(client.resumeGeneration(journal, { journal: lines }))).toEqual(expected.slice(6));
+  });
+
   it("refuses a journal of something else", async () => {
     const { text } = await interrupted(2);
     using other = await backend.connect({ codec: { name: "float16" } });

@@ -304,11 +304,12 @@ export class SplitClient implements NextTokenModel, ScoringModel {
     const left = maxNewTokens - tokens.length;
     if (left <= 0) return;
     const capacity = this.#capacityOf(begin.promptIds, maxNewTokens);
-    const { conversation, ids } = await restoreSession(journal, {
+    const restored = await restoreSession(journal, {
       device: this.#part, scope: this.#scope, mode: this.#mode, capacity, writer: options.journal, signal: options.signal,
     });
-    using restored = conversation;
-    yield* restored.generate(ids, { ...options, maxNewTokens: left });
+    if (restored === undefined) return;
+    using conversation = restored.conversation;
+    yield* conversation.generate(restored.ids, { ...options, maxNewTokens: left });
   }
 
   /** @throws SettingsError ContextLengthError */
