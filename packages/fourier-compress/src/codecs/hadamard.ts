@@ -4,6 +4,7 @@ import { ByteWriter } from "./byte-writer.ts";
 import { CODEC_IDS } from "./codec-names.ts";
 import { HadamardRotation } from "./hadamard-rotation.ts";
 import type { RowCoder, RowTarget } from "./row-coder.ts";
+import { powerOfTwo } from "./scaled-values.ts";
 import { decodedSquaredError, energyOf } from "./step-search-error.ts";
 import { encodeToTarget } from "./step-search.ts";
 
@@ -39,7 +40,7 @@ export function hadamardCoder(): RowCoder {
       const meanSquare = energyOf(original) / original.length;
       const octave = meanSquare > 0 ? Math.floor(Math.log2(meanSquare) / 2) : 0;
       const exponent = Math.max(LOWEST_EXPONENT, Math.min(HIGHEST_EXPONENT, octave));
-      const unit = 2 ** exponent;
+      const unit = powerOfTwo(exponent);
       const values = original.map((value) => value / unit);
       const energy = energyOf(values);
       rotation.rotate(values);
@@ -67,7 +68,7 @@ export function hadamardCoder(): RowCoder {
       if (exponent < LOWEST_EXPONENT) reader.fail(`exponent ${exponent} is below ${LOWEST_EXPONENT}`);
       const { values } = quantizer.read(reader, tokens);
       rotation.rotateBack(values);
-      const unit = 2 ** exponent;
+      const unit = powerOfTwo(exponent);
       for (let place = 0; place < values.length; place++) values[place]! *= unit;
       return tensor(values, [tokens, hiddenSize], { device });
     },

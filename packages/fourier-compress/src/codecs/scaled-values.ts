@@ -19,7 +19,7 @@ const word = new Uint32Array(1);
 const float = new Float32Array(word.buffer);
 
 /** 2^exponent, exactly, for -126..127: `**` is not exact in every engine. */
-function powerOfTwo(exponent: number): number {
+export function powerOfTwo(exponent: number): number {
   word[0] = (exponent + 127) << 23;
   return float[0]!;
 }

@@ -21,7 +21,7 @@ function lowBits(quantizerClass: number): number {
 export function pushInteger(sink: RansEntries, classes: QuantizerClasses, quantizerClass: number, value: number): void {
   const low = lowBits(quantizerClass);
   const distribution = quantizerClass - low * CLASSES_PER_OCTAVE;
-  const unit = 2 ** low;
+  const unit = 1 << low;
   // Bins of `unit` integers around multiples of it.
   const high = Math.floor((value + unit / 2) / unit);
   const largest = classes.largest[distribution]!;
@@ -50,10 +50,11 @@ export function readInteger(decoder: RansDecoder, classes: QuantizerClasses, qua
   let high = symbol - largest;
   if (high > largest) {
     const width = decoder.bits(WIDTH_BITS);
-    const magnitude = 2 ** width + decoder.bits(width) + largest;
+    // Shifts, because `**` is not exact in every engine.
+    const magnitude = ((1 << width) >>> 0) + decoder.bits(width) + largest;
     high = decoder.bits(1) === 1 ? -magnitude : magnitude;
   }
   if (low === 0) return high;
-  const unit = 2 ** low;
+  const unit = 1 << low;
   return high * unit - unit / 2 + decoder.bits(low);
 }

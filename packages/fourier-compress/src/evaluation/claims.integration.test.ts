@@ -1,6 +1,10 @@
 import { describe, expect, it } from "vitest";
+import { stepAtRatio } from "../calibration/step-at-ratio.ts";
+import { createCodec } from "../codecs/registry.ts";
 import { sharedData } from "../shared-data.testing.ts";
 import { ActivationClaims, Stories15mClaims } from "./claims.ts";
+import { measureReconstruction } from "./reconstruction.ts";
+import { messagesOf } from "./reconstruction-comparison.ts";
 
 describe("errors on activations of TinyLlama", () => {
   const folder = sharedData("tinyllama-1.1b-activations");
@@ -14,6 +18,12 @@ describe("errors on activations of TinyLlama", () => {
     }
     expect(await claims.relativeError("channel", 7.6)).toBeLessThanOrEqual(0.2);
     expect(await claims.relativeError("klt", 7.6)).toBeLessThanOrEqual(0.125);
+    // Rates of the table hold for other text, too.
+    for (const codec of ["channel", "klt"]) {
+      const coder = createCodec(codec, { table: claims.table, mode: stepAtRatio(claims.table, codec, 7.6) });
+      const { byteRatioFloat16 } = await measureReconstruction(coder, messagesOf(claims.set), { hiddenSize: claims.set.hiddenSize });
+      expect(Math.abs(byteRatioFloat16 / 7.6 - 1), codec).toBeLessThan(0.06);
+    }
   }, 900_000);
 });
 
