@@ -94,8 +94,8 @@ export async function evaluateModel(
     if (!given.json) note(`codec table ${table.hash.slice(0, 16)} of ${table.rows} rows before block ${table.block}`);
     const leakageTokens = given.leakage === true ? LEAKAGE_TOKENS : (given.leakage ?? 0);
     const file = await EvaluationFile.open(given.resume, {
-      test: digestOf(JSON.stringify([material.test ?? [], material.questions])), model: loaded.fingerprint, precision: given.precision, split: given.split,
-      table: table.hash, allocation: given.allocation, window: given.window, leakageTokens,
+      test: digestOf(JSON.stringify([material.test ?? [], material.questions])), model: loaded.fingerprint,
+      precision: given.precision, split: given.split, table: table.hash, allocation: given.allocation, window: given.window, leakageTokens,
     });
     const progress = startProgress("scoring", 1, { silent: given.json });
     const base = {
