@@ -95,7 +95,7 @@ async function tlsOf({ tlsCert, tlsKey }: ServeArguments): Promise<{ cert: Buffe
 async function metricsOf(given: ServeArguments): Promise<MetricsOptions | false> {
   const bearerToken = await readSecret("metrics-token", { file: given.metricsTokenFile, variable: given.metricsTokenEnv });
   if (!given.metrics && bearerToken !== undefined) throw new SettingsError("--no-metrics goes without a token for them");
-  return given.metrics ? { ...(bearerToken === undefined ? {} : { bearerToken }) } : false;
+  return given.metrics ? (bearerToken === undefined ? {} : { bearerToken }) : false;
 }
 
 const isThisMachine = (host: string): boolean => ["127.0.0.1", "::1", "localhost"].includes(host);
