@@ -56,7 +56,7 @@ export class ConnectionError extends FourierCompressError {
 
 /**
  * A session that the server does not hold any more (it expired, or the server began anew), and that cannot be rebuilt because its messages
- * were not all kept.
+ * were not all kept; or one that another client takes up again and again.
  */
 export class SessionLostError extends FourierCompressError {
   override readonly name = "SessionLostError";

@@ -1,9 +1,9 @@
 import { ConnectionError, FourierCompressError, FrameError, RemoteError, SessionLostError } from "../errors.ts";
 import { controlFrame, type ControlMessages } from "../wire/control-messages.ts";
 import { FRAME_FLAGS, FRAME_HEADER_BYTES, makeFrame, type Frame } from "../wire/frame.ts";
-import { emptyPrefixKey, nextPrefixKey } from "../wire/prefix-key.ts";
 import { Refusal, type Channel, type ChannelListener } from "./channel.ts";
 import { KeptMessages, type KeptMessage, type StreamMessage } from "./kept-messages.ts";
+import { prefixKeysOf } from "./prefix-keys.ts";
 import { pause } from "./reconnection.ts";
 import { ResultWatch } from "./result-watch.ts";
 import type { LinkSession } from "./server-link.ts";
@@ -25,10 +25,12 @@ const MOST_RETRIES = 8;
 const RETRY_DELAY = 200;
 /** Longest time that a server can ask for. */
 const LONGEST_RETRY = 10_000;
-/** Keys that an `open` can hold. */
-const MOST_PREFIXES = 256;
+/** Times that a session is taken back from another connection: two that go on with one session do it for ever. */
+const MOST_THEFTS = 3;
 
-const toHex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+function takenUp(): SessionLostError {
+  return new SessionLostError("another client has taken up the session and goes on with it, which one at a time can");
+}
 
 /**
  * One stream of activations and the key-value cache that it makes on the server. Outlives connections: unanswered frames are kept and sent
@@ -56,6 +58,9 @@ export class RemoteSession implements LinkSession, ChannelListener {
   /** Number of the last message that was acknowledged before the server's session began, and told to it once more. */
   #replayed = 0;
   #retries = 0;
+  /** Whether the server said on a connection in use that the session is not there: it has expired, or was taken up by another. */
+  #isMissed = false;
+  #thefts = 0;
   /** Times that a server's session was begun, for telling the first from those that replace it. */
   #openings = 0;
   #isDisposed = false;
@@ -184,10 +189,22 @@ export class RemoteSession implements LinkSession, ChannelListener {
       resumed = await this.#ask(channel, "resume", { id, secret, received: this.#lastResult });
     } catch (error) {
       // Gone, or not at the place where this stream left it: either way it has to be told anew.
-      if (error instanceof RemoteError && (error.code === "unknown-session" || error.code === "out-of-order")) return false;
+      if (error instanceof RemoteError && (error.code === "unknown-session" || error.code === "out-of-order")) {
+        this.#isMissed = false;
+        return false;
+      }
       throw error;
     }
     const { applied } = resumed;
+    if (this.#isMissed) this.#thefts++;
+    this.#isMissed = false;
+    const isPassedBy = [...this.#waiters.keys()].some(({ sequence, flags }) => (flags & FRAME_FLAGS.value) !== 0 && sequence < applied);
+    if (isPassedBy) {
+      // What it has drawn since is not kept there. Another client's, or that of a journal that lost its last lines, is begun anew.
+      channel.forget(resumed.session);
+      if (this.#thefts > 0) throw takenUp();
+      return false;
+    }
     // A server that holds less than it has answered is none to build upon.
     if (applied < this.#lastResult || (applied < this.#replayed && !this.#kept.isWhole)) {
       this.#leaveHandle(channel, resumed.session);
@@ -222,7 +239,7 @@ export class RemoteSession implements LinkSession, ChannelListener {
     const { meter, onEvent, fingerprint, splitBlock, codec, table, link } = this.#scope;
     if (!this.#kept.isWhole) throw this.#lost("the server no longer holds the session, and it cannot be rebuilt");
     const { sampling } = this.#settings;
-    const prefixes = await this.#prefixKeys();
+    const prefixes = await prefixKeysOf(this.#kept.all, this.#scope);
     const opened = await this.#ask(channel, "open", {
       fingerprint, splitBlock, codec: codec.name, result: this.#settings.result,
       capacity: Math.min(this.#settings.capacity, link.welcome.limits.tokensPerSession),
@@ -264,24 +281,6 @@ export class RemoteSession implements LinkSession, ChannelListener {
     for (const message of messages) {
       await this.#sendFrame(channel, message, message.flags & ~(FRAME_FLAGS.value | FRAME_FLAGS.allRows), true);
     }
-  }
-
-  /** Keys of the first messages, as far as they follow one another and want no value. */
-  async #prefixKeys(): Promise<string[]> {
-    const { prefixReuse, fingerprint, splitBlock, codec, table } = this.#scope;
-    // Pages that are no secure context have no SHA-256: they do without.
-    if (!prefixReuse || globalThis.crypto?.subtle === undefined) return [];
-    const keys: string[] = [];
-    let key = await emptyPrefixKey({ fingerprint, splitBlock, codec: codec.name, table });
-    let position = 0;
-    for (const message of this.#kept.all) {
-      const wantsValue = !message.isAcknowledged && (message.flags & FRAME_FLAGS.value) !== 0;
-      if (wantsValue || message.position !== position || keys.length === MOST_PREFIXES) break;
-      key = await nextPrefixKey(key, message.payload);
-      keys.push(toHex(key));
-      position += message.tokens;
-    }
-    return keys;
   }
 
   async #sendFrame(channel: Channel, message: KeptMessage, flags: number, isAgain: boolean): Promise<void> {
@@ -368,7 +367,10 @@ export class RemoteSession implements LinkSession, ChannelListener {
     const channel = this.#channel;
     if (error.code === "unknown-session") {
       // It expired, or another connection took it up: either way the next attempt tells.
+      this.#isMissed = true;
       this.#detach(channel);
+      // Left to the other, which has taken it as often.
+      if (this.#thefts >= MOST_THEFTS) this.fail(takenUp());
       if (this.#waiters.size > 0) this.#scope.link.wake(this);
       return;
     }

@@ -144,6 +144,29 @@ describe("resumeGeneration", () => {
     expect(parseSessionJournal(lines.text)).toMatchObject({ tokens: more.map((id) => ({ id })), end: "length" });
   });
 
+  it("goes on from a journal that has lost its last lines", async () => {
+    const { text } = await interrupted(9);
+    const lost = `${text.split("\n").slice(0, -4).join("\n")}\n`;
+    using client = await backend.connect();
+    const journal = parseSessionJournal(lost);
+    expect(journal.tokens).toHaveLength(6);
+    expect(await ids(client.resumeGeneration(journal))).toEqual(expected.slice(6));
+    expect(client.traffic().rebuilds).toBe(1);
+  });
+
+  it("leaves a session to the process that took it last, when two go on with it", async () => {
+    const lines = new Lines();
+    const [first, second] = [await backend.connect(), await backend.connect()];
+    const generation = first.generate(prompt, { ...options, journal: lines });
+    for (let i = 0; i < 3; i++) await generation.next();
+    const journal = parseSessionJournal(lines.text);
+    const [earlier, later] = await Promise.allSettled([ids(generation), ids(second.resumeGeneration(journal))]);
+    expect(earlier).toMatchObject({ status: "rejected", reason: { name: "SessionLostError" } });
+    expect(later).toEqual({ status: "fulfilled", value: expected.slice(3) });
+    expect(first.traffic().resumes + second.traffic().resumes).toBeLessThan(10);
+    for (const client of [first, second]) client.close();
+  });
+
   it("stops without an error when it is told to, however early", async () => {
     const lines = await interrupted(6);
     using client = await backend.connect();
