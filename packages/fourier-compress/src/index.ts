@@ -31,6 +31,8 @@ export { codecDefinition, codecNames, createCodec, registerCodec, type CodecDefi
 export type { RowCoder, RowTarget } from "./codecs/row-coder.ts";
 export { ByteReader } from "./codecs/byte-reader.ts";
 export { ByteWriter } from "./codecs/byte-writer.ts";
+export { searchFourierTokenShare, type TokenShareResult, type TokenShareSearch } from "./codecs/fourier-search.ts";
+export { fourierBlock, fromFourierBlock } from "./codecs/fourier-transform.ts";
 export type { BlockShape, FourierMode, FourierShape } from "./codecs/fourier.ts";
 
 export { readActivationsFolder, type ActivationPrompt, type ActivationSet } from "./evaluation/activations-folder.ts";

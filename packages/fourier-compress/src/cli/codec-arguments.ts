@@ -91,10 +91,10 @@ export async function chooseCodec(given: CodecArguments): Promise<ChosenCodec> {
   if (isFixedRate && asked !== undefined) throw new SettingsError(`--codec ${name} has a fixed rate; leave the ${asked.kind} out`);
   const ratio = table === undefined ? DEFAULT_RATIO_WITHOUT_TABLE : DEFAULT_RATIO;
   const mode: CodecMode | undefined = isFixedRate ? undefined : (asked ?? { kind: "ratio", ratio });
-  const isDefault = given.codec === undefined || (asked === undefined && !isFixedRate);
+  const defaults = [given.codec === undefined ? "codec" : "", asked === undefined && !isFixedRate ? "rate" : ""].filter((what) => what !== "");
   const tableText = table === undefined ? (needsTable ? "" : ", no table") : `, table ${table.hash.slice(0, 12)}`;
   return {
     codec: { name, ...(mode === undefined ? {} : { mode }) }, table,
-    description: `codec ${name} ${describe(mode)}${tableText}${isDefault ? " (default)" : ""}`,
+    description: `codec ${name} ${describe(mode)}${tableText}${defaults.length > 0 ? ` (default ${defaults.join(" and ")})` : ""}`,
   };
 }
