@@ -239,7 +239,7 @@ export class RemoteSession implements LinkSession, ChannelListener {
     const { meter, onEvent, fingerprint, splitBlock, codec, table, link } = this.#scope;
     if (!this.#kept.isWhole) throw this.#lost("the server no longer holds the session, and it cannot be rebuilt");
     const { sampling } = this.#settings;
-    const prefixes = await prefixKeysOf(this.#kept.all, this.#scope);
+    const prefixes = await prefixKeysOf(this.#kept, this.#scope);
     const opened = await this.#ask(channel, "open", {
       fingerprint, splitBlock, codec: codec.name, result: this.#settings.result,
       capacity: Math.min(this.#settings.capacity, link.welcome.limits.tokensPerSession),
