@@ -54,8 +54,18 @@ export async function credentialsOf(given: ConnectionArguments): Promise<Credent
   const bearerToken = await readSecret("token", { file: given.tokenFile, variable: given.tokenEnv });
   const secret = await readSecret("secret", { file: given.secretFile, variable: given.secretEnv });
   if (bearerToken !== undefined && secret !== undefined) throw new SettingsError("give a token or a secret, not both");
-  if (bearerToken !== undefined) return { bearerToken };
+  if (bearerToken !== undefined) {
+    if (isReadable(given.server)) note("the token crosses the network unencrypted; use wss: or https:, or a secret, which stays here");
+    return { bearerToken };
+  }
   return secret === undefined ? undefined : { principal: given.principal, secret };
+}
+
+/** Whether others on the way can read what is sent: no TLS, and not this machine. */
+function isReadable(server: string): boolean {
+  if (!URL.canParse(server)) return false;
+  const { protocol, hostname } = new URL(server);
+  return (protocol === "ws:" || protocol === "http:") && !/^(localhost|127(\.\d+){3}|\[::1\])$/.test(hostname);
 }
 
 /** Tells on stderr of what is out of the ordinary. */
