@@ -1,4 +1,7 @@
-/** Starts the whole app and uses its page as a visitor would, in a tab of the browser that runs the tests. Runs in Node, at a test's command. */
+/**
+ * Starts the whole app and uses its page as a visitor would, in a tab of the browser that runs the tests. Runs in Node, at a test's
+ * command.
+ */
 import { mkdtemp, rm } from "node:fs/promises";
 import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -37,7 +40,9 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-async function writeStory(page: Page, { prompt, tokens }: VisitPlan, { name, ratio, cutsConnection = false }: VisitPlan["codecs"][number]): Promise<void> {
+async function writeStory(
+  page: Page, { prompt, tokens }: VisitPlan, { name, ratio, cutsConnection = false }: VisitPlan["codecs"][number],
+): Promise<void> {
   const rows = await page.locator("#runs tbody tr:not(.placeholder)").count();
   await page.getByLabel("Beginning").fill(prompt);
   await page.getByLabel("Codec").selectOption(name);

@@ -11,11 +11,13 @@ declare module "vitest/browser" {
 
 const PROMPT = "Once upon a time";
 /** What the unsplit model writes after it. */
-const GOLDEN = ", there was a little girl named Lily. She loved to play outside in the sunshine. One day, she saw a big, red ball in the sky.";
+const GOLDEN =
+  ", there was a little girl named Lily. She loved to play outside in the sunshine. One day, she saw a big, red ball in the sky.";
 
 it("writes stories with half a model in the page, and goes on after a cut", async () => {
   const visit = await commands.driveSplitChat({
-    prompt: PROMPT, tokens: 60, codecs: [{ name: "float32", cutsConnection: true }, { name: "klt", ratio: "4" }, { name: "fourier-literal", ratio: "4" }],
+    prompt: PROMPT, tokens: 60,
+    codecs: [{ name: "float32", cutsConnection: true }, { name: "klt", ratio: "4" }, { name: "fourier-literal", ratio: "4" }],
   });
   expect(visit.errors).toEqual([]);
   expect(visit.isIsolated).toBe(true);

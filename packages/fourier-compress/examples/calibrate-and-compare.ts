@@ -1,6 +1,7 @@
 /**
  * Makes a codec table from text that the model writes itself, and compares codecs at the same number of bytes on other such text:
- * `node examples/calibrate-and-compare.ts [stories] [ratio]`. `fourier-compress calibrate` and `fourier-compress evaluate` do it for any model.
+ * `node examples/calibrate-and-compare.ts [stories] [ratio]`. `fourier-compress calibrate` and `fourier-compress evaluate` do it for
+ * any model.
  */
 import { calibrateModel, comparePerplexity, sampleSequences } from "@frugal/fourier-compress";
 import { loadModel, modelFingerprint, openPretrained } from "@frugal/language-model";

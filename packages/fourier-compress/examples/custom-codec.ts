@@ -1,6 +1,6 @@
 /**
- * A codec of one's own: `node examples/custom-codec.ts`. It keeps the sign of each value and one scale a token, 1 bit a value. Header, bounds,
- * exact rows and several sequences in a message come with `createCodec`; a codec is the bytes of one sequence's rows.
+ * A codec of one's own: `node examples/custom-codec.ts`. It keeps the sign of each value and one scale a token, 1 bit a value. Header,
+ * bounds, exact rows and several sequences in a message come with `createCodec`; a codec is the bytes of one sequence's rows.
  */
 import { createCodec, registerCodec, type RowCoder } from "@frugal/fourier-compress";
 import { loadModel, openPretrained, scoreSequences, SplitModel } from "@frugal/language-model";

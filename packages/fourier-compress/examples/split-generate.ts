@@ -1,6 +1,6 @@
 /**
- * Both halves of a split model in one process, with a real WebSocket between them: `node examples/split-generate.ts [codec] [ratio]`. The codec
- * is one that needs no table: hadamard (default), float32, float16, int8, top-k, fourier-hermitian, …
+ * Both halves of a split model in one process, with a real WebSocket between them: `node examples/split-generate.ts [codec] [ratio]`.
+ * The codec is one that needs no table: hadamard (default), float32, float16, int8, top-k, fourier-hermitian, …
  */
 import { codecDefinition, SplitClient, webSocketTransport } from "@frugal/fourier-compress";
 import { createSplitServer, listenWebSocket } from "@frugal/fourier-compress/server";
@@ -31,8 +31,9 @@ process.stdout.write(prompt);
 for await (const { id } of client.generate(tokenizer.encode(prompt), { maxNewTokens: 60 })) process.stdout.write(decoder.push(id));
 
 const { messages, activationBytes, byteRatioFloat16, byteRatioFloat32, relativeError, roundTrip } = client.traffic();
-console.log(`\n\n${name}: ${messages} messages, ${activationBytes} bytes with their frames: ${byteRatioFloat16.toFixed(2)} x smaller than float16,`);
-console.log(`${byteRatioFloat32.toFixed(2)} x than float32; relative error ${relativeError!.toFixed(4)}; round trip ${roundTrip.median.toFixed(1)} ms`);
+const [toFloat16, toFloat32] = [byteRatioFloat16.toFixed(2), byteRatioFloat32.toFixed(2)];
+console.log(`\n\n${name}: ${messages} messages, ${activationBytes} bytes with their frames: ${toFloat16} x smaller than float16,`);
+console.log(`${toFloat32} x than float32; relative error ${relativeError!.toFixed(4)}; round trip ${roundTrip.median.toFixed(1)} ms`);
 
 client.close();
 await listener.close();

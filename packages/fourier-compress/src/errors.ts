@@ -10,7 +10,10 @@ export class SettingsError extends FourierCompressError {
   override readonly name = "SettingsError";
 }
 
-/** Bytes that are no message of the codec that should read them: truncated, inconsistent or hostile. Nothing large was allocated for them. */
+/**
+ * Bytes that are no message of the codec that should read them: truncated, inconsistent or hostile. Nothing large was allocated for
+ * them.
+ */
 export class CodecMessageError extends FourierCompressError {
   override readonly name = "CodecMessageError";
   /** Name of the codec. */

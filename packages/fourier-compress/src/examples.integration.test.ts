@@ -11,7 +11,9 @@ async function run(name: string, ...args: string[]): Promise<string> {
 
 it("split-generate.ts writes the unsplit model's story over a socket", async () => {
   const output = await run("split-generate.ts", "float32");
-  expect(output).toMatch(/^Once upon a time, there was a little girl named Lily\. She loved to play outside in the sunshine\. One day, she saw a big, red ball/);
+  expect(output).toMatch(
+    /^Once upon a time, there was a little girl named Lily\. She loved to play outside in the sunshine\. One day, she saw a big, red ball/,
+  );
   expect(output).toMatch(/float32: 60 messages, \d+ bytes.*relative error 0\.0000/s);
 });
 
@@ -23,7 +25,8 @@ it("split-generate.ts sends fewer bytes with a codec", async () => {
 
 it("calibrate-and-compare.ts finds the calibrated codecs ahead", async () => {
   const output = await run("calibrate-and-compare.ts", "6");
-  const errors = new Map([...output.matchAll(/^(\S+) +[\d.]+ x float16, relative error ([\d.]+)/gm)].map(([, name, error]) => [name, Number(error)]));
+  const lines = output.matchAll(/^(\S+) +[\d.]+ x float16, relative error ([\d.]+)/gm);
+  const errors = new Map([...lines].map(([, name, error]) => [name, Number(error)]));
   expect([...errors.keys()]).toEqual(["klt", "channel", "hadamard", "top-k", "fourier-hermitian", "int8"]);
   expect(errors.get("klt")).toBeLessThan(errors.get("channel")!);
   expect(errors.get("channel")).toBeLessThan(errors.get("top-k")!);

@@ -9,7 +9,9 @@ export const TINY_CONFIGURATION: ModelConfiguration = parseModelConfiguration({
 });
 
 /** The model, or some of its parts: equal random weights for every call, of unit gain, so that every token before matters to the next. */
-export function tinyModel({ parts = {}, device = "cpu" }: { readonly parts?: ModelParts; readonly device?: DeviceName } = {}): DecoderModel {
+export function tinyModel(
+  { parts = {}, device = "cpu" }: { readonly parts?: ModelParts; readonly device?: DeviceName } = {},
+): DecoderModel {
   const generator = new Generator(1);
   const order = new Map([...expectedWeights(TINY_CONFIGURATION)].map(([name, shape], index) => [name, { shape, index }]));
   return new DecoderModel(TINY_CONFIGURATION, (name) => {

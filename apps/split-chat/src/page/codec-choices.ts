@@ -26,15 +26,22 @@ export const CODEC_CHOICES: readonly CodecChoice[] = [
   },
   {
     name: "fourier-hermitian", label: "FourierCompress, Hermitian", group: "FourierCompress", isFixedRate: false,
-    hint: "The paper’s block of low frequencies with its mirror restored. Channels have no order in which they are smooth: expect nonsense.",
+    hint:
+      "The paper’s block of low frequencies with its mirror restored. Channels have no order in which they are smooth: expect nonsense.",
   },
   {
     name: "fourier-literal", label: "FourierCompress, literal", group: "FourierCompress", isFixedRate: false,
     hint: "The paper’s block as written: without the mirror, most terms come back at half their amplitude.",
   },
-  { name: "fourier-lowpass", label: "FFT low-pass", group: "FourierCompress", isFixedRate: false, hint: "Both corners of low frequencies." },
+  {
+    name: "fourier-lowpass", label: "FFT low-pass", group: "FourierCompress", isFixedRate: false,
+    hint: "Both corners of low frequencies.",
+  },
   { name: "top-k", label: "Top-k", group: "Without calibration", isFixedRate: false, hint: "The largest values and where they are." },
-  { name: "float32", label: "float32, exact", group: "Raw", isFixedRate: true, hint: "Nothing is lost: the story of the unsplit model, token for token." },
+  {
+    name: "float32", label: "float32, exact", group: "Raw", isFixedRate: true,
+    hint: "Nothing is lost: the story of the unsplit model, token for token.",
+  },
   { name: "float16", label: "float16", group: "Raw", isFixedRate: true, hint: "Half the bytes of float32." },
   { name: "int8", label: "int8, groups of 64", group: "Raw", isFixedRate: true, hint: "A byte a value and a scale for each group." },
   { name: "int4", label: "int4, groups of 32", group: "Raw", isFixedRate: true, hint: "Half a byte a value and a scale for each group." },

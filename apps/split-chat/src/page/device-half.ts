@@ -1,5 +1,7 @@
 import { parseCodecTable, type CodecTable } from "@frugal/fourier-compress";
-import { loadLlamaTokenizer, loadModel, openLlama2c, type DecoderModel, type ModelParts, type Tokenizer, type WeightSource } from "@frugal/language-model";
+import {
+  loadLlamaTokenizer, loadModel, openLlama2c, type DecoderModel, type ModelParts, type Tokenizer, type WeightSource,
+} from "@frugal/language-model";
 import { SETTINGS_PATH, type SplitChatSettings } from "../settings.ts";
 import { readerFromUrl } from "./range-reader.ts";
 

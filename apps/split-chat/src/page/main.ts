@@ -12,7 +12,9 @@ const codecs = element("codec", HTMLSelectElement);
 const ratio = element("ratio", HTMLSelectElement);
 const story = element("story", HTMLElement);
 const problem = element("error", HTMLElement);
-const buttons = { write: element("write", HTMLButtonElement), stop: element("stop", HTMLButtonElement), cut: element("cut", HTMLButtonElement) };
+const buttons = {
+  write: element("write", HTMLButtonElement), stop: element("stop", HTMLButtonElement), cut: element("cut", HTMLButtonElement),
+};
 const list = new StoryList();
 
 function showProblem(error: unknown): void {
@@ -43,8 +45,8 @@ function fillCodecs(): void {
 function settingsOfForm(): StorySettings {
   const data = new FormData(form);
   return {
-    prompt: String(data.get("prompt")), codec: codecChoice(codecs.value), ratio: Number(ratio.value), temperature: Number(data.get("sampling")),
-    maxNewTokens: Number(data.get("tokens")),
+    prompt: String(data.get("prompt")), codec: codecChoice(codecs.value), ratio: Number(ratio.value),
+    temperature: Number(data.get("sampling")), maxNewTokens: Number(data.get("tokens")),
   };
 }
 
@@ -101,7 +103,8 @@ async function start(): Promise<void> {
   const { model, settings, fetchedBytes } = half;
   element("loading", HTMLElement).hidden = true;
   const blocks = settings.splitBlock === 1 ? "block 1" : `blocks 1 to ${settings.splitBlock}`;
-  setText("device-half", `embedding and ${blocks} of ${model.blockCount}: fetched ${formatBytes(fetchedBytes)} of ${formatBytes(settings.model.bytes)}`);
+  const fetched = `${formatBytes(fetchedBytes)} of ${formatBytes(settings.model.bytes)}`;
+  setText("device-half", `embedding and ${blocks} of ${model.blockCount}: fetched ${fetched}`);
   setText("server-half", `blocks ${settings.splitBlock + 1} to ${model.blockCount} and the head of ${settings.model.name}`);
   const writer = new StoryWriter(half);
   form.addEventListener("submit", (event) => {

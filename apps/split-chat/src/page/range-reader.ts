@@ -13,8 +13,10 @@ export function readerFromUrl(url: URL, byteLength: number, onBytes: OnBytes = (
       if (length === 0) return new Uint8Array(0);
       const last = offset + length - 1;
       const response = await fetch(url, { headers: { range: `bytes=${offset}-${last}` } });
-      if (response.status !== 206 || response.headers.get("content-range") !== `bytes ${offset}-${last}/${byteLength}` || response.body === null) {
-        throw new RandomAccessError(url.href, `the server answers ${response.status} to a request for ${length} bytes at ${offset} of ${byteLength}`);
+      const contentRange = response.headers.get("content-range");
+      if (response.status !== 206 || contentRange !== `bytes ${offset}-${last}/${byteLength}` || response.body === null) {
+        const asked = `${length} bytes at ${offset} of ${byteLength}`;
+        throw new RandomAccessError(url.href, `the server answers ${response.status} to a request for ${asked}`);
       }
       const bytes = new Uint8Array(length);
       const reader = response.body.getReader();

@@ -21,7 +21,8 @@ export class StoryList {
     const same = exact === undefined ? 0 : sameTokens(tokenIds.slice(0, exact.length), exact);
     const row = document.createElement("tr");
     const cells = [
-      codec.isFixedRate ? codec.label : `${codec.label}, ${ratio} ×`, formatBytes(traffic.activationBytes), traffic.byteRatioFloat16.toFixed(2),
+      codec.isFixedRate ? codec.label : `${codec.label}, ${ratio} ×`,
+      formatBytes(traffic.activationBytes), traffic.byteRatioFloat16.toFixed(2),
       traffic.byteRatioFloat32.toFixed(2), formatError(traffic.relativeError), tokensPerSecond.toFixed(0),
       exact === undefined ? "–" : `${same} of ${Math.min(tokenIds.length, exact.length)}`,
     ];

@@ -51,7 +51,10 @@ export function describeEvent(event: ClientEvent): { readonly text: string; read
     case "gave-up":
       return { text: `gave up: ${event.reason}`, state: "broken" };
     case "opened":
-      return { text: `session ${event.session.slice(0, 8)} opened${event.reusedTokens > 0 ? `, ${event.reusedTokens} tokens known to the server` : ""}` };
+      return {
+        text: `session ${event.session.slice(0, 8)} opened` +
+          (event.reusedTokens > 0 ? `, ${event.reusedTokens} tokens known to the server` : ""),
+      };
     case "resumed":
       return { text: `session ${event.session.slice(0, 8)} resumed, ${event.resent} message${event.resent === 1 ? "" : "s"} sent again` };
     case "rebuilt":

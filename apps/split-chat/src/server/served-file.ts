@@ -18,8 +18,8 @@ export interface ByteRange {
 }
 
 /**
- * The range of a Range header: undefined for a header that asks for no single range of bytes (which HTTP lets a server ignore), "unsatisfiable"
- * for one that begins behind the end.
+ * The range of a Range header: undefined for a header that asks for no single range of bytes (which HTTP lets a server ignore),
+ * "unsatisfiable" for one that begins behind the end.
  */
 export function parseRange(header: string | undefined, byteLength: number): ByteRange | "unsatisfiable" | undefined {
   const match = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(header?.trim() ?? "");
@@ -44,8 +44,8 @@ const SECURITY_HEADERS = {
   "cross-origin-embedder-policy": "require-corp",
   "cross-origin-resource-policy": "same-origin",
   "content-security-policy":
-    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; style-src 'self'; img-src 'self' data:; " +
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
   "x-content-type-options": "nosniff",
   "referrer-policy": "no-referrer",
 } as const;
@@ -53,7 +53,9 @@ const SECURITY_HEADERS = {
 /** Answers a GET or HEAD request with a file, or the range of it that was asked for. */
 export async function sendFile(request: IncomingMessage, response: ServerResponse, file: ServedFile): Promise<void> {
   const { byteLength, contentType, content, tag } = file;
-  const headers = { ...SECURITY_HEADERS, "content-type": contentType, "accept-ranges": "bytes", etag: `"${tag}"`, "cache-control": "no-cache" };
+  const headers = {
+    ...SECURITY_HEADERS, "content-type": contentType, "accept-ranges": "bytes", etag: `"${tag}"`, "cache-control": "no-cache",
+  };
   if (request.headers["if-none-match"] === `"${tag}"` && request.headers.range === undefined) {
     response.writeHead(304, headers).end();
     return;
@@ -65,7 +67,8 @@ export async function sendFile(request: IncomingMessage, response: ServerRespons
   }
   const { first, last } = range ?? { first: 0, last: byteLength - 1 };
   response.writeHead(range === undefined ? 200 : 206, {
-    ...headers, "content-length": last - first + 1, ...(range === undefined ? {} : { "content-range": `bytes ${first}-${last}/${byteLength}` }),
+    ...headers, "content-length": last - first + 1,
+    ...(range === undefined ? {} : { "content-range": `bytes ${first}-${last}/${byteLength}` }),
   });
   if (request.method === "HEAD") response.end();
   else if (content instanceof Uint8Array) response.end(content.subarray(first, last + 1));

@@ -51,9 +51,12 @@ export async function startSplitChat(options: SplitChatOptions): Promise<SplitCh
     const table = await openCodecTable(source, {
       folder, splitBlock: SPLIT_BLOCK, beginToken: BEGIN_TOKEN, stories: calibrationStories, onLine,
     });
-    const model = await loadModel(source, { parts: { blocks: [SPLIT_BLOCK, source.config.numHiddenLayers], embedding: false, head: true } });
+    const model = await loadModel(source, {
+      parts: { blocks: [SPLIT_BLOCK, source.config.numHiddenLayers], embedding: false, head: true },
+    });
     const server = createSplitServer({
-      model, fingerprint: await modelFingerprint(source.config), modelName: "stories15M", splitBlocks: [SPLIT_BLOCK, SPLIT_BLOCK], tables: [table],
+      model, fingerprint: await modelFingerprint(source.config), modelName: "stories15M", splitBlocks: [SPLIT_BLOCK, SPLIT_BLOCK],
+      tables: [table],
       // Every visitor sees the text that the whole model would write.
       exact: true,
       limits: { sessions: 64, sessionsPerClient: 16, cacheBytes: 512 << 20 },
@@ -63,10 +66,12 @@ export async function startSplitChat(options: SplitChatOptions): Promise<SplitCh
     files.set("/table.json", json);
     files.set("/table.safetensors", safetensors);
     files.set(MODEL_PATH, {
-      contentType: "application/octet-stream", byteLength: STORIES15M_BYTES, tag: STORIES15M_SHA256, content: { path: await findStories15m() },
+      contentType: "application/octet-stream", byteLength: STORIES15M_BYTES, tag: STORIES15M_SHA256,
+      content: { path: await findStories15m() },
     });
     const settings: SplitChatSettings = {
-      model: { name: "stories15M", path: MODEL_PATH, bytes: STORIES15M_BYTES }, splitBlock: SPLIT_BLOCK, stopTokenIds: [BEGIN_TOKEN, ...eosTokenIds],
+      model: { name: "stories15M", path: MODEL_PATH, bytes: STORIES15M_BYTES }, splitBlock: SPLIT_BLOCK,
+      stopTokenIds: [BEGIN_TOKEN, ...eosTokenIds],
       table: { json: "/table.json", safetensors: "/table.safetensors" }, socketPath: SOCKET_PATH,
     };
     files.set(SETTINGS_PATH, memoryFile(new TextEncoder().encode(JSON.stringify(settings)), "application/json"));

@@ -36,8 +36,8 @@ export interface CodecTable {
   /** Mean squared gradient of the loss with respect to each channel, [hiddenSize] (FWSVD-style). Needs a model. */
   readonly fisher?: Float32Array;
   /**
-   * Lower triangular Cholesky factor L [hiddenSize, hiddenSize] of Σ WᵀW over the matrices that read the activations (SVD-LLM-style: the error
-   * that matters is ‖(A′ - A)L‖). Needs a model.
+   * Lower triangular Cholesky factor L [hiddenSize, hiddenSize] of Σ WᵀW over the matrices that read the activations (SVD-LLM-style:
+   * the error that matters is ‖(A′ - A)L‖). Needs a model.
    */
   readonly consumerFactor?: Float32Array;
   /** The share of tokens that the Fourier block keeps (KS / S), best on the calibration rows. */

@@ -22,7 +22,10 @@ export interface CalibrationRows {
 export interface CollectOptions {
   /** The block whose input is collected. */
   readonly splitBlock: number;
-  /** Also differentiate the next-token loss with respect to the activations, for FWSVD-style codecs; three times the time. Default false. */
+  /**
+   * Also differentiate the next-token loss with respect to the activations, for FWSVD-style codecs; three times the time. Default
+   * false.
+   */
   readonly fisher?: boolean;
   readonly signal?: AbortSignal;
   /** Called after each sequence. */

@@ -14,7 +14,8 @@ const RIDGE = 1e-4;
 
 /**
  * Lower triangular L [hiddenSize, hiddenSize] with L·Lᵀ = Σ diag(g)·Wᵀ·W·diag(g) over the matrices W of a block that read its input, behind
- * norms with weights g (the norms' division by the row's length is left out: it scales a row's errors alike). For `CodecTable.consumerFactor`.
+ * norms with weights g (the norms' division by the row's length is left out: it scales a row's errors alike). For
+ * `CodecTable.consumerFactor`.
  * @throws CodecTableError when the source does not have the block
  */
 export async function consumerFactor(source: WeightSource, block: number): Promise<Float32Array> {

@@ -5,7 +5,9 @@ import { CODEC_TABLE_VERSION } from "./codec-table.ts";
 export type UnhashedCodecTable = Omit<CodecTable, "hash">;
 
 /** Name, shape and values of the tensors of a table, those that are there, in the order that the hash and the file have them. */
-export function tableTensors(table: UnhashedCodecTable): { readonly name: TableTensor; readonly shape: readonly number[]; readonly values: Float32Array }[] {
+export function tableTensors(
+  table: UnhashedCodecTable,
+): { readonly name: TableTensor; readonly shape: readonly number[]; readonly values: Float32Array }[] {
   const { hiddenSize } = table;
   return TABLE_TENSORS.flatMap(({ name, isMatrix }) => {
     const values = table[name];

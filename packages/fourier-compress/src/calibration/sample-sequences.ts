@@ -24,8 +24,10 @@ export async function sampleSequences(model: NextTokenModel, beginToken: number,
     signal?.throwIfAborted();
     const ids = [beginToken];
     const stopTokenIds = [...new Set([beginToken, ...model.config.eosTokenIds])];
-    const settings = { temperature, seed: seed + index, maxNewTokens: maxTokens - 1, stopTokenIds };
-    for await (const { id } of generateTokens(model, [beginToken], { ...settings, ...(signal === undefined ? {} : { signal }) })) ids.push(id);
+    const settings = {
+      temperature, seed: seed + index, maxNewTokens: maxTokens - 1, stopTokenIds, ...(signal === undefined ? {} : { signal }),
+    };
+    for await (const { id } of generateTokens(model, [beginToken], settings)) ids.push(id);
     if (ids.length > 1) sequences.push(ids);
     onProgress?.(index + 1);
   }

@@ -55,7 +55,9 @@ export async function serializeCodecTable(table: CodecTable): Promise<CodecTable
  */
 export async function parseCodecTable({ json, safetensors }: CodecTableFiles): Promise<CodecTable> {
   const described = parseDescription(json);
-  if (safetensors.byteLength > LARGEST_TENSOR_BYTES) throw new CodecTableError(`${safetensors.byteLength} bytes of tensors are no codec table`);
+  if (safetensors.byteLength > LARGEST_TENSOR_BYTES) {
+    throw new CodecTableError(`${safetensors.byteLength} bytes of tensors are no codec table`);
+  }
   let file: SafetensorsFile;
   try {
     file = await openSafetensors(readerFromBytes(safetensors));
@@ -64,7 +66,9 @@ export async function parseCodecTable({ json, safetensors }: CodecTableFiles): P
   }
   const tensors: Partial<Record<TableTensor, Float32Array>> = {};
   const known: ReadonlySet<string> = new Set(TABLE_TENSORS.map(({ name }) => name));
-  for (const name of file.entries.keys()) if (!known.has(name)) throw new CodecTableError(`a codec table has no tensor ${JSON.stringify(name)}`);
+  for (const name of file.entries.keys()) {
+    if (!known.has(name)) throw new CodecTableError(`a codec table has no tensor ${JSON.stringify(name)}`);
+  }
   for (const { name, isMatrix, isRequired } of TABLE_TENSORS) {
     const entry = file.entries.get(name);
     if (entry === undefined) {

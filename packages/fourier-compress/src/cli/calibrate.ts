@@ -40,7 +40,10 @@ async function calibrate(given: CalibrateArguments): Promise<void> {
     }
     note(`codec table ${hash.slice(0, 16)} for splits before block ${block}: ${rows} rows of ${hiddenSize}; wrote ${files.join(" and ")}`);
     if (given.basis && rows < hiddenSize) {
-      note(`${rows} rows cannot say much about ${hiddenSize} directions: the klt codec wants as many rows as channels, and gains up to four times that`);
+      note(
+        `${rows} rows cannot say much about ${hiddenSize} directions: the klt codec wants as many rows as channels, ` +
+        "and gains up to four times that",
+      );
     }
     for (const [codec, points] of Object.entries(rates)) {
       const shown = points.filter((_, index) => index % 3 === 0);

@@ -30,7 +30,9 @@ export async function sequencesFor(given: TextArguments, loaded: LoadedModel, ne
     return { calibration, test };
   }
   const all = given.text === undefined ? await samplesOf(given, loaded) : await textSequences(given.text, given.window, loaded);
-  if (all.length < (needsTest ? 2 : 1)) throw new EvaluationDataError(`${all.length} sequences are too few; give more text, or a smaller --window`);
+  if (all.length < (needsTest ? 2 : 1)) {
+    throw new EvaluationDataError(`${all.length} sequences are too few; give more text, or a smaller --window`);
+  }
   if (!needsTest) return { calibration: all, test: [] };
   const count = Math.min(all.length - 1, Math.max(1, Math.round(CALIBRATION_SHARE * all.length)));
   return { calibration: all.slice(0, count), test: all.slice(count) };

@@ -91,7 +91,8 @@ export async function chooseCodec(given: CodecArguments): Promise<ChosenCodec> {
   if (isFixedRate && asked !== undefined) throw new SettingsError(`--codec ${name} has a fixed rate; leave the ${asked.kind} out`);
   const ratio = table === undefined ? DEFAULT_RATIO_WITHOUT_TABLE : DEFAULT_RATIO;
   const mode: CodecMode | undefined = isFixedRate ? undefined : (asked ?? { kind: "ratio", ratio });
-  const defaults = [given.codec === undefined ? "codec" : "", asked === undefined && !isFixedRate ? "rate" : ""].filter((what) => what !== "");
+  const defaults = [given.codec === undefined ? "codec" : "", asked === undefined && !isFixedRate ? "rate" : ""]
+    .filter((what) => what !== "");
   const tableText = table === undefined ? (needsTable ? "" : ", no table") : `, table ${table.hash.slice(0, 12)}`;
   return {
     codec: { name, ...(mode === undefined ? {} : { mode }) }, table,

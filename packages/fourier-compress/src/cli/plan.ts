@@ -56,13 +56,18 @@ async function plan(given: PlanArguments): Promise<void> {
     if (given.json) printJson({ ...result, recommended: recommendRates(result, given.mostRise) });
     else process.stdout.write(`${planMarkdown(result, given.mostRise)}\n`);
     if (charts !== undefined) {
-      const subtitle = `${new Date().toISOString().slice(0, 16).replace("T", " ")} UTC${result.complete ? "" : " · interrupted, so incomplete"}`;
+      const time = new Date().toISOString().slice(0, 16).replace("T", " ");
+      const subtitle = `${time} UTC${result.complete ? "" : " · interrupted, so incomplete"}`;
       const { mostRise } = given;
       await writeFile(given.report!, renderPlanReport(result, charts, { title: `Where to split ${given.model}`, subtitle, mostRise }));
       if (!given.json) note(`wrote ${given.report}`);
     }
     if (result.complete) return;
-    note(given.resume === undefined ? "interrupted: --resume <file> would have kept the points" : `interrupted: the same command goes on from ${given.resume}`);
+    note(
+      given.resume === undefined
+        ? "interrupted: --resume <file> would have kept the points"
+        : `interrupted: the same command goes on from ${given.resume}`,
+    );
     throw new Interrupted("interrupted");
   } finally {
     await loaded.dispose();

@@ -145,7 +145,9 @@ async function serve(given: ServeArguments): Promise<void> {
   try {
     await interruptible(async () => {
       const { port, host, path, origin } = given;
-      const options = { port, host, path, metrics, ...(origin === undefined ? {} : { origins: origin }), ...(tls === undefined ? {} : { tls }) };
+      const options = {
+        port, host, path, metrics, ...(origin === undefined ? {} : { origins: origin }), ...(tls === undefined ? {} : { tls }),
+      };
       const listener: Listener = given.http2 ? await listenHttp2(server, options) : await listenWebSocket(server, options);
       endBySignal();
       const { url } = listener;

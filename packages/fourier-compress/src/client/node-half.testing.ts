@@ -73,7 +73,9 @@ export function dropConnections(): number {
 }
 
 /** What the model writes in this process, through the same codec and no network. */
-export async function writeInNode(codec: string, options: Omit<CodecOptions, "table">, prompt: string, maxNewTokens: number): Promise<number[]> {
+export async function writeInNode(
+  codec: string, options: Omit<CodecOptions, "table">, prompt: string, maxNewTokens: number,
+): Promise<number[]> {
   const { whole, table } = theRunning();
   const tokenizer = await loadLlamaTokenizer();
   const split = new SplitModel(whole, { codec: createCodec(codec, { ...options, table }), splitBlock: SPLIT_BLOCK });

@@ -1,6 +1,10 @@
-/** The client half in a page, the server half in Node: embedding and the first block of stories15M here, the rest behind a real WebSocket. */
+/**
+ * The client half in a page, the server half in Node: embedding and the first block of stories15M here, the rest behind a real
+ * WebSocket.
+ */
 import {
-  generateText, loadLlamaTokenizer, loadModel, MissingPartError, openLlama2c, STORIES15M_BYTES, type DecoderModel, type Tokenizer, type WeightSource,
+  generateText, loadLlamaTokenizer, loadModel, MissingPartError, openLlama2c, STORIES15M_BYTES, type DecoderModel, type Tokenizer,
+  type WeightSource,
 } from "@frugal/language-model";
 import { memory, readerFromBytes, readerFromRange } from "@frugal/tensor-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -113,7 +117,8 @@ describe("a split model with its first half in a page", () => {
     const ids = await collect(client.generate(prompt, { maxNewTokens: 24 }));
     expect(ids).toEqual(await commands.writeInNode(name, options, PROMPT, 24));
     const { byteRatioFloat16, relativeError, messages } = client.traffic();
-    console.log(`${name}: ${byteRatioFloat16.toFixed(2)} x smaller than float16 with frame headers, relative error ${relativeError!.toFixed(4)}`);
+    const smaller = `${byteRatioFloat16.toFixed(2)} x smaller than float16 with frame headers`;
+    console.log(`${name}: ${smaller}, relative error ${relativeError!.toFixed(4)}`);
     expect(messages).toBe(24);
     // Messages of one token: 44 bytes of frame header weigh beside 144.
     expect(byteRatioFloat16).toBeGreaterThan(0.7 * ratio);

@@ -84,8 +84,8 @@ export class TestBackend {
 
   connect(options: Partial<SplitClientOptions> = {}): Promise<SplitClient> {
     return SplitClient.connect({
-      transport: this.transport, model: tinyModel({ parts: { blocks: [0, SPLIT], head: true } }), splitBlock: SPLIT, codec: { name: "float32" },
-      reconnect: { initialDelay: 1, longestDelay: 20 }, ...options,
+      transport: this.transport, model: tinyModel({ parts: { blocks: [0, SPLIT], head: true } }), splitBlock: SPLIT,
+      codec: { name: "float32" }, reconnect: { initialDelay: 1, longestDelay: 20 }, ...options,
     });
   }
 

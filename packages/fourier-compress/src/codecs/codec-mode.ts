@@ -3,8 +3,8 @@ import { SettingsError } from "../errors.ts";
 /** What an encoder aims for, as zfp's modes: fixed rate, fixed accuracy, or a quantiser of one's own choice. */
 export type CodecMode =
   /**
-   * At most 1/ratio of the float16 bytes in each message (exact rows included, which may break it: see `ExactRows`). `of: "elements"` bounds
-   * the numbers kept instead of the bytes (papers' counting; only for codecs that drop numbers). Default "bytes".
+   * At most 1/ratio of the float16 bytes in each message (exact rows included, which may break it: see `ExactRows`). `of: "elements"`
+   * bounds the numbers kept instead of the bytes (papers' counting; only for codecs that drop numbers). Default "bytes".
    */
   | { readonly kind: "ratio"; readonly ratio: number; readonly of?: "bytes" | "elements" }
   /** The smallest message with ‖A′ - A‖ / ‖A‖ at most this. */

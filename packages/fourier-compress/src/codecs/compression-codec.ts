@@ -14,7 +14,10 @@ export interface CompressedActivation {
 
 /** An `ActivationCodec` that also says how many numbers it kept. Every codec of the registry is one. */
 export interface CompressionCodec extends ActivationCodec {
-  /** hidden [tokens, hiddenSize], float32. `encode` is this without the count. @throws CodecTargetError, FourierCompressError as `encode` */
+  /**
+   * hidden [tokens, hiddenSize], float32. `encode` is this without the count.
+   * @throws CodecTargetError, FourierCompressError as `encode`
+   */
   compress(hidden: Tensor, context: ActivationContext): Promise<CompressedActivation>;
 }
 
@@ -29,6 +32,8 @@ export interface CompressionRatios {
 }
 
 /** @param values tokens · hiddenSize of all messages together */
-export function compressionRatios(values: number, { bytes, elements }: { readonly bytes: number; readonly elements: number }): CompressionRatios {
+export function compressionRatios(
+  values: number, { bytes, elements }: { readonly bytes: number; readonly elements: number },
+): CompressionRatios {
   return { elementRatio: values / elements, byteRatioFloat16: (2 * values) / bytes, byteRatioFloat32: (4 * values) / bytes };
 }

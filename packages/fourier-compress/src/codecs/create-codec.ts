@@ -78,7 +78,9 @@ export function createCodecOf(coder: RowCoder, { mode, table }: CodecFrame): Com
     }
     if (mode?.kind === "bytesPerToken") {
       const padding = mode.bytes * tokens - writer.length;
-      if (padding < 0) throw new CodecTargetError(`${coder.name} codec: ${writer.length} bytes for ${tokens} tokens of ${mode.bytes} bytes`);
+      if (padding < 0) {
+        throw new CodecTargetError(`${coder.name} codec: ${writer.length} bytes for ${tokens} tokens of ${mode.bytes} bytes`);
+      }
       writer.append(new Uint8Array(padding));
     }
     return { bytes: writer.finish(), elements };
@@ -111,7 +113,8 @@ async function decodeMessage(
   const { limits, sequences } = context;
   const announced = sequences.reduce((total, sequence) => total + sequence.tokens, 0);
   if (tokens < 1 || tokens > limits.tokens || tokens !== announced || hiddenSize !== limits.hiddenSize) {
-    reader.fail(`[${tokens}, ${hiddenSize}] is not the [${announced}, ${limits.hiddenSize}] of at most ${limits.tokens} tokens that is due`);
+    const due = `[${announced}, ${limits.hiddenSize}] of at most ${limits.tokens} tokens`;
+    reader.fail(`[${tokens}, ${hiddenSize}] is not the ${due} that is due`);
   }
   if (coder.maxTokens !== undefined && tokens > coder.maxTokens) reader.fail(`${tokens} tokens exceed the ${coder.maxTokens} of a message`);
   const parts: Tensor[] = [];
@@ -184,7 +187,8 @@ function checkHidden(coder: RowCoder, hidden: Tensor, table: CodecTable | undefi
 function sequencesOf(coder: RowCoder, { sequences }: ActivationContext, tokens: number): readonly SequenceRows[] {
   const total = sequences.reduce((sum, sequence) => sum + sequence.tokens, 0);
   if (total !== tokens || sequences.some((sequence) => sequence.tokens < 1)) {
-    throw new ShapeError(`${coder.name} codec: ${tokens} rows, but sequences of [${sequences.map((each) => each.tokens).join(", ")}] tokens`);
+    const lengths = sequences.map((each) => each.tokens).join(", ");
+    throw new ShapeError(`${coder.name} codec: ${tokens} rows, but sequences of [${lengths}] tokens`);
   }
   return sequences;
 }

@@ -17,8 +17,8 @@ export function principalBasisOf(codec: string, { basis, mean, hiddenSize }: Cod
 }
 
 /**
- * (rows - mean) · basisᵀ by the first `count` basis rows: [tokens, count]. The basis is copied to the device for each message, a millisecond
- * at width 2048, so that nothing stays there that a coder would have to be disposed for.
+ * (rows - mean) · basisᵀ by the first `count` basis rows: [tokens, count]. The basis is copied to the device for each message, a
+ * millisecond at width 2048, so that nothing stays there that a coder would have to be disposed for.
  */
 export async function toCoefficients(rows: Tensor, { width, mean, basis }: PrincipalBasis, count: number): Promise<Float32Array> {
   using product = tidy(() => {

@@ -12,15 +12,19 @@ export type RowTarget =
   | { readonly kind: "none" };
 
 /**
- * The heart of a codec: rows of ONE sequence into bytes and back. `createCompressionCodec` puts around it what all codecs share: the header,
- * bounds, several sequences in a message, exact rows, modes. Rows reach `decode` in the order and number that `encode` was given.
+ * The heart of a codec: rows of ONE sequence into bytes and back. `createCompressionCodec` puts around it what all codecs share: the
+ * header, bounds, several sequences in a message, exact rows, modes. Rows reach `decode` in the order and number that `encode` was
+ * given.
  */
 export interface RowCoder {
   /** Name in the registry and on the wire, e.g. "channel". */
   readonly name: string;
   /** First byte of its messages, 1 to 63. */
   readonly id: number;
-  /** The kinds of target it can work towards; others are refused before `encode` is called. Empty for a fixed rate: `encode` gets "none". */
+  /**
+   * The kinds of target it can work towards; others are refused before `encode` is called. Empty for a fixed rate: `encode` gets
+   * "none".
+   */
   readonly targets: readonly Exclude<RowTarget["kind"], "none">[];
   /** Most rows of a message; more are refused before allocation. Default: the context's limit alone. */
   readonly maxTokens?: number;

@@ -21,8 +21,8 @@ const RAREST = 0.5 / TOTAL;
  * One static distribution for each class, of values over the step rounded to the nearest integer. The same on every engine.
  *
  * A dead zone, thresholds by Lagrangian cost and centroids instead of integers would take 6 to 9 % off the error. They were measured and
- * left out: they shrink small channels, and the perplexity of stories15M at 10x rose by 45 % with them where it rises by 16 % without (channel
- * codec; 8.7 % and 7.9 % with the KLT).
+ * left out: they shrink small channels, and the perplexity of stories15M at 10x rose by 45 % with them where it rises by 16 % without
+ * (channel codec; 8.7 % and 7.9 % with the KLT).
  */
 export interface QuantizerClasses {
   /** Largest magnitude with a symbol of its own, by class. Its escape has the symbol 2 · largest + 1. */

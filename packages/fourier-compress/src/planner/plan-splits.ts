@@ -120,7 +120,9 @@ export function recommendRates({ points }: SplitPlan, mostRise: number): Recomme
     const kept = points.filter((point) => point.splitBlock === splitBlock && (point.perplexityRise ?? Infinity) <= mostRise);
     const ratioOf = (point: PlanPoint): number => point.traffic?.byteRatioFloat16 ?? 0;
     const largest = Math.max(...kept.map(ratioOf));
-    const [point] = kept.filter((each) => ratioOf(each) >= (1 - SAME_RATIO) * largest).sort((a, b) => a.perplexityRise! - b.perplexityRise!);
+    const [point] = kept
+      .filter((each) => ratioOf(each) >= (1 - SAME_RATIO) * largest)
+      .sort((a, b) => a.perplexityRise! - b.perplexityRise!);
     return { splitBlock, point };
   });
 }

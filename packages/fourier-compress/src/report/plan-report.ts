@@ -7,7 +7,8 @@ import { renderPage } from "./page.ts";
 /** A plan as Markdown: the best rate at each split, then everything that was measured. */
 export function planMarkdown(plan: SplitPlan, mostRise: number): string {
   const recommended = recommendRates(plan, mostRise).map(({ splitBlock, point }) => [
-    `${splitBlock} of ${plan.blockCount}`, point?.label ?? "none measured", point === undefined ? "" : shortNumber(point.traffic!.byteRatioFloat16, 2),
+    `${splitBlock} of ${plan.blockCount}`, point?.label ?? "none measured",
+    point === undefined ? "" : shortNumber(point.traffic!.byteRatioFloat16, 2),
     point === undefined ? "" : percent(point.perplexityRise!), point === undefined ? "" : percent(point.agreement!),
   ]);
   const measured = plan.points.flatMap(({ splitBlock, label, ratio, traffic, perplexity, perplexityRise, agreement }) =>
@@ -20,7 +21,8 @@ export function planMarkdown(plan: SplitPlan, mostRise: number): string {
         ]],
   );
   return [
-    `Largest measured ratio with a perplexity rise of at most ${percent(mostRise)}; perplexity without codec ${shortNumber(plan.perplexity)}.`,
+    `Largest measured ratio with a perplexity rise of at most ${percent(mostRise)}; ` +
+      `perplexity without codec ${shortNumber(plan.perplexity)}.`,
     markdownTable(["blocks on the device", "codec", "bytes to float16", "rise", "agreement"], recommended),
     "All points.",
     markdownTable(
@@ -48,11 +50,13 @@ function linesOf(plan: SplitPlan, valueOf: (point: SplitPlan["points"][number]) 
 
 /** A self-contained HTML page with the rate–quality curves of every split. */
 export function renderPlanReport(
-  plan: SplitPlan, charts: ChartMaker, { title, subtitle, mostRise }: { readonly title: string; readonly subtitle: string; readonly mostRise: number },
+  plan: SplitPlan, charts: ChartMaker,
+  { title, subtitle, mostRise }: { readonly title: string; readonly subtitle: string; readonly mostRise: number },
 ): string {
   const x = "bytes of float16 / bytes sent, headers counted";
   const rise = charts.lines(
-    linesOf(plan, ({ perplexityRise }) => (perplexityRise === undefined ? undefined : 100 * perplexityRise)), { x, y: "perplexity rise, %" },
+    linesOf(plan, ({ perplexityRise }) => (perplexityRise === undefined ? undefined : 100 * perplexityRise)),
+    { x, y: "perplexity rise, %" },
   );
   const agreement = charts.lines(linesOf(plan, ({ agreement: value }) => value), { x, y: "next-token agreement" });
   const [summary, recommended, all, measured] = partsOf(planMarkdown(plan, mostRise));

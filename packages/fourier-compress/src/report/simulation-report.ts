@@ -23,8 +23,8 @@ export const FIGURE_7_VERDICT: string =
   `The paper's two statements cannot both hold. If one accelerator saturates near ${FIGURE_7_CLAIMS.oneAccelerator} clients, eight ` +
   `saturate near ${8 * FIGURE_7_CLAIMS.oneAccelerator}, with compression or without; serving ${FIGURE_7_CLAIMS.eightWith} takes ` +
   "accelerators 19 times as fast, of which one alone serves 150 to 190 compressed clients, and fewer the slower the link. What " +
-  "compression does for a link that is the bottleneck is shown truly: as many times the clients as there are fewer bytes. Widths, tokens, " +
-  "pauses and service times are our guesses: the paper gives none.";
+  "compression does for a link that is the bottleneck is shown truly: as many times the clients as there are fewer bytes. Widths, " +
+  "tokens, pauses and service times are our guesses: the paper gives none.";
 
 /** What each reading takes as true. */
 export const READING_TITLES: { readonly [Reading in Figure7Cell["reading"]]: string } = {

@@ -28,7 +28,8 @@ it("serves several sessions from a model on WebGPU to clients on the CPU", async
       for (const _ of frames) {
         const result = await client.result();
         const index = handles.indexOf(result.session);
-        const expected = (await wholeLogits(model, ...(pieces === prompts ? [prompts[index]!] : [prompts[index]!, pieces[index]!]))).at(-1)!;
+        const fed = pieces === prompts ? [prompts[index]!] : [prompts[index]!, pieces[index]!];
+        const expected = (await wholeLogits(model, ...fed)).at(-1)!;
         if (kinds[index] === "token") expect(tokenOf(result).id).toBe(expected.indexOf(Math.max(...expected)));
         else valuesOf(result).forEach((value, column) => expect(Math.abs(value - expected[column]!)).toBeLessThan(1e-3));
       }
