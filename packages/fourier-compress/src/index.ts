@@ -49,6 +49,7 @@ export {
   compareMultipleChoice, multipleChoiceMarkdown, type Accuracy, type MultipleChoiceComparison, type MultipleChoiceOptions,
   type MultipleChoiceRow, type MultipleChoiceScore,
 } from "./evaluation/multiple-choice.ts";
+export type { RowOptions } from "./evaluation/comparison-rows.ts";
 export {
   comparePerplexity, perplexityMarkdown, type PerplexityComparison, type PerplexityOptions, type PerplexityRow,
 } from "./evaluation/perplexity-comparison.ts";

@@ -1,5 +1,5 @@
-import type { CodecTable } from "./codec-table.ts";
-import { CODEC_TABLE_VERSION } from "./codec-table.ts";
+import { sha256 } from "../wire/web-crypto.ts";
+import { CODEC_TABLE_VERSION, type CodecTable } from "./codec-table.ts";
 
 /** A table that has no hash yet. */
 export type UnhashedCodecTable = Omit<CodecTable, "hash">;
@@ -49,13 +49,7 @@ export async function hashCodecTable(table: UnhashedCodecTable): Promise<string>
   for (const { name, values } of tableTensors(table)) {
     parts.push(new TextEncoder().encode(`\n${name}\n`), new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
   }
-  const joined = new Uint8Array(parts.reduce((total, part) => total + part.length, 0));
-  let offset = 0;
-  for (const part of parts) {
-    joined.set(part, offset);
-    offset += part.length;
-  }
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", joined));
+  const digest = await sha256(...parts);
   return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 

@@ -1,9 +1,9 @@
 import type { ForwardOptions, ScoringModel, StagedModel } from "@frugal/language-model";
 import { tensor, tidy, type DeviceName, type Tensor } from "@frugal/tensor-core";
 import { startsWithRow } from "../codecs/begin-row.ts";
-import { compressionRatios, type CompressionCodec, type CompressionRatios } from "../codecs/compression-codec.ts";
+import { compressionRatios, type CompressionCodec } from "../codecs/compression-codec.ts";
 import { SettingsError } from "../errors.ts";
-import type { MessageRows } from "./reconstruction.ts";
+import type { MessageRows, Reconstruction } from "./reconstruction.ts";
 
 /** Default for the activations that are kept. */
 const KEPT_BYTES = 2 ** 30;
@@ -75,17 +75,8 @@ export class DeviceHalf {
   }
 }
 
-/** What crossed the split. */
-export interface CodedTraffic extends CompressionRatios {
-  /** ‖A′ - A‖ / ‖A‖. */
-  readonly relativeError: number;
-  readonly messages: number;
-  /** Rows that are counted: begin rows that the table holds cost nothing and are not. */
-  readonly tokens: number;
-  readonly bytes: number;
-  readonly encodeMilliseconds: number;
-  readonly decodeMilliseconds: number;
-}
+/** What crossed the split: its rows are those that are counted; begin rows that the table holds cost nothing and are not. */
+export type CodedTraffic = Reconstruction;
 
 /** Options of `DeviceHalf.through`. */
 export interface CodedModelOptions {

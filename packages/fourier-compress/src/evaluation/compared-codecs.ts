@@ -72,10 +72,14 @@ export const COMPARED_CODECS: readonly string[] = [
 /** The ratios of the comparison by default: 7.6 is the paper's mean. */
 export const COMPARED_RATIOS: readonly number[] = [4, 7.6, 10, 16];
 
+/** A codec at a ratio that is to be measured; without one where its rate is fixed. */
+export interface PlannedCodec {
+  readonly codec: ComparedCodec;
+  readonly ratio?: number;
+}
+
 /** Codecs by ratios; those of a fixed rate once. */
-export function planCodecs(
-  codecs: readonly string[], ratios: readonly number[],
-): { readonly codec: ComparedCodec; readonly ratio?: number }[] {
+export function planCodecs(codecs: readonly string[], ratios: readonly number[]): PlannedCodec[] {
   return codecs
     .map(comparedCodec)
     .flatMap((codec) => (codecDefinition(codec.name).isFixedRate ? [{ codec }] : ratios.map((ratio) => ({ codec, ratio }))));

@@ -3,6 +3,7 @@ import { EvaluationDataError } from "../errors.ts";
 import { DeviceHalf } from "./coded-model.ts";
 import { CodedScoring, type CodedOptions, type CodedRow } from "./coded-predictions.ts";
 import { COMPARED_CODECS, COMPARED_RATIOS, planCodecs } from "./compared-codecs.ts";
+import { comparisonRows, type RowOptions } from "./comparison-rows.ts";
 import { markdownTable, percent, shortNumber, unavailableMarkdown } from "./markdown.ts";
 import { agreementOf } from "./perplexity-comparison.ts";
 import { choiceSequences, type Question, type QuestionSet } from "./questions.ts";
@@ -46,12 +47,7 @@ export interface MultipleChoiceComparison {
 }
 
 /** Options of `compareMultipleChoice`. */
-export interface MultipleChoiceOptions extends CodedOptions {
-  /** Rows measured before, by codec and ratio: not measured again. */
-  readonly done?: readonly MultipleChoiceRow[];
-  /** Called with each row as it is there, and how many of all there are. */
-  readonly onRow?: (row: MultipleChoiceRow, index: number, count: number) => void | Promise<void>;
-}
+export interface MultipleChoiceOptions extends CodedOptions, RowOptions<MultipleChoiceRow> {}
 
 /** A choice among the sequences that are scored. */
 interface ScoredChoice {
@@ -117,23 +113,12 @@ export async function compareMultipleChoice(
   const longest = Math.max(2, ...sequences.map((ids) => ids.length));
   // One window a sequence, so that one message holds it.
   const scoring = await CodedScoring.open(new DeviceHalf(model, splitBlock), sequences, { ...options, window: longest });
-  const results: MultipleChoiceRow[] = [];
-  for (const [index, { codec, ratio }] of planned.entries()) {
-    const known = options.done?.find((row) => row.codec === codec.key && row.ratio === ratio);
-    if (known !== undefined) {
-      results.push(known);
-      continue;
-    }
+  const results = await comparisonRows<MultipleChoiceRow>(planned, options, async (codec, ratio) => {
     const scored = await scoring.score(codec, ratio);
-    if (scored === undefined) break;
-    const { row: head, predictions } = scored;
-    const row: MultipleChoiceRow =
-      predictions === undefined
-        ? head
-        : { ...head, score: scoreOf(questions, choices, predictions), agreement: agreementOf(scoring.reference.sequences, predictions) };
-    results.push(row);
-    await options.onRow?.(row, index + 1, planned.length);
-  }
+    if (scored?.predictions === undefined) return scored?.row;
+    const agreement = agreementOf(scoring.reference.sequences, scored.predictions);
+    return { ...scored.row, score: scoreOf(questions, choices, scored.predictions), agreement };
+  });
   return {
     dataset: name, splitBlock, chance: questions.reduce((sum, question) => sum + 1 / question.choices.length, 0) / questions.length,
     reference: scoreOf(questions, choices, scoring.reference.sequences),

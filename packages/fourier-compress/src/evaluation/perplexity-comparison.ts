@@ -2,6 +2,7 @@ import type { SequencePredictions, StagedModel } from "@frugal/language-model";
 import { DeviceHalf } from "./coded-model.ts";
 import { CodedScoring, type CodedOptions, type CodedRow } from "./coded-predictions.ts";
 import { COMPARED_CODECS, COMPARED_RATIOS, planCodecs } from "./compared-codecs.ts";
+import { comparisonRows, type RowOptions } from "./comparison-rows.ts";
 import { markdownTable, percent, shortNumber, unavailableMarkdown } from "./markdown.ts";
 
 /** A codec at a ratio, with what the model makes of its activations. */
@@ -29,12 +30,7 @@ export interface PerplexityComparison {
 }
 
 /** Options of `comparePerplexity`. */
-export interface PerplexityOptions extends CodedOptions {
-  /** Rows measured before, by codec and ratio: not measured again. */
-  readonly done?: readonly PerplexityRow[];
-  /** Called with each row as it is there, and how many of all there are. */
-  readonly onRow?: (row: PerplexityRow, index: number, count: number) => void | Promise<void>;
-}
+export interface PerplexityOptions extends CodedOptions, RowOptions<PerplexityRow> {}
 
 function perplexityOf(predictions: readonly SequencePredictions[]): number {
   let [sum, count] = [0, 0];
@@ -67,24 +63,13 @@ export async function comparePerplexity(
   const scoring = await CodedScoring.open(new DeviceHalf(model, splitBlock), sequences, options);
   const reference = scoring.reference.sequences;
   const perplexity = perplexityOf(reference);
-  const results: PerplexityRow[] = [];
-  for (const [index, { codec, ratio }] of planned.entries()) {
-    const known = options.done?.find((row) => row.codec === codec.key && row.ratio === ratio);
-    if (known !== undefined) {
-      results.push(known);
-      continue;
-    }
+  const results = await comparisonRows<PerplexityRow>(planned, options, async (codec, ratio) => {
     const scored = await scoring.score(codec, ratio);
-    if (scored === undefined) break;
-    let row: PerplexityRow = scored.row;
-    if (scored.predictions !== undefined) {
-      const through = perplexityOf(scored.predictions);
-      const agreement = agreementOf(reference, scored.predictions);
-      row = { ...row, perplexity: through, perplexityRise: through / perplexity - 1, agreement };
-    }
-    results.push(row);
-    await options.onRow?.(row, index + 1, planned.length);
-  }
+    if (scored?.predictions === undefined) return scored?.row;
+    const through = perplexityOf(scored.predictions);
+    const agreement = agreementOf(reference, scored.predictions);
+    return { ...scored.row, perplexity: through, perplexityRise: through / perplexity - 1, agreement };
+  });
   return {
     splitBlock, tokens: reference.reduce((sum, { mostLikely }) => sum + mostLikely.length, 0), sequences: sequences.length, perplexity,
     ...(options.table === undefined ? {} : { tableHash: options.table.hash }),

@@ -5,6 +5,7 @@ import { createCodec } from "../codecs/registry.ts";
 import { CodecTableError, CodecTargetError, SettingsError } from "../errors.ts";
 import type { ActivationSet } from "./activations-folder.ts";
 import { COMPARED_CODECS, COMPARED_RATIOS, planCodecs } from "./compared-codecs.ts";
+import { comparisonRows, type RowOptions } from "./comparison-rows.ts";
 import { rateOf, settingsAtRatio, type RateAllocation } from "./equal-bytes.ts";
 import { markdownTable, shortNumber, unavailableMarkdown } from "./markdown.ts";
 import { measureReconstruction, type MessageRows, type Reconstruction } from "./reconstruction.ts";
@@ -44,7 +45,7 @@ export interface ReconstructionComparison {
 }
 
 /** Options of `compareReconstruction`. */
-export interface CompareReconstructionOptions {
+export interface CompareReconstructionOptions extends RowOptions<ReconstructionRow> {
   /** Names as of `comparedCodec`. Default: all. */
   readonly codecs?: readonly string[];
   /** Default 4, 7.6, 10, 16. */
@@ -53,10 +54,6 @@ export interface CompareReconstructionOptions {
   readonly device?: DeviceName;
   /** Ends the comparison with what there is. */
   readonly signal?: AbortSignal | undefined;
-  /** Rows measured before, by codec and ratio: not measured again. */
-  readonly done?: readonly ReconstructionRow[];
-  /** Called with each row as it is there, and how many of all there are. */
-  readonly onRow?: (row: ReconstructionRow, index: number, count: number) => void | Promise<void>;
 }
 
 /** One message a prompt. Where the set has a begin row, it is left out unless `withBeginRows`. Prompts of nothing else are dropped. */
@@ -91,34 +88,25 @@ export async function compareReconstruction(
   if (table.hiddenSize !== set.hiddenSize) {
     throw new SettingsError(`the codec table is for hiddenSize ${table.hiddenSize}, the activations of ${set.name} have ${set.hiddenSize}`);
   }
-  const { allocation = "shared-step", device = "cpu", signal, done = [], onRow } = options;
+  const { allocation = "shared-step", device = "cpu", signal } = options;
   const measure = { hiddenSize: set.hiddenSize, block: set.block, device, signal };
   const messages = messagesOf(set);
   const whole = set.beginRow !== undefined && table.beginRow !== undefined ? messagesOf(set, { withBeginRows: true }) : undefined;
   const planned = planCodecs(options.codecs ?? COMPARED_CODECS, options.ratios ?? COMPARED_RATIOS);
-  const results: ReconstructionRow[] = [];
-  for (const [index, { codec, ratio }] of planned.entries()) {
-    const known = done.find((row) => row.codec === codec.key && row.ratio === ratio);
-    if (known !== undefined) {
-      results.push(known);
-      continue;
-    }
+  const results = await comparisonRows<ReconstructionRow>(planned, options, async (codec, ratio) => {
     const head = { codec: codec.key, label: codec.label, ...(ratio === undefined ? {} : { ratio }) };
-    let row: ReconstructionRow;
     try {
       const settings = await settingsAtRatio(codec, ratio, messages, table, { ...measure, allocation });
       const coder = createCodec(codec.name, { ...settings, table });
       const result = await measureReconstruction(coder, messages, measure);
       const withBeginRows = whole && (await measureReconstruction(coder, whole, measure));
-      row = { ...head, ...rateOf(settings), result, ...(withBeginRows === undefined ? {} : { withBeginRows }) };
+      return { ...head, ...rateOf(settings), result, ...(withBeginRows === undefined ? {} : { withBeginRows }) };
     } catch (error) {
-      if (signal?.aborted) break;
+      if (signal?.aborted) return undefined;
       if (!(error instanceof CodecTargetError || error instanceof SettingsError || error instanceof CodecTableError)) throw error;
-      row = { ...head, unavailable: error.message };
+      return { ...head, unavailable: error.message };
     }
-    results.push(row);
-    await onRow?.(row, index + 1, planned.length);
-  }
+  });
   return {
     activations: set.name, block: set.block, hiddenSize: set.hiddenSize, rows: messages.reduce((sum, { tokens }) => sum + tokens, 0),
     prompts: messages.length, tableHash: table.hash, meanOnlyError: meanOnlyError(messages, table),

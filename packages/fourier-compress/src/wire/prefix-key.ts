@@ -1,4 +1,4 @@
-import { webCrypto } from "./web-crypto.ts";
+import { sha256 } from "./web-crypto.ts";
 
 /** What the meaning of a stream's messages depends on, besides their bytes. */
 export interface PrefixScope {
@@ -6,16 +6,6 @@ export interface PrefixScope {
   readonly splitBlock: number;
   readonly codec: string;
   readonly table: string | undefined;
-}
-
-async function sha256(...parts: readonly Uint8Array[]): Promise<Uint8Array> {
-  const joined = new Uint8Array(parts.reduce((total, part) => total + part.length, 0));
-  let offset = 0;
-  for (const part of parts) {
-    joined.set(part, offset);
-    offset += part.length;
-  }
-  return new Uint8Array(await webCrypto().digest("SHA-256", joined));
 }
 
 /** Key of a stream that is still empty. */
