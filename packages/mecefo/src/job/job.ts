@@ -1,39 +1,87 @@
 import { z } from "zod";
-import { timeoutsSchema } from "../membership/timeouts.ts";
+import type { ProjectionSettings, Techniques } from "../approximation/stage-mode.ts";
+import type { Grid } from "../grid/grid.ts";
+import { timeoutsSchema, type Timeouts } from "../membership/timeouts.ts";
+
+/** How failures are answered: the method, naive neighbour-do-both, the peers' ways, or not at all (plain data × pipeline parallelism). */
+export type StrategyName = "mecefo" | "naive" | "drop-replica" | "checkpoint-restart" | "none";
+
+/** All strategies. */
+export const strategyNames: readonly StrategyName[] = ["mecefo", "naive", "drop-replica", "checkpoint-restart", "none"];
+
+/** AdamW with warm-up and a cosine, and clipping of the averaged gradient. */
+export interface OptimizerSettings {
+  readonly learningRate: number;
+  readonly warmupSteps: number;
+  /** Of the peak, at the end of the cosine. */
+  readonly finalLearningRateScale: number;
+  readonly betas: readonly [beta1: number, beta2: number];
+  readonly epsilon: number;
+  /** On matrices, not on norms and biases. */
+  readonly weightDecay: number;
+  readonly maximumGradientNorm: number;
+}
+
+/** A model given by its configuration, or by a module that makes its stages. */
+export type JobModel =
+  /** language-model's configuration, as `parseModelConfiguration` reads it. */
+  | { readonly kind: "decoder"; readonly configuration?: unknown }
+  /** A module whose default export is a `StageFactory`: other mixers, other models. */
+  | { readonly kind: "module"; readonly path: string };
+
+/** Everything that the course of a training run depends on. Workers of one run have the same one; its hash is their ticket. */
+export interface Job {
+  readonly formatVersion: 1;
+  /** Name of the run. */
+  readonly name: string;
+  readonly model: JobModel;
+  /** `folder` holds tokens.bin and tokenizer.json, made by `prepareData`, where every worker can read it; SHA-256 of tokens.bin. */
+  readonly data: { readonly folder: string; readonly sha256: string };
+  readonly grid: Grid;
+  /** Microbatches of each pipeline in a step. */
+  readonly microbatches: number;
+  /** Sequences of a microbatch. */
+  readonly microbatchSize: number;
+  readonly sequenceLength: number;
+  readonly steps: number;
+  readonly seed: number;
+  readonly optimizer: OptimizerSettings;
+  readonly strategy: StrategyName;
+  readonly techniques: Techniques;
+  readonly projection: ProjectionSettings;
+  /** Stages that one worker may host, its own included. */
+  readonly maximumChain: number;
+  /** What becomes of the microbatches of a pipeline that cannot run: the others take them over, or they are left out of the step. */
+  readonly lostPipeline: "reroute" | "drop";
+  /** When no pipeline would compute a mixer's gradient: one does it exactly all the same, or the update is left out. */
+  readonly emptyMixer: "exact" | "skip";
+  /** Where checkpoints are written, every how many steps, and how many are kept. */
+  readonly checkpoint?: { readonly folder: string; readonly every: number; readonly keep: number } | undefined;
+  /** How hidden states travel: "float32", "float16", or the path of a module whose default export is an ActivationCodec. */
+  readonly codec: string;
+  /** Hash the state of every replica every so many steps; 0: never. */
+  readonly hashEvery: number;
+  /** CPU threads of each worker. */
+  readonly threads: number;
+  /** Overrides of `timeoutDefaults`. */
+  readonly timeouts: Partial<Timeouts>;
+}
 
 const size = z.int().min(1).max(1 << 24);
 const share = z.number().min(0).max(1);
+const path = z.string().min(1).max(1024);
 
-/** A model given by its configuration, or by a module that makes its stages. */
-const modelSchema = z.discriminatedUnion("kind", [
-  /** language-model's configuration, as `parseModelConfiguration` reads it. */
-  z.object({ kind: z.literal("decoder"), configuration: z.unknown() }),
-  /** A module whose default export is a `StageFactory`: other mixers, other models. */
-  z.object({ kind: z.literal("module"), path: z.string().min(1).max(1024) }),
-]);
-
-/** Names of the strategies, the peers' among them. */
-export const strategyNames = ["mecefo", "naive", "drop-replica", "checkpoint-restart", "none"] as const;
-
-/** How failures are answered. */
-export type StrategyName = (typeof strategyNames)[number];
-
-/** Everything that the course of a training run depends on. Workers of one run have the same one; its hash is their ticket. */
-export const jobSchema = z.strictObject({
+/** Reads a job. */
+export const jobSchema: z.ZodType<Job> = z.strictObject({
   formatVersion: z.literal(1),
-  /** Name of the run. */
   name: z.string().regex(/^[A-Za-z0-9_-]{1,48}$/),
-  model: modelSchema,
-  data: z.object({
-    /** Holds tokens.bin and tokenizer.json, made by `prepareData`; every worker can read it. */
-    folder: z.string().min(1).max(1024),
-    /** Of tokens.bin. */
-    sha256: z.string().regex(/^[0-9a-f]{64}$/),
-  }),
-  grid: z.object({ pipelines: size.max(4096), stages: size.max(4096) }),
-  /** Microbatches of each pipeline in a step. */
+  model: z.discriminatedUnion("kind", [
+    z.object({ kind: z.literal("decoder"), configuration: z.unknown() }),
+    z.object({ kind: z.literal("module"), path }),
+  ]),
+  data: z.strictObject({ folder: path, sha256: z.string().regex(/^[0-9a-f]{64}$/) }),
+  grid: z.strictObject({ pipelines: size.max(4096), stages: size.max(4096) }),
   microbatches: size.max(4096),
-  /** Sequences of a microbatch. */
   microbatchSize: size.max(4096),
   sequenceLength: size.max(1 << 20),
   steps: size,
@@ -41,14 +89,13 @@ export const jobSchema = z.strictObject({
   optimizer: z.strictObject({
     learningRate: z.number().positive(),
     warmupSteps: z.int().min(0),
-    /** Of the peak, at the end of the cosine. */
     finalLearningRateScale: share,
     betas: z.tuple([share, share]),
     epsilon: z.number().positive(),
     weightDecay: z.number().min(0),
     maximumGradientNorm: z.number().positive(),
   }),
-  strategy: z.enum(strategyNames),
+  strategy: z.enum(strategyNames as [StrategyName, ...StrategyName[]]),
   techniques: z.strictObject({
     skipMixerBackward: z.boolean(), recomputeFeedForward: z.boolean(), lowRankWeightGradients: z.boolean(),
   }),
@@ -57,21 +104,12 @@ export const jobSchema = z.strictObject({
     rank: z.number().positive().optional(),
     refreshInterval: size,
   }),
-  /** Stages that one worker may host, its own included. */
   maximumChain: size.max(4096),
-  /** What becomes of the microbatches of a pipeline that cannot run: the others take them over, or they are left out of the step. */
   lostPipeline: z.enum(["reroute", "drop"]),
-  /** When no pipeline would compute a mixer's gradient: one does it exactly all the same, or the update is left out. */
   emptyMixer: z.enum(["exact", "skip"]),
-  checkpoint: z.strictObject({ folder: z.string().min(1).max(1024), every: size, keep: size }).optional(),
-  /** How hidden states travel: "float32", "float16", or a module whose default export is an ActivationCodec. */
-  codec: z.string().min(1).max(1024),
-  /** Hash the state of every replica every so many steps; 0: never. */
+  checkpoint: z.strictObject({ folder: path, every: size, keep: size }).optional(),
+  codec: path,
   hashEvery: z.int().min(0),
-  /** CPU threads of each worker. */
   threads: size.max(1024),
   timeouts: timeoutsSchema,
 });
-
-/** A run's specification. */
-export type Job = z.infer<typeof jobSchema>;

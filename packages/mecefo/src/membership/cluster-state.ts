@@ -1,75 +1,84 @@
 import { z } from "zod";
-
-const count = z.int().min(0);
-const identity = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/);
-const slot = z.object({ pipeline: count.max(4095), stage: count.max(4095) });
-
-const memberSchema = z.object({
-  /** Another one whenever a process joins: whoever was taken for dead and comes back is somebody else. */
-  id: identity,
-  slot,
-  /** Where its transport listens. */
-  address: z.string().min(1).max(256),
-  pid: count,
-  hostname: z.string().max(256),
-  /** Stages whose weights and moments it holds, as of the state's step. */
-  holdings: z.array(count.max(4095)).max(4096),
-});
+import type { Slot } from "../grid/grid.ts";
 
 /** A worker that takes part. */
-export type Member = z.infer<typeof memberSchema>;
+export interface Member {
+  /** Another one whenever a process joins: whoever was taken for dead and comes back is somebody else. */
+  readonly id: string;
+  readonly slot: Slot;
+  /** Where its transport listens. */
+  readonly address: string;
+  readonly pid: number;
+  readonly hostname: string;
+  /** Stages whose weights and moments it holds, as of the state's step, when the epoch began. */
+  readonly holdings: readonly number[];
+}
 
-const loadSchema = z.discriminatedUnion("from", [
-  /** The weights that the job's seed gives. */
-  z.object({ from: z.literal("seed") }),
-  z.object({ from: z.literal("checkpoint"), folder: z.string().min(1).max(1024) }),
-]);
+/** A step that everybody takes: once it is written into the state, it is taken, whoever dies. */
+export interface Decision {
+  readonly epoch: number;
+  readonly step: number;
+  /** Squared norm of the whole averaged gradient, for clipping; null when it is not finite: the step is skipped then. */
+  readonly squaredNorm: number | null;
+}
 
-const decisionSchema = z.object({
-  epoch: count,
-  step: count,
-  /** Squared norm of the whole averaged gradient, for clipping; not finite as null: the step is skipped then. */
-  squaredNorm: z.number().min(0).nullable(),
-});
-
-/** A step that everybody takes: once it is written here, it is taken, whoever dies. */
-export type Decision = z.infer<typeof decisionSchema>;
+/** Where a stage begins when no peer has it: the weights that the job's seed gives, or a checkpoint. */
+export type LoadSource = { readonly from: "seed" } | { readonly from: "checkpoint"; readonly folder: string };
 
 /** Why an epoch began. */
-export const epochCauses = [
+export type EpochCause =
+  | "formed" | "joined" | "killed" | "stopped" | "left" | "link" | "corruption" | "straggler" | "transfer" | "divergence" | "stage-lost"
+  | "requested";
+
+/** All causes. */
+export const epochCauses: readonly EpochCause[] = [
   "formed", "joined", "killed", "stopped", "left", "link", "corruption", "straggler", "transfer", "divergence", "stage-lost", "requested",
-] as const;
+];
 
-/** The one record that says who trains what: changed by its leader only, by compare-and-set. */
-export const clusterStateSchema: z.ZodType<ClusterState> = z.object({
-  formatVersion: z.literal(1),
-  job: identity,
-  /** Rises with every change of members, or when a step has to be begun again. 0 while the first members gather. */
-  epoch: count,
-  phase: z.enum(["forming", "training", "finished", "failed"]),
-  /** The step to be taken next, from 0. */
-  step: count,
-  members: z.array(memberSchema).max(4096),
-  decision: decisionSchema.optional(),
-  load: loadSchema.optional(),
-  cause: z.enum(epochCauses),
-  /** Cause in words, with names. */
-  reason: z.string().max(1024),
-});
-
-/** The cluster as its leader sees it. */
+/** The cluster as its leader sees it: the one record that says who trains what. */
 export interface ClusterState {
   readonly formatVersion: 1;
   readonly job: string;
+  /** Rises with every change of members, or when a step has to be begun again. 0 while the first members gather. */
   readonly epoch: number;
   readonly phase: "forming" | "training" | "finished" | "failed";
+  /** The step to be taken next, from 0. */
   readonly step: number;
   /** In the order of their slots. */
   readonly members: readonly Member[];
   /** The last step taken. */
   readonly decision?: Decision | undefined;
-  /** Set while this and all earlier epochs since it was set have taken no step: everybody begins from there instead of from a peer. */
-  readonly load?: z.infer<typeof loadSchema> | undefined;
-  readonly cause: (typeof epochCauses)[number];
+  /** Set until the first step after it was set is taken: everybody begins from there instead of from a peer. */
+  readonly load?: LoadSource | undefined;
+  readonly cause: EpochCause;
+  /** The cause in words, with names. */
   readonly reason: string;
 }
+
+const count = z.int().min(0);
+const identity = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/);
+const stage = count.max(4095);
+
+/** Reads a state that another process wrote. */
+export const clusterStateSchema: z.ZodType<ClusterState> = z.object({
+  formatVersion: z.literal(1),
+  job: identity,
+  epoch: count,
+  phase: z.enum(["forming", "training", "finished", "failed"]),
+  step: count,
+  members: z.array(z.object({
+    id: identity,
+    slot: z.object({ pipeline: stage, stage }),
+    address: z.string().min(1).max(256),
+    pid: count,
+    hostname: z.string().max(256),
+    holdings: z.array(stage).max(4096),
+  })).max(4096),
+  decision: z.object({ epoch: count, step: count, squaredNorm: z.number().min(0).nullable() }).optional(),
+  load: z.discriminatedUnion("from", [
+    z.object({ from: z.literal("seed") }),
+    z.object({ from: z.literal("checkpoint"), folder: z.string().min(1).max(1024) }),
+  ]).optional(),
+  cause: z.enum(epochCauses as [EpochCause, ...EpochCause[]]),
+  reason: z.string().max(2048),
+});

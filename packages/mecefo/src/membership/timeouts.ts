@@ -1,10 +1,29 @@
 import { z } from "zod";
 
+/** Names of the limits in time; `timeoutDefaults` says what each means. */
+export type TimeoutName =
+  | "heartbeatInterval"
+  | "suspicionFloor"
+  | "suspicionCeiling"
+  | "suspicionDeviations"
+  | "reconnectGrace"
+  | "linkEstablishment"
+  | "stepFactor"
+  | "stepFloor"
+  | "stepCeiling"
+  | "transferStall"
+  | "settling"
+  | "forming"
+  | "leaderLease";
+
+/** The table of timeouts, all of them. */
+export type Timeouts = { readonly [Name in TimeoutName]: number };
+
 /**
  * Every limit in time, in milliseconds, in one table. Each is shorter than what depends on it:
  * heartbeat < suspicion < eviction < link < step < forming.
  */
-export const timeoutDefaults = {
+export const timeoutDefaults: Timeouts = {
   /** Between two heartbeats of a worker, sent by its network thread. */
   heartbeatInterval: 100,
   /** A worker is not suspected earlier than this after its last heartbeat. The limit is median + k·MAD of its intervals (spec: k·MAD, floor 1 s). */
@@ -31,12 +50,10 @@ export const timeoutDefaults = {
   forming: 120_000,
   /** NATS: a leader that has not renewed its lock for this long is replaced. */
   leaderLease: 2000,
-} as const;
+};
 
-/** The table of timeouts, all of them. */
-export type Timeouts = { readonly [Name in keyof typeof timeoutDefaults]: number };
 
 /** Reads overrides. */
-export const timeoutsSchema = z.partialRecord(
-  z.enum(Object.keys(timeoutDefaults) as [keyof Timeouts, ...(keyof Timeouts)[]]), z.number().positive().max(86_400_000),
+export const timeoutsSchema: z.ZodType<Partial<Timeouts>> = z.partialRecord(
+  z.enum(Object.keys(timeoutDefaults) as [TimeoutName, ...TimeoutName[]]), z.number().positive().max(86_400_000),
 );
