@@ -55,8 +55,8 @@ export class MembershipError extends MecefoError {
 }
 
 /** This worker is no member any more: others took it for dead. What it holds is stale; it joins again as a new member. */
-export class EvictedError extends MembershipError {
-  override readonly name: "MembershipError" = "MembershipError";
+export class EvictedError extends MecefoError {
+  override readonly name = "EvictedError";
 }
 
 /** State of a stage that did not arrive as it was sent: another step, another length, another checksum. */

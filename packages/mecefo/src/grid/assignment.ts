@@ -1,6 +1,6 @@
 import type { StageMode } from "../approximation/stage-mode.ts";
 import type { Job } from "../job/job.ts";
-import type { Grid } from "./grid.ts";
+import type { Grid, Slot } from "./grid.ts";
 
 /** A live worker's part in its pipeline. */
 export interface HostAssignment {
@@ -33,9 +33,115 @@ export interface Assignment {
   readonly lostStages: readonly number[];
   /** Whether all workers are there and none is degraded. */
   readonly healthy: boolean;
+  /** Whether a step can be taken: all stages are hosted, and the strategy goes on with those who are there. */
+  readonly trainable: boolean;
 }
 
 /** What an assignment depends on besides who is alive. */
 export type AssignmentSettings =
   & Pick<Job, "strategy" | "techniques" | "maximumChain" | "lostPipeline" | "emptyMixer" | "microbatches">
   & { readonly grid: Grid };
+
+/** The nearest live stage of a pipeline hosts a dead one; of two equally near the one with less to do, of two with as much the later (s+1). */
+function hostOf(stage: number, live: readonly number[], load: ReadonlyMap<number, number>): number {
+  const distance = (host: number): number => Math.abs(host - stage);
+  return live.reduce((best, host) => {
+    if (distance(host) !== distance(best)) return distance(host) < distance(best) ? host : best;
+    const [more, less] = [load.get(host)!, load.get(best)!];
+    return more < less || (more === less && host > best) ? host : best;
+  });
+}
+
+/** For each live stage of a pipeline, the run of stages it hosts. */
+function hostedRuns(stages: number, live: readonly number[]): Map<number, [from: number, to: number]> {
+  const load = new Map(live.map((stage) => [stage, 1]));
+  const runs = new Map<number, [from: number, to: number]>(live.map((stage) => [stage, [stage, stage + 1]]));
+  for (let stage = 0; stage < stages; stage++) {
+    if (load.has(stage)) continue;
+    const host = hostOf(stage, live, load);
+    load.set(host, load.get(host)! + 1);
+    const run = runs.get(host)!;
+    runs.set(host, [Math.min(run[0], stage), Math.max(run[1], stage + 1)]);
+  }
+  return runs;
+}
+
+/** Whether a strategy lets neighbours host stages. */
+export function hostsNeighbours(strategy: AssignmentSettings["strategy"]): boolean {
+  return strategy === "mecefo" || strategy === "naive";
+}
+
+/**
+ * Who does what, given which slots have a live worker (spec §1.9): a dead stage is hosted by the nearest live stage of its pipeline; a pipeline
+ * whose chains would exceed `maximumChain` is not active; a mixer whose gradient no pipeline would compute is computed exactly by the pipeline
+ * whose host of it has the least to do.
+ */
+export function assign(settings: AssignmentSettings, isLive: (slot: Slot) => boolean): Assignment {
+  const { grid: { pipelines: pipelineCount, stages }, strategy, techniques, maximumChain } = settings;
+  const drafts = Array.from({ length: pipelineCount }, (_, pipeline) => {
+    const live = Array.from({ length: stages }, (_unused, stage) => stage).filter((stage) => isLive({ pipeline, stage }));
+    const runs = hostsNeighbours(strategy) && live.length > 0 ? hostedRuns(stages, live) : undefined;
+    const longest = Math.max(0, ...[...(runs?.values() ?? [])].map(([from, to]) => to - from));
+    const active = live.length === stages || (runs !== undefined && longest <= maximumChain);
+    const hosts = live.map((stage) => {
+      const [from, to] = (active && runs?.get(stage)) || [stage, stage + 1];
+      return { stage, from, to };
+    });
+    return { pipeline, active, hosts };
+  });
+
+  const isDegraded = ({ from, to }: { readonly from: number; readonly to: number }): boolean => to - from > 1;
+  const hostIn = (draft: (typeof drafts)[number], stage: number): (typeof drafts)[number]["hosts"][number] | undefined =>
+    draft.hosts.find(({ from, to }) => from <= stage && stage < to);
+  const mixerPipelines: number[][] = [];
+  /** By stage: the pipeline that computes the mixer's gradient although its host is degraded. */
+  const exact = new Map<number, number>();
+  const lostStages: number[] = [];
+  for (let stage = 0; stage < stages; stage++) {
+    if (drafts.every((draft) => hostIn(draft, stage) === undefined)) lostStages.push(stage);
+    const active = drafts.filter((draft) => draft.active);
+    const giving = active.filter((draft) => !techniques.skipMixerBackward || !isDegraded(hostIn(draft, stage)!));
+    const least = active.toSorted((a, b) => width(hostIn(a, stage)!) - width(hostIn(b, stage)!) || a.pipeline - b.pipeline)[0];
+    if (giving.length === 0 && least !== undefined && settings.emptyMixer === "exact") {
+      exact.set(stage, least.pipeline);
+      giving.push(least);
+    }
+    mixerPipelines.push(giving.map(({ pipeline }) => pipeline));
+  }
+
+  const shares = shareMicrobatches(settings, drafts.map(({ active }) => active));
+  const pipelines = drafts.map(({ pipeline, active, hosts }): PipelineAssignment => ({
+    pipeline,
+    active,
+    microbatches: shares[pipeline]!,
+    hosts: hosts.map((host): HostAssignment => ({
+      ...host,
+      modes: Array.from({ length: host.to - host.from }, (_, i): StageMode => {
+        if (!isDegraded(host)) return {};
+        return exact.get(host.from + i) === pipeline ? { techniques, exactMixer: true } : { techniques };
+      }),
+    })),
+  }));
+  const healthy = drafts.every(({ hosts }) => hosts.length === stages);
+  const goesOn = healthy || (strategy !== "checkpoint-restart" && strategy !== "none");
+  const trainable = lostStages.length === 0 && goesOn && pipelines.some(({ active }) => active);
+  return { pipelines, mixerPipelines, lostStages, healthy, trainable };
+}
+
+function width({ from, to }: { readonly from: number; readonly to: number }): number {
+  return to - from;
+}
+
+/** Microbatch numbers by pipeline: each its own share; those of inactive ones go round the active ones, or are left out. */
+function shareMicrobatches({ microbatches, lostPipeline }: AssignmentSettings, active: readonly boolean[]): number[][] {
+  const shares = active.map((isActive, pipeline) =>
+    isActive ? Array.from({ length: microbatches }, (_, i) => pipeline * microbatches + i) : []);
+  const takers = shares.filter((_, pipeline) => active[pipeline]);
+  if (lostPipeline === "drop" || takers.length === 0) return shares;
+  let next = 0;
+  active.forEach((isActive, pipeline) => {
+    if (isActive) return;
+    for (let i = 0; i < microbatches; i++) takers[next++ % takers.length]!.push(pipeline * microbatches + i);
+  });
+  return shares;
+}

@@ -44,6 +44,8 @@ export interface ClusterState {
   readonly phase: "forming" | "training" | "finished" | "failed";
   /** The step to be taken next, from 0. */
   readonly step: number;
+  /** The step that is not taken any more: the job's last plus one, or an earlier one after a request to stop. A checkpoint is written there. */
+  readonly stopAt: number;
   /** In the order of their slots. */
   readonly members: readonly Member[];
   /** The last step taken. */
@@ -66,6 +68,7 @@ export const clusterStateSchema: z.ZodType<ClusterState> = z.object({
   epoch: count,
   phase: z.enum(["forming", "training", "finished", "failed"]),
   step: count,
+  stopAt: count,
   members: z.array(z.object({
     id: identity,
     slot: z.object({ pipeline: stage, stage }),

@@ -1,0 +1,114 @@
+import { crc32 } from "node:zlib";
+import { tensor, type Parameter, type Tensor } from "@frugal/tensor-core";
+import type { StageReplica } from "../worker/stage-replica.ts";
+
+/** The sums of a stage's gradients over the microbatches of one pipeline. */
+export interface GradientSource {
+  get(parameter: Parameter): Tensor | undefined;
+  /** Microbatches whose gradient is in the sum. */
+  contributions(parameter: Parameter): number;
+}
+
+/** Parameters that are reduced together, with how many contributions each has. */
+interface Entry {
+  readonly parameter: Parameter;
+  readonly offset: number;
+  /** Where its count stands. */
+  readonly count: number;
+}
+
+/**
+ * The gradients of parameters of one stage in one run of floats, for an all-reduce of (sum, count): sums first, then the counts that Eq. 1
+ * divides by, one for each mixer and one for all the rest (paper §3.1). Hosts that skipped a mixer's backward pass give zeros and a count of zero,
+ * so that dividing by the summed count is the mean over N(l), and everybody gets it, those hosts too.
+ */
+export class StageGradients {
+  readonly values: Float32Array;
+  readonly #entries: readonly Entry[];
+  readonly #countsFrom: number;
+
+  constructor(parameters: readonly { readonly parameter: Parameter; readonly mixerBlock: number | undefined }[]) {
+    const counts = new Map<number | undefined, number>();
+    let offset = 0;
+    const entries = parameters.map(({ parameter, mixerBlock }) => {
+      if (!counts.has(mixerBlock)) counts.set(mixerBlock, counts.size);
+      const entry = { parameter, offset, count: counts.get(mixerBlock)! };
+      offset += parameter.size;
+      return entry;
+    });
+    this.#countsFrom = offset;
+    this.#entries = entries.map((entry) => ({ ...entry, count: offset + entry.count }));
+    this.values = new Float32Array(offset + counts.size);
+  }
+
+  /** Writes the sums of this worker; parameters without a sum count as not contributed to. */
+  async fill(source: GradientSource): Promise<void> {
+    this.values.fill(0);
+    await this.add(source);
+  }
+
+  /** Adds the sums of this worker, but not its counts where `countless`: a matrix used at both ends is counted once. */
+  async add(source: GradientSource, { countless = false }: { readonly countless?: boolean } = {}): Promise<void> {
+    for (const { parameter, offset, count } of this.#entries) {
+      const sum = source.get(parameter);
+      if (sum === undefined) continue;
+      const values = await sum.data("float32");
+      for (let i = 0; i < values.length; i++) this.values[offset + i]! += values[i]!;
+      if (!countless) this.values[count] = source.contributions(parameter);
+    }
+  }
+
+  /**
+   * Divides the reduced sums by the reduced counts. Gives the squared norm, summed in the order of the parameters; null when it is not finite.
+   * Sums that nobody contributed to stay zero and are no gradient.
+   */
+  average(): number | null {
+    let squaredNorm = 0;
+    for (const { parameter, offset, count } of this.#entries) {
+      const contributions = this.values[count]!;
+      if (contributions === 0) continue;
+      for (let i = offset; i < offset + parameter.size; i++) {
+        const value = Math.fround(this.values[i]! / contributions);
+        this.values[i] = value;
+        squaredNorm += value * value;
+      }
+    }
+    return Number.isFinite(squaredNorm) ? squaredNorm : null;
+  }
+
+  /** CRC-32 of the averages and counts, in hexadecimal. */
+  hash(): string {
+    return crc32(new Uint8Array(this.values.buffer)).toString(16).padStart(8, "0");
+  }
+
+  /** The gradients by parameter, times `scale`; undefined where nobody contributed. They become the caller's. */
+  gradients(scale: number): Map<Parameter, Tensor | undefined> {
+    return new Map(this.#entries.map(({ parameter, offset, count }) => {
+      if (this.values[count] === 0) return [parameter, undefined];
+      const values = this.values.slice(offset, offset + parameter.size);
+      if (scale !== 1) for (let i = 0; i < values.length; i++) values[i]! *= scale;
+      return [parameter, tensor(values, parameter.shape, { device: parameter.device })];
+    }));
+  }
+
+  /** Bytes that an all-reduce moves. */
+  get byteLength(): number {
+    return this.values.byteLength;
+  }
+
+  /** How many counts there are, after the sums. */
+  get countLength(): number {
+    return this.values.length - this.#countsFrom;
+  }
+}
+
+/**
+ * The matrix of a stage that the stage at the other end of the model has a copy of: the embedding of a model whose head is tied to it, cut into more
+ * than one stage. Its gradient is the sum of both ends'.
+ */
+export function tiedParameters({ model }: StageReplica, stages: number): Parameter[] {
+  if (!model.tiedHead || stages === 1) return [];
+  const [from, to] = model.blockRange;
+  if (from === 0) return model.embeddingParameters();
+  return to === model.blockCount ? model.headParameters().filter(({ rank }) => rank >= 2) : [];
+}
