@@ -1,0 +1,53 @@
+import type { RunEvent } from "../report/run-event.ts";
+import type { ControlPlane, Leadership } from "./membership.ts";
+
+/** Makes what leads, from a control plane and from where it tells of events. It reads the state and goes on from there. */
+export type CreateLeadership =
+  (plane: ControlPlane, publishEvent: (event: RunEvent) => void) => Leadership | Promise<Leadership>;
+
+/** How often time is let pass for a leader, in milliseconds. */
+export const leadershipTickInterval = 50;
+
+/** Keeps a leader going: makes it, lets time pass for it, makes another when the record was changed under it. */
+export class LeadershipHost {
+  readonly #create: () => Promise<Leadership>;
+  readonly #tickInterval: number;
+  #leadership: Leadership | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  constructor(
+    create: CreateLeadership, plane: ControlPlane, publishEvent: (event: RunEvent) => void, tickInterval: number = leadershipTickInterval,
+  ) {
+    this.#create = async () => await create(plane, publishEvent);
+    this.#tickInterval = tickInterval;
+  }
+
+  /** Who leads; undefined while nobody does. */
+  get leadership(): Leadership | undefined {
+    return this.#leadership;
+  }
+
+  /** Makes a leader, in the place of the one there is. */
+  async start(): Promise<void> {
+    this.#end();
+    const leadership = await this.#create();
+    if (this.#closed) {
+      leadership.close();
+      return;
+    }
+    this.#leadership = leadership;
+    this.#timer = setInterval(() => this.#leadership?.tick(), this.#tickInterval);
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#end();
+  }
+
+  #end(): void {
+    clearInterval(this.#timer);
+    this.#leadership?.close();
+    this.#leadership = undefined;
+  }
+}
