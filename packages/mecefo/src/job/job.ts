@@ -71,14 +71,28 @@ const size = z.int().min(1).max(1 << 24);
 const share = z.number().min(0).max(1);
 const path = z.string().min(1).max(1024);
 
+/** Reads a job's model. */
+export const jobModelSchema: z.ZodType<JobModel> = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("decoder"), configuration: z.unknown() }),
+  z.object({ kind: z.literal("module"), path }),
+]);
+
+/** Reads the settings of an optimizer. */
+export const optimizerSettingsSchema: z.ZodType<OptimizerSettings> = z.strictObject({
+  learningRate: z.number().positive(),
+  warmupSteps: z.int().min(0),
+  finalLearningRateScale: share,
+  betas: z.tuple([share, share]),
+  epsilon: z.number().positive(),
+  weightDecay: z.number().min(0),
+  maximumGradientNorm: z.number().positive(),
+});
+
 /** Reads a job. */
 export const jobSchema: z.ZodType<Job> = z.strictObject({
   formatVersion: z.literal(1),
   name: z.string().regex(/^[A-Za-z0-9_-]{1,48}$/),
-  model: z.discriminatedUnion("kind", [
-    z.object({ kind: z.literal("decoder"), configuration: z.unknown() }),
-    z.object({ kind: z.literal("module"), path }),
-  ]),
+  model: jobModelSchema,
   data: z.strictObject({ folder: path, sha256: z.string().regex(/^[0-9a-f]{64}$/) }),
   grid: z.strictObject({ pipelines: size.max(4096), stages: size.max(4096) }),
   microbatches: size.max(4096),
@@ -86,15 +100,7 @@ export const jobSchema: z.ZodType<Job> = z.strictObject({
   sequenceLength: size.max(1 << 20),
   steps: size,
   seed: z.int().min(0),
-  optimizer: z.strictObject({
-    learningRate: z.number().positive(),
-    warmupSteps: z.int().min(0),
-    finalLearningRateScale: share,
-    betas: z.tuple([share, share]),
-    epsilon: z.number().positive(),
-    weightDecay: z.number().min(0),
-    maximumGradientNorm: z.number().positive(),
-  }),
+  optimizer: optimizerSettingsSchema,
   strategy: z.enum(strategyNames as [StrategyName, ...StrategyName[]]),
   techniques: z.strictObject({
     skipMixerBackward: z.boolean(), recomputeFeedForward: z.boolean(), lowRankWeightGradients: z.boolean(),
