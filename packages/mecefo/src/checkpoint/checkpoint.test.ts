@@ -30,7 +30,8 @@ describe("writeShard", () => {
     const written = await writeShard(root, state, origin);
     const path = join(root, ".step-00000120.partial", written.file);
     const bytes = await readFile(path);
-    expect(written).toEqual({ file: "stage-0000.safetensors", sha256: createHash("sha256").update(bytes).digest("hex"), bytes: bytes.length });
+    const sha256 = createHash("sha256").update(bytes).digest("hex");
+    expect(written).toEqual({ file: "stage-0000.safetensors", sha256, bytes: bytes.length });
     const file = await openSafetensors(await readerFromFile(path));
     expect(file.entries.size).toBe(3 * state.parameters.length);
     const moment = new Float32Array((await file.read("firstMoment.model.layers.1.mlp.up_proj.weight")).slice().buffer);
@@ -46,7 +47,8 @@ describe("writeShard", () => {
     const [parameter] = state.parameters;
     const wrong = { ...state, parameters: [{ ...parameter!, firstMoment: new Float32Array(3) }] };
     await expect(writeShard(root, wrong, origin)).rejects.toThrow("firstMoment of layers.0.weight has 3 numbers for [32, 32]");
-    await expect(writeShard(root, { ...state, parameters: [parameter!, parameter!] }, origin)).rejects.toThrow("two parameters layers.0.weight");
+    const twice = { ...state, parameters: [parameter!, parameter!] };
+    await expect(writeShard(root, twice, origin)).rejects.toThrow("two parameters layers.0.weight");
     await writeFile(join(root, "file"), "");
     await expect(writeShard(join(root, "file"), state, origin)).rejects.toThrow(/stage 0 of step 5 could not be written to .*file/);
     expect(await readdir(root)).toEqual(["file"]);
@@ -67,16 +69,14 @@ describe("checkpoints", () => {
       for (let stage = 0; stage < other.grid.stages; stage++) {
         const expected = sampleState(other, stage, 120).parameters;
         const found = await readStage(checkpoint, expected.map(({ name, shape }) => ({ name, shape })));
-        expect(found.map(({ weight, name, shape }) => ({ weight, name, shape }))).toEqual(expected.map(({ weight, name, shape }) => ({ weight, name, shape })));
-        if (grid === "2x2") expect(found).toEqual(expected);
-        for (const [index, { firstMoment, secondMoment }] of found.entries()) {
-          expect(firstMoment).toEqual(expected[index]!.firstMoment);
-          expect(secondMoment).toEqual(expected[index]!.secondMoment);
-        }
+        // Their sample counts of updates go by the place in the stage.
+        const same = grid === "2x2" ? expected : expected.map((parameter, i) => ({ ...parameter, steps: found[i]!.steps }));
+        expect(found).toEqual(same);
       }
     }
-    await expect(readStage(checkpoint, [{ name: "model.layers.9.mlp.up_proj.weight", shape: [4] }])).rejects.toThrow("no shard holds model.layers.9");
-    await expect(readStage(checkpoint, [{ name: "model.norm.weight", shape: [4] }])).rejects.toThrow("model.norm.weight is [48], the model's is [4]");
+    const read = (name: string): Promise<unknown> => readStage(checkpoint, [{ name, shape: [4] }]);
+    await expect(read("model.layers.9.mlp.up_proj.weight")).rejects.toThrow("no shard holds model.layers.9");
+    await expect(read("model.norm.weight")).rejects.toThrow("model.norm.weight is [48], the model's is [4]");
   });
 
   it("hold a tied matrix once for each stage that has it", async () => {
@@ -90,11 +90,12 @@ describe("checkpoints", () => {
 
   it("exist only once every stage is there, as it was reported", async () => {
     const shards = await writeSampleShards(root, job, [sampleState(job, 0, 7), sampleState(job, 1, 7)]);
-    const commit = (given = shards, step = 7, of = job): Promise<string> => commitCheckpoint(root, step, given, { job: of, degraded: false });
+    const commit = (given = shards, step = 7, of = job): Promise<string> =>
+      commitCheckpoint(root, step, given, { job: of, degraded: false });
     await expect(commit([shards[1]!])).rejects.toThrow("a shard of each of 2 stages, there are those of: 1");
     await expect(commit([shards[1]!, shards[1]!])).rejects.toBeInstanceOf(CheckpointError);
     await expect(commit([shards[0]!, { ...shards[1]!, bytes: 4 }])).rejects.toThrow("its writer reported 4");
-    await expect(commit([shards[0]!, { ...shards[1]!, file: shards[0]!.file, bytes: shards[0]!.bytes }])).rejects.toThrow("holds stage 0 of step 7");
+    await expect(commit([shards[0]!, { ...shards[0]!, stage: 1 }])).rejects.toThrow("holds stage 0 of step 7");
     await expect(commit(shards, 7, sampleJob({ seed: 3 }))).rejects.toThrow("expected 0 of 7 of");
     await expect(commit(shards, 8)).rejects.toThrow("was the checkpoint of step 8 written here?");
     expect(await latestCheckpoint(root)).toBeUndefined();
@@ -119,7 +120,8 @@ describe("checkpoints", () => {
 
   it("are pruned, with what never became whole", async () => {
     for (const step of [10, 20, 30]) {
-      await commitCheckpoint(root, step, await writeSampleShards(root, job, [tinyState(0, step, 1), tinyState(1, step, 1)]), { job, degraded: false });
+      const shards = await writeSampleShards(root, job, [tinyState(0, step, 1), tinyState(1, step, 1)]);
+      await commitCheckpoint(root, step, shards, { job, degraded: false });
     }
     for (const step of [25, 35]) await writeSampleShards(root, job, [tinyState(0, step, 1)]);
     await mkdir(join(root, ".step-00000001.deleted", "stage"), { recursive: true });

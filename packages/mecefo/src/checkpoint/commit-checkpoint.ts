@@ -17,7 +17,8 @@ async function checkShard(folder: string, shard: CheckpointShard, step: number, 
   const file = await openShard(path);
   await file.close();
   if (file.stage !== shard.stage || file.step !== step || file.jobHash !== hash) {
-    throw new CheckpointError(`${path}: holds stage ${file.stage} of step ${file.step} of job ${file.jobHash}, expected ${shard.stage} of ${step} of ${hash}`);
+    const found = `stage ${file.stage} of step ${file.step} of job ${file.jobHash}`;
+    throw new CheckpointError(`${path}: holds ${found}, expected ${shard.stage} of ${step} of ${hash}`);
   }
   return file.blocks;
 }
@@ -58,7 +59,9 @@ export async function commitCheckpoint(
   const before = await committedBefore(root, step, ordered);
   if (before !== undefined) return before;
   const folder = partialFolder(root, step);
-  if (!(await isThere(folder))) throw new CheckpointError(`${folder}: there is no such folder; was the checkpoint of step ${step} written here?`);
+  if (!(await isThere(folder))) {
+    throw new CheckpointError(`${folder}: there is no such folder; was the checkpoint of step ${step} written here?`);
+  }
   const hash = jobHash(job);
   const partition: StagePartition = await Promise.all(ordered.map((shard) => checkShard(folder, shard, step, hash)));
   if (!isPartition(partition)) throw new CheckpointError(`${folder}: the blocks ${JSON.stringify(partition)} do not follow one another`);

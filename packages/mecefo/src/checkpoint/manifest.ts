@@ -61,7 +61,10 @@ const manifestSchema: z.ZodType<CheckpointManifest> = z.object({
   kind: z.literal("mecefo-checkpoint"),
   step: count,
   job: z.object({
-    name: z.string().max(48), hash: sha256Schema, strategy: z.enum(strategyNames as [StrategyName, ...StrategyName[]]), dataFolder: z.string().max(1024),
+    name: z.string().max(48),
+    hash: sha256Schema,
+    strategy: z.enum(strategyNames as [StrategyName, ...StrategyName[]]),
+    dataFolder: z.string().max(1024),
   }),
   resume: z.object({
     model: jobModelSchema, dataSha256: sha256Schema, seed: count, steps: count, optimizer: optimizerSettingsSchema, globalBatch: count,

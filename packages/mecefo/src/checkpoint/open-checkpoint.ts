@@ -93,7 +93,8 @@ export async function* readParameters(
   }
   if (missing.size === 0) return;
   const names = [...missing.keys()];
-  throw new CheckpointError(`${folder}: no shard holds ${names.slice(0, 3).join(", ")}${names.length > 3 ? ` and ${names.length - 3} more` : ""}`);
+  const more = names.length > 3 ? ` and ${names.length - 3} more` : "";
+  throw new CheckpointError(`${folder}: no shard holds ${names.slice(0, 3).join(", ")}${more}`);
 }
 
 /**

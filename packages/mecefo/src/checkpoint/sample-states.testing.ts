@@ -55,7 +55,10 @@ export async function writeSampleShards(root: string, job: Job, states: readonly
 }
 
 /** A whole checkpoint. */
-export async function writeSampleCheckpoint(root: string, job: Job, step: number, { degraded = false, tied = false } = {}): Promise<string> {
+export async function writeSampleCheckpoint(
+  root: string, job: Job, step: number,
+  { degraded = false, tied = false }: { readonly degraded?: boolean; readonly tied?: boolean } = {},
+): Promise<string> {
   const states = Array.from({ length: job.grid.stages }, (_, stage) => sampleState(job, stage, step, tied));
   return await commitCheckpoint(root, step, await writeSampleShards(root, job, states), { job, degraded });
 }

@@ -44,7 +44,8 @@ function headerOf(state: StageState, { jobHash, blocks }: ShardOrigin): Uint8Arr
     const size = shape.reduce((product, length) => product * length, 1);
     for (const array of arrays) {
       if (parameter[array].length !== size) {
-        throw new CheckpointError(`stage ${state.stage}: ${array} of ${name} has ${parameter[array].length} numbers for [${shape.join(", ")}]`);
+        const found = `${parameter[array].length} numbers for [${shape.join(", ")}]`;
+        throw new CheckpointError(`stage ${state.stage}: ${array} of ${name} has ${found}`);
       }
       header.push([`${array}.${name}`, { dtype: "F32", shape, data_offsets: [offset, (offset += size * 4)] }]);
     }
@@ -139,7 +140,8 @@ function parametersOf(file: SafetensorsFile, steps: ReadonlyMap<string, number>,
   const parameters = new Map<string, readonly number[]>();
   for (const name of steps.keys()) {
     const [weight, ...moments] = arrays.map((array) => file.entries.get(`${array}.${name}`));
-    const isWhole = weight?.dtype === "F32" && moments.every((moment) => moment?.dtype === "F32" && moment.shape.join() === weight.shape.join());
+    const isWhole = weight?.dtype === "F32"
+      && moments.every((moment) => moment?.dtype === "F32" && moment.shape.join() === weight.shape.join());
     if (!isWhole) throw new CheckpointError(`${path}: weight and moments of ${name} are not three F32 tensors of one shape`);
     parameters.set(name, weight.shape);
   }

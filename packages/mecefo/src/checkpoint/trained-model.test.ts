@@ -83,7 +83,8 @@ describe("a checkpoint's model", () => {
     await expect(evaluateCheckpoint(checkpoint, join(root, "other"))).rejects.toThrow(FormatError);
     await expect(exportModel(checkpoint, join(root, "none"), { dataFolder: join(root, "absent") })).rejects.toThrow(/data\.json/);
     const { manifest } = checkpoint;
-    const ofModule = { ...checkpoint, manifest: { ...manifest, resume: { ...manifest.resume, model: { kind: "module" as const, path: "m.js" } } } };
+    const module = { kind: "module" as const, path: "m.js" };
+    const ofModule = { ...checkpoint, manifest: { ...manifest, resume: { ...manifest.resume, model: module } } };
     await expect(exportModel(ofModule, join(root, "none"))).rejects.toThrow(CheckpointError);
     const { model: kind } = job;
     if (kind.kind !== "decoder") throw new Error("the sample job has another model");

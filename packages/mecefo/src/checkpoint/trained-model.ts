@@ -1,6 +1,6 @@
 import { copyFile } from "node:fs/promises";
 import { join } from "node:path";
-import { createTokenDataset, DatasetError, DecoderModel, saveModel, validationLoss, type StagedModel } from "@frugal/language-model";
+import { createTokenDataset, DatasetError, saveModel, validationLoss, type DecoderModel, type StagedModel } from "@frugal/language-model";
 import { tensor, type Parameter } from "@frugal/tensor-core";
 import { CheckpointError, SettingsError } from "../errors.ts";
 import { openStageFactory } from "../job/decoder-stages.ts";
@@ -45,7 +45,8 @@ export async function openTrainedModel(checkpoint: Checkpoint): Promise<StagedMo
  * @throws CheckpointError for a model that is no decoder, FormatError if the tokenizer is not there
  */
 export async function exportModel(
-  checkpoint: Checkpoint, folder: string, { dataFolder = checkpoint.manifest.job.dataFolder }: { readonly dataFolder?: string | undefined } = {},
+  checkpoint: Checkpoint, folder: string,
+  { dataFolder = checkpoint.manifest.job.dataFolder }: { readonly dataFolder?: string | undefined } = {},
 ): Promise<void> {
   if (checkpoint.manifest.resume.model.kind !== "decoder") {
     throw new CheckpointError(`${checkpoint.folder}: models of modules have no Hugging Face form; open it with openTrainedModel`);

@@ -31,7 +31,8 @@ describe("createJob", () => {
     expect(job({ strategy: "drop-replica" })).toMatchObject({ lostPipeline: "drop", techniques: { skipMixerBackward: false } });
     expect(job({ strategy: "naive" })).toMatchObject({ lostPipeline: "reroute", techniques: { lowRankWeightGradients: false } });
     expect(job({ grid: "1x2" }).strategy).toBe("none");
-    expect(job({ grid: "1x2", checkpoint: { folder } })).toMatchObject({ strategy: "checkpoint-restart", checkpoint: { every: 100, keep: 3 } });
+    const restarting = job({ grid: "1x2", checkpoint: { folder } });
+    expect(restarting).toMatchObject({ strategy: "checkpoint-restart", checkpoint: { every: 100, keep: 3 } });
     expect(job({ techniques: { lowRankWeightGradients: false } }).techniques).toEqual({
       skipMixerBackward: true, recomputeFeedForward: true, lowRankWeightGradients: false,
     });

@@ -7,7 +7,7 @@ import { checkGrid, formatGrid, parseGrid, type Grid } from "../grid/grid.ts";
 import type { Timeouts } from "../membership/timeouts.ts";
 import { checkJobFits } from "./decoder-stages.ts";
 import { jobSchema, type Job, type JobModel, type OptimizerSettings, type StrategyName } from "./job.ts";
-import { isModelPreset, modelPresets, presetConfiguration, type ModelPresetName } from "./model-presets.ts";
+import { isModelPreset, presetConfiguration, type ModelPresetName } from "./model-presets.ts";
 import { plainCodecs } from "./open-codec.ts";
 
 /** What `createJob` makes a job of. */
@@ -60,7 +60,9 @@ export interface JobOptions {
 }
 
 /** The values that are there, over the defaults. */
-function withDefaults<Values extends object>(defaults: Values, given: { readonly [Name in keyof Values]?: Values[Name] | undefined } = {}): Values {
+function withDefaults<Values extends object>(
+  defaults: Values, given: { readonly [Name in keyof Values]?: Values[Name] | undefined } = {},
+): Values {
   const present = Object.entries(given).filter(([, value]) => value !== undefined);
   return { ...defaults, ...(Object.fromEntries(present) as Partial<Values>) };
 }
@@ -177,8 +179,8 @@ function checkStrategy({ strategy, grid, techniques, checkpoint }: Job): void {
   const needsCopies = strategy === "mecefo" || strategy === "naive" || strategy === "drop-replica";
   if (needsCopies && grid.pipelines < 2) {
     throw new SettingsError(
-      `strategy: "${strategy}" needs at least 2 pipelines, the grid is ${formatGrid(grid)}: the same stage of another pipeline is the only ` +
-      `copy of a lost worker's weights; use a grid of 2 or more pipelines, or "checkpoint-restart" or "none"`,
+      `strategy: "${strategy}" needs at least 2 pipelines, the grid is ${formatGrid(grid)}: the same stage of another pipeline is the ` +
+      `only copy of a lost worker's weights; use a grid of 2 or more pipelines, or "checkpoint-restart" or "none"`,
     );
   }
   const used = Object.entries(techniques).filter(([, isOn]) => isOn).map(([technique]) => technique);
@@ -189,6 +191,3 @@ function checkStrategy({ strategy, grid, techniques, checkpoint }: Job): void {
     throw new SettingsError('checkpoint: strategy "checkpoint-restart" needs a folder to write to; give checkpoint.folder');
   }
 }
-
-/** Names of the presets, for help texts. */
-export const modelPresetNames: readonly ModelPresetName[] = Object.keys(modelPresets) as ModelPresetName[];

@@ -34,7 +34,7 @@ function byteCharacters(): string[] {
   });
 }
 
-/** The byte tokenizer as `tokenizer.json`: a byte-level byte-pair encoding without merges, so that exported models carry their tokenizer. */
+/** The byte tokenizer as `tokenizer.json`: a byte-level byte-pair encoding without merges. Exported models carry it. */
 function byteTokenizerJson(): unknown {
   const byteLevel = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true };
   const special = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };

@@ -9,7 +9,7 @@ import { partitionBlocks } from "../grid/stage-partition.ts";
 import { decoderStageFactory, openStageFactory } from "./decoder-stages.ts";
 import { isModelPreset, modelPresets, presetConfiguration } from "./model-presets.ts";
 import { openCodec } from "./open-codec.ts";
-import type { StageParts } from "./stage-factory.ts";
+import type { StageFactory, StageParts } from "./stage-factory.ts";
 
 let folder: string;
 beforeAll(async () => {
@@ -61,7 +61,8 @@ describe("decoderStageFactory", () => {
   it("has presets of the sizes they promise", () => {
     expect(weightCount("nano", 258)).toBeGreaterThan(100_000);
     expect(weightCount("nano", 258)).toBeLessThan(200_000);
-    for (const [name, millions] of [["micro", 1], ["mini", 3], ["small", 10.5], ["llama-350m", 350], ["llama-1b", 1300], ["llama-7b", 6700]] as const) {
+    const promised = [["micro", 1], ["mini", 3], ["small", 10.5], ["llama-350m", 350], ["llama-1b", 1300], ["llama-7b", 6700]] as const;
+    for (const [name, millions] of promised) {
       const count = weightCount(name, name.startsWith("llama") ? 32_000 : 1024) / 1e6;
       expect(count / millions, name).toBeGreaterThan(0.85);
       expect(count / millions, name).toBeLessThan(1.15);
@@ -78,7 +79,7 @@ describe("decoderStageFactory", () => {
 
 describe("openStageFactory and openCodec", () => {
   const grid = { pipelines: 2, stages: 4 };
-  const open = (path: string): ReturnType<typeof openStageFactory> => openStageFactory({ model: { kind: "module", path }, grid, sequenceLength: 8 });
+  const open = (path: string): Promise<StageFactory> => openStageFactory({ model: { kind: "module", path }, grid, sequenceLength: 8 });
   const module = async (name: string, source: string): Promise<string> => {
     const path = join(folder, name);
     await writeFile(path, source);
@@ -90,7 +91,8 @@ describe("openStageFactory and openCodec", () => {
     const decoder = await openStageFactory({ model: { kind: "decoder", configuration }, grid, sequenceLength: 8 });
     expect(decoder).toMatchObject({ blockCount: 4, vocabularySize: 40, maximumSequenceLength: 512, tiedHead: false });
     await expect(openStageFactory({ model: { kind: "decoder", configuration }, grid, sequenceLength: 513 })).rejects.toThrow("513 is more");
-    await expect(openStageFactory({ model: { kind: "decoder", configuration: { hiddenSize: 4 } }, grid, sequenceLength: 8 })).rejects.toThrow("vocabularySize");
+    const empty = { kind: "decoder", configuration: { hiddenSize: 4 } } as const;
+    await expect(openStageFactory({ model: empty, grid, sequenceLength: 8 })).rejects.toThrow("vocabularySize");
 
     const whole = "blockCount: 4, vocabularySize: 9, maximumSequenceLength: Infinity, tiedHead: false, create() {}";
     expect((await open(await module("whole.mjs", `export default { ${whole} };`))).blockCount).toBe(4);
@@ -118,7 +120,8 @@ describe("openStageFactory and openCodec", () => {
     const codec = "{ name: 'mine', encode() {}, decode() {} }";
     expect((await openCodec(await module("codec.mjs", `export default ${codec};`))).name).toBe("mine");
     expect((await openCodec(await module("make.mjs", `export default async () => (${codec});`))).name).toBe("mine");
-    await expect(openCodec(await module("half.mjs", "export default { name: 'half', encode() {} };"))).rejects.toThrow("is no ActivationCodec");
+    const half = await module("half.mjs", "export default { name: 'half', encode() {} };");
+    await expect(openCodec(half)).rejects.toThrow("is no ActivationCodec");
     await expect(openCodec(await module("stateful.mjs", `export default { ...${codec}, stateful: true };`))).rejects.toThrow("is stateful");
     await expect(openCodec(await module("fails.mjs", "export default () => { throw new Error('no'); };"))).rejects.toThrow("failed: no");
     await expect(openCodec("float64")).rejects.toBeInstanceOf(SettingsError);

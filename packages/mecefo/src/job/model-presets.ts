@@ -26,6 +26,9 @@ export const modelPresets: Readonly<Record<ModelPresetName, PresetSizes>> = {
   "llama-7b": { hiddenSize: 4096, intermediateSize: 11008, numHiddenLayers: 32, numAttentionHeads: 32 },
 };
 
+/** All presets, the smallest first. */
+export const modelPresetNames: readonly ModelPresetName[] = Object.keys(modelPresets) as ModelPresetName[];
+
 /** Whether a text is the name of a preset. */
 export function isModelPreset(name: string): name is ModelPresetName {
   return Object.hasOwn(modelPresets, name);
@@ -43,7 +46,7 @@ export interface PresetSettings {
 /** The configuration of a preset. @throws SettingsError for an unknown name */
 export function presetConfiguration(name: string, settings: PresetSettings): ModelConfiguration {
   if (!isModelPreset(name)) {
-    throw new SettingsError(`model "${name}" is no preset; use ${Object.keys(modelPresets).join(", ")}, or give a configuration`);
+    throw new SettingsError(`model "${name}" is no preset; use ${modelPresetNames.join(", ")}, or give a configuration`);
   }
   const sizes = modelPresets[name];
   return parseModelConfiguration({

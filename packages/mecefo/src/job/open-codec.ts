@@ -14,7 +14,8 @@ function isActivationCodec(value: unknown): value is ActivationCodec {
 /**
  * The codec of a job's pipeline links: "float32", "float16", or the path of a module whose default export is an `ActivationCodec`, or a
  * function (asynchronous or not) that gives one.
- * @throws SettingsError for a module that gives none, or one whose messages depend on earlier ones: a step that is begun again sends some twice
+ * @throws SettingsError for a module that gives none, or one whose messages depend on earlier ones: a step that is begun again sends some
+ * twice
  */
 export async function openCodec(codec: string): Promise<ActivationCodec> {
   if (codec === "float32" || codec === "float16") return rawActivationCodec(codec);
@@ -29,7 +30,8 @@ export async function openCodec(codec: string): Promise<ActivationCodec> {
     }
   }
   if (!isActivationCodec(made)) {
-    throw new SettingsError(`codec: the default export of ${codec} is no ActivationCodec (name, encode, decode), nor a function that gives one`);
+    const expected = "ActivationCodec (name, encode, decode), nor a function that gives one";
+    throw new SettingsError(`codec: the default export of ${codec} is no ${expected}`);
   }
   if (made.stateful === true) {
     throw new SettingsError(`codec: ${made.name} is stateful, but messages of pipeline links are repeated when a step is begun again`);

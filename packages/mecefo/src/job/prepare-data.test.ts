@@ -58,7 +58,8 @@ describe("prepareData", () => {
     expect((await openTokenizer(target)).encode(sample)).toEqual(expected.encode(sample));
 
     const copy = join(folder, "copied");
-    const again = await prepareData({ text: await textFile(), tokenizer: join(target, "tokenizer.json"), validationFraction: 0.2, folder: copy });
+    const file = join(target, "tokenizer.json");
+    const again = await prepareData({ text: await textFile(), tokenizer: file, validationFraction: 0.2, folder: copy });
     expect(again.sha256).toBe(prepared.sha256);
     expect((await openTokenizer(copy)).encode(sample)).toEqual(expected.encode(sample));
     await expect(prepareData({ text, tokenizer: join(folder, "none.json"), folder: copy })).rejects.toThrow(FormatError);
@@ -113,7 +114,8 @@ describe("prepareData", () => {
     const description = await readFile(path, "utf8");
     await writeFile(path, description.replace(sha256, createHash("sha256").update(changed).digest("hex")));
     await expect(openData(target)).rejects.toThrow("token 10 is 258, the vocabulary has 258");
-    for (const [before, after] of [['"formatVersion": 1', '"formatVersion": 2'], ['"tokens": ', '"tokens": 999999999'], ["{", ""]] as const) {
+    const changes = [['"formatVersion": 1', '"formatVersion": 2'], ['"tokens": ', '"tokens": 999999999'], ["{", ""]] as const;
+    for (const [before, after] of changes) {
       await writeFile(path, description.replace(before, after));
       await expect(openData(target)).rejects.toBeInstanceOf(FormatError);
     }

@@ -90,7 +90,8 @@ export function tokenizeText(text: string, tokenizer: Tokenizer): Int32Array<Arr
   return tokens;
 }
 
-const bytesOf = (tokens: Int32Array<ArrayBuffer>): Uint8Array<ArrayBuffer> => new Uint8Array(tokens.buffer, tokens.byteOffset, tokens.byteLength);
+const bytesOf = (tokens: Int32Array<ArrayBuffer>): Uint8Array<ArrayBuffer> =>
+  new Uint8Array(tokens.buffer, tokens.byteOffset, tokens.byteLength);
 const sha256Of = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 
 function split(text: string, fraction: number): { train: string; validation: string } {
@@ -175,7 +176,8 @@ async function readTokens(path: string, expected: z.infer<typeof partSchema>, vo
 export async function openData(folder: string, sha256?: string): Promise<TokenData> {
   const { training, validation, vocabularySize } = await readDescription(folder);
   if (sha256 !== undefined && training.sha256 !== sha256) {
-    throw new FormatError(join(folder, "data.json"), `holds tokens of sha256 ${training.sha256}, the job is for ${sha256}; name the job's data`);
+    const found = `holds tokens of sha256 ${training.sha256}, the job is for ${sha256}`;
+    throw new FormatError(join(folder, "data.json"), `${found}; name the job's data`);
   }
   return {
     tokens: await readTokens(join(folder, "tokens.bin"), training, vocabularySize),
@@ -187,7 +189,10 @@ export async function openData(folder: string, sha256?: string): Promise<TokenDa
 /** What is in a data folder, without reading its tokens. @throws FormatError naming the file */
 export async function describeData(folder: string): Promise<PreparedData> {
   const { training, validation, vocabularySize } = await readDescription(folder);
-  return { folder: resolve(folder), sha256: training.sha256, vocabularySize, trainingTokens: training.tokens, validationTokens: validation.tokens };
+  return {
+    folder: resolve(folder), sha256: training.sha256, vocabularySize,
+    trainingTokens: training.tokens, validationTokens: validation.tokens,
+  };
 }
 
 /** The tokenizer of a data folder. @throws FormatError naming the file */
