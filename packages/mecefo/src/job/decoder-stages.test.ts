@@ -9,6 +9,7 @@ import { partitionBlocks } from "../grid/stage-partition.ts";
 import { decoderStageFactory, openStageFactory } from "./decoder-stages.ts";
 import { isModelPreset, modelPresets, presetConfiguration } from "./model-presets.ts";
 import { openCodec } from "./open-codec.ts";
+import { wholeModelName } from "./parameter-name.ts";
 import type { StageFactory, StageParts } from "./stage-factory.ts";
 
 let folder: string;
@@ -56,6 +57,14 @@ describe("decoderStageFactory", () => {
     const other = new Map(weightsOf(configuration, { blocks: [0, 4], embedding: true, head: true }, 8));
     expect(other.get("model.layers.1.mlp.up_proj.weight")).not.toEqual(whole.get("model.layers.1.mlp.up_proj.weight"));
     expect(memory().allocations).toBe(before);
+  });
+
+  it("names parameters by their place in the whole model, whoever makes the stages", () => {
+    const parts: StageParts = { blocks: [3, 5], embedding: false, head: true };
+    expect(wholeModelName({}, "blocks.1.mixer.weight", parts)).toBe("blocks.4.mixer.weight");
+    expect(wholeModelName({}, "norm.weight", parts)).toBe("norm.weight");
+    const decoder = decoderStageFactory(presetConfiguration("nano", { vocabularySize: 40 }));
+    expect(wholeModelName(decoder, "blocks.1.feedForward.up.weight", parts)).toBe("model.layers.4.mlp.up_proj.weight");
   });
 
   it("has presets of the sizes they promise", () => {
