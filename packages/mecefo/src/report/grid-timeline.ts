@@ -1,0 +1,65 @@
+import type { AssignmentSettings } from "../grid/assignment.ts";
+import { cellSpans, MOST_CELLS, type CellState } from "./grid-cells.ts";
+import { escapeHtml, type LegendEntry } from "./page.ts";
+import type { RunEvent } from "./run-event.ts";
+
+const WIDTH = 1040;
+const LEFT = 72;
+const RIGHT = 24;
+const ROW = 22;
+const GAP = 4;
+/** Rows that a page shows: larger grids are cut off, and the page says so. */
+export const MOST_TIMELINE_ROWS = 128;
+
+/** What the timeline's colours stand for. */
+export const cellLegend: readonly LegendEntry[] = (
+  [
+    ["healthy", "healthy"], ["neighbour", "neighbour: hosts others' stages, degraded"], ["healing", "healing: fetches state"],
+    ["idle", "idle: its pipeline is lost"], ["failed", "failed"],
+  ] satisfies readonly (readonly [CellState, string])[]
+).map(([className, label]) => ({ className, label }));
+
+/** A round number of seconds so that the axis has about ten ticks. */
+function tickEvery(seconds: number): number {
+  const rough = seconds / 10;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  return ([1, 2, 5].find((factor) => factor * power >= rough) ?? 10) * power;
+}
+
+/** The grid over time, a row a slot, as SVG; faults as triangles over the rows they hit. Undefined for a run without epochs or with too large a grid. */
+export function renderTimeline(events: readonly RunEvent[], settings: AssignmentSettings): string | undefined {
+  if (settings.grid.pipelines * settings.grid.stages > MOST_CELLS) return undefined;
+  const rows = cellSpans(events, settings).slice(0, MOST_TIMELINE_ROWS);
+  const begin = events[0]?.at;
+  const end = events.at(-1)?.at;
+  if (begin === undefined || end === undefined || end <= begin || rows.every(({ spans }) => spans.length === 0)) return undefined;
+  const x = (at: number): number => LEFT + ((at - begin) / (end - begin)) * (WIDTH - LEFT - RIGHT);
+  const fixed = (value: number): string => value.toFixed(1);
+  const height = rows.length * (ROW + GAP) + 28;
+  const parts = rows.map(({ slot, spans }, index) => {
+    const y = index * (ROW + GAP);
+    const bars = spans.map((span) => {
+      // What is shorter than a pixel is shown all the same: short healings are the point.
+      const width = Math.max(1, x(span.end) - x(span.begin));
+      const title = `${slot} ${span.state}, ${((span.begin - begin) / 1000).toFixed(1)} to ${((span.end - begin) / 1000).toFixed(1)} s`;
+      return `<rect class="${span.state}" x="${fixed(x(span.begin))}" y="${y}" width="${fixed(width)}" height="${ROW}"><title>${title}</title></rect>`;
+    });
+    return `<text class="tick" x="${LEFT - 10}" y="${y + ROW / 2 + 4}" text-anchor="end">${slot}</text>${bars.join("")}`;
+  });
+  const faults = events.flatMap((event) => {
+    const index = event.kind === "fault" ? rows.findIndex(({ slot }) => slot === event.slot) : -1;
+    if (event.kind !== "fault" || index === -1) return [];
+    const [at, y] = [x(event.at), index * (ROW + GAP)];
+    const title = escapeHtml(`${event.fault} ${event.slot} at ${((event.at - begin) / 1000).toFixed(1)} s: ${event.detail}`);
+    return `<path class="fault" d="M${fixed(at - 4)} ${y}h8l-4 8z"><title>${title}</title></path>`;
+  });
+  const every = tickEvery((end - begin) / 1000);
+  const bottom = rows.length * (ROW + GAP);
+  const ticks = Array.from({ length: Math.floor((end - begin) / 1000 / every) + 1 }, (_, i) => {
+    const at = fixed(x(begin + i * every * 1000));
+    const label = String(Number((i * every).toPrecision(6)));
+    return `<line class="rule" x1="${at}" x2="${at}" y1="${bottom}" y2="${bottom + 5}"/><text class="tick" x="${at}" y="${bottom + 20}" text-anchor="middle">${label}</text>`;
+  });
+  const body = [...parts, ...faults, ...ticks].join("");
+  return `<svg class="chart" role="img" viewBox="0 0 ${WIDTH} ${height}" xmlns="http://www.w3.org/2000/svg">${body}</svg>`;
+}
