@@ -25,7 +25,6 @@ interface Entry {
 export class StageGradients {
   readonly values: Float32Array;
   readonly #entries: readonly Entry[];
-  readonly #countsFrom: number;
 
   constructor(parameters: readonly { readonly parameter: Parameter; readonly mixerBlock: number | undefined }[]) {
     const counts = new Map<number | undefined, number>();
@@ -36,26 +35,27 @@ export class StageGradients {
       offset += parameter.size;
       return entry;
     });
-    this.#countsFrom = offset;
     this.#entries = entries.map((entry) => ({ ...entry, count: offset + entry.count }));
     this.values = new Float32Array(offset + counts.size);
   }
 
-  /** Writes the sums of this worker; parameters without a sum count as not contributed to. */
-  async fill(source: GradientSource): Promise<void> {
+  /**
+   * Writes the sums of this worker; parameters without a sum count as not contributed to.
+   * @param countless leaves the counts zero: of a matrix used at both ends, one end counts
+   */
+  async fill(source: GradientSource, { countless = false }: { readonly countless?: boolean } = {}): Promise<void> {
     this.values.fill(0);
-    await this.add(source);
-  }
-
-  /** Adds the sums of this worker, but not its counts where `countless`: a matrix used at both ends is counted once. */
-  async add(source: GradientSource, { countless = false }: { readonly countless?: boolean } = {}): Promise<void> {
     for (const { parameter, offset, count } of this.#entries) {
       const sum = source.get(parameter);
       if (sum === undefined) continue;
-      const values = await sum.data("float32");
-      for (let i = 0; i < values.length; i++) this.values[offset + i]! += values[i]!;
+      this.values.set(await sum.data("float32"), offset);
       if (!countless) this.values[count] = source.contributions(parameter);
     }
+  }
+
+  /** Adds another worker part's sums and counts. */
+  accumulate({ values }: StageGradients): void {
+    for (let i = 0; i < values.length; i++) this.values[i]! += values[i]!;
   }
 
   /**
@@ -89,16 +89,6 @@ export class StageGradients {
       if (scale !== 1) for (let i = 0; i < values.length; i++) values[i]! *= scale;
       return [parameter, tensor(values, parameter.shape, { device: parameter.device })];
     }));
-  }
-
-  /** Bytes that an all-reduce moves. */
-  get byteLength(): number {
-    return this.values.byteLength;
-  }
-
-  /** How many counts there are, after the sums. */
-  get countLength(): number {
-    return this.values.length - this.#countsFrom;
   }
 }
 

@@ -170,7 +170,12 @@ export class Controller implements Leadership {
 
   disconnected({ id }: Sender): void {
     this.#applicants.delete(id);
-    if (this.#isMember(id) && !this.#disconnected.has(id)) this.#disconnected.set(id, this.#now());
+    if (!this.#isMember(id) || this.#disconnected.has(id)) return;
+    this.#disconnected.set(id, this.#now());
+    if (this.#troubles.some(({ trouble }) => trouble.peer === id)) {
+      this.#evict(id, "killed", "its connections to the leader and to others closed");
+      this.#pump();
+    }
   }
 
   exited({ id }: Sender, how: string): void {
@@ -286,7 +291,14 @@ export class Controller implements Leadership {
 
   #trouble(id: string, trouble: Trouble): void {
     if (trouble.trouble === "failure") return this.#evict(id, "left", trouble.detail);
+    if (trouble.trouble === "checkpoint") {
+      const what = `${this.#nameOf(id)} could not write its part of a checkpoint: ${trouble.detail}`;
+      return this.#state!.step >= this.#state!.stopAt ? this.#fail(what) : this.#note(what);
+    }
     if (trouble.trouble === "load") return this.#fail(`${this.#nameOf(id)} cannot load what the run begins with: ${trouble.detail}`);
+    const { peer } = trouble;
+    // Neither leader nor peer can reach it: it is dead, and nobody has to wait for the grace to end.
+    if (peer !== undefined && this.#disconnected.has(peer)) return this.#evict(peer, "killed", "its connections to the leader and to others closed");
     if (this.#evictions.size === 0 && this.#troubles.length === 0) this.#causeAt = this.#now();
     this.#troubles.push({ trouble, from: id, at: this.#now() });
   }

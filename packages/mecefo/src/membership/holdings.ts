@@ -14,16 +14,20 @@ export function hostedStages({ pipelines }: Assignment, { pipeline, stage }: Slo
   return host ? Array.from({ length: host.to - host.from }, (_, i) => host.from + i) : [];
 }
 
+/** A state is fetched from this many donors at once, at most. */
+const MOST_DONORS = 4;
+
 /**
- * Who gives a stage's state to a member that needs it: on recovery the neighbour of the same pipeline that hosted it, on failure a worker of another
- * pipeline (paper §3.1); of several, requests go round by the requester's pipeline, so that one donor does not serve everybody.
- * @returns undefined when nobody holds the stage
+ * Who gives a stage's state to a member that needs it: on recovery the neighbour of the same pipeline that hosted it, on failure workers of other
+ * pipelines (paper §3.1). Of several each sends a share; whom it begins with goes round by the requester's pipeline.
+ * @returns nobody when no member holds the stage
  */
-export function donorOf({ members }: Pick<ClusterState, "members">, stage: number, { id, slot }: Member): Member | undefined {
+export function donorsOf({ members }: Pick<ClusterState, "members">, stage: number, { id, slot }: Member): Member[] {
   const holders = members.filter((member) => member.id !== id && member.holdings.includes(stage));
   const neighbours = holders.filter((member) => member.slot.pipeline === slot.pipeline);
   const candidates = neighbours.length > 0 ? neighbours : holders;
-  return candidates[slot.pipeline % Math.max(1, candidates.length)];
+  const first = slot.pipeline % Math.max(1, candidates.length);
+  return [...candidates.slice(first), ...candidates.slice(0, first)].slice(0, MOST_DONORS);
 }
 
 /** Stages of which no member holds the state. */

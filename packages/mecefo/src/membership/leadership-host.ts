@@ -1,18 +1,21 @@
 import type { RunEvent } from "../report/run-event.ts";
 import type { ControlPlane, Leadership } from "./membership.ts";
 
+/** A leader that can be asked to end the run in order, with a checkpoint. */
+export type StoppableLeadership = Leadership & { requestStop?(): void };
+
 /** Makes what leads, from a control plane and from where it tells of events. It reads the state and goes on from there. */
 export type CreateLeadership =
-  (plane: ControlPlane, publishEvent: (event: RunEvent) => void) => Leadership | Promise<Leadership>;
+  (plane: ControlPlane, publishEvent: (event: RunEvent) => void) => StoppableLeadership | Promise<StoppableLeadership>;
 
 /** How often time is let pass for a leader, in milliseconds. */
 export const leadershipTickInterval = 50;
 
 /** Keeps a leader going: makes it, lets time pass for it, makes another when the record was changed under it. */
 export class LeadershipHost {
-  readonly #create: () => Promise<Leadership>;
+  readonly #create: () => Promise<StoppableLeadership>;
   readonly #tickInterval: number;
-  #leadership: Leadership | undefined;
+  #leadership: StoppableLeadership | undefined;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
 
@@ -24,7 +27,7 @@ export class LeadershipHost {
   }
 
   /** Who leads; undefined while nobody does. */
-  get leadership(): Leadership | undefined {
+  get leadership(): StoppableLeadership | undefined {
     return this.#leadership;
   }
 

@@ -3,6 +3,8 @@ import type { WorkerReport } from "./worker-report.ts";
 
 /** Troubles of one epoch that are kept: the leader needs one to begin another. */
 const TROUBLES_KEPT = 64;
+/** Steps whose votes are kept. */
+const VOTES_KEPT = 64;
 /** Checkpoints whose shards are told again: the one before may still be incomplete when the next is written. */
 const CHECKPOINTS_KEPT = 2;
 
@@ -53,6 +55,8 @@ function isReplaced(old: WorkerReport, by: WorkerReport): boolean {
   if (old.kind === "trouble" && by.kind === "trouble") {
     return old.epoch < by.epoch || (old.trouble === by.trouble && old.peer === by.peer && old.detail === by.detail);
   }
+  // Without fault tolerance workers run ahead of the decisions: votes of several steps wait.
+  if (old.kind === "vote" && by.kind === "vote") return old.epoch < by.epoch || old.step === by.step || old.step < by.step - VOTES_KEPT;
   return old.kind === by.kind;
 }
 

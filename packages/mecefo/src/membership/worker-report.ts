@@ -71,7 +71,7 @@ export interface CapturedEnergy {
 export interface Trouble {
   readonly kind: "trouble";
   readonly epoch: number;
-  readonly trouble: "link" | "corruption" | "transfer" | "load" | "failure";
+  readonly trouble: "link" | "corruption" | "transfer" | "load" | "checkpoint" | "failure";
   /** The member it is about. */
   readonly peer?: string | undefined;
   readonly detail: string;
@@ -134,7 +134,7 @@ export const workerReportSchema: z.ZodType<WorkerReport> = z.discriminatedUnion(
     energy: z.array(z.object({ block: count, matrix: z.string().max(32), energy: z.number() })).max(65536).optional(),
   }),
   z.object({
-    kind: z.literal("trouble"), epoch: count, trouble: z.enum(["link", "corruption", "transfer", "load", "failure"]),
+    kind: z.literal("trouble"), epoch: count, trouble: z.enum(["link", "corruption", "transfer", "load", "checkpoint", "failure"]),
     peer: identity.optional(), detail: z.string().max(1024),
   }),
   z.object({

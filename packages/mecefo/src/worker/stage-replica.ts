@@ -3,6 +3,7 @@ import { AdamW, tensor, tidy, type Parameter, type Tensor } from "@frugal/tensor
 import type { StagedModel } from "@frugal/language-model";
 import { StateTransferError } from "../errors.ts";
 import type { Job } from "../job/job.ts";
+import { wholeModelName } from "../job/parameter-name.ts";
 import type { StageFactory, StageParts } from "../job/stage-factory.ts";
 import type { ParameterState, StageState } from "./stage-state.ts";
 
@@ -20,11 +21,6 @@ export interface StageReplicaOptions {
   readonly parts: StageParts;
   readonly factory: StageFactory;
   readonly job: Pick<Job, "optimizer" | "seed">;
-}
-
-/** The parameter's path with its block counted from the model's first. */
-function wholeModelPath(path: string, { blocks: [from] }: StageParts): string {
-  return path.replace(/^blocks\.(\d+)\./, (_, index: string) => `blocks.${from + Number(index)}.`);
 }
 
 /** A stage as one worker holds it: weights and AdamW's moments. All replicas of a stage are equal, bit for bit, between steps. */
@@ -50,7 +46,7 @@ export class StageReplica {
     for (const [path, parameter] of this.model.namedParameters()) {
       if (seen.has(parameter)) continue;
       seen.add(parameter);
-      const name = factory.parameterName?.(path, parts) ?? wholeModelPath(path, parts);
+      const name = wholeModelName(factory, path, parts);
       parameters.push({ name, parameter, mixerBlock: mixers.get(parameter) });
     }
     this.parameters = parameters;

@@ -1,0 +1,389 @@
+import type { ActivationCodec } from "@frugal/language-model";
+import { cosineSchedule, memory, tidy, type Schedule } from "@frugal/tensor-core";
+import { ProjectionStore } from "../approximation/projection-store.ts";
+import { CheckpointError, EpochEndedError, EvictedError, LinkError, MecefoError, MembershipError, StateTransferError } from "../errors.ts";
+import { slotName } from "../grid/grid.ts";
+import { partitionBlocks, type StagePartition } from "../grid/stage-partition.ts";
+import type { Job } from "../job/job.ts";
+import type { MicrobatchSampler } from "../job/sampler.ts";
+import type { StageFactory, StageParts } from "../job/stage-factory.ts";
+import type { ClusterState, Decision } from "../membership/cluster-state.ts";
+import { assignmentOf, donorsOf } from "../membership/holdings.ts";
+import type { Membership } from "../membership/membership.ts";
+import { timeoutDefaults, type Timeouts } from "../membership/timeouts.ts";
+import type { Settled, StageVote } from "../membership/worker-report.ts";
+import { runPasses } from "../pipeline/run-passes.ts";
+import { linkFailureKind } from "../transport/link-failure.ts";
+import { Mailbox } from "../transport/mailbox.ts";
+import type { Transport } from "../transport/transport.ts";
+import { exchangeNorms } from "./exchange-norms.ts";
+import { planEpoch, type EpochPlan } from "./epoch-plan.ts";
+import { HeldStage } from "./held-stage.ts";
+import { reduceGradients } from "./reduce-gradients.ts";
+import type { ParameterState, StageState } from "./stage-state.ts";
+import { fetchState, PartialState, StateDonor } from "./state-transfer.ts";
+import { StateWatch } from "./state-watch.ts";
+import { StepClock } from "./step-clock.ts";
+
+/** Where a worker reads and writes checkpoints. */
+export interface WorkerCheckpoints {
+  /** Weights and moments of the named parameters. @throws CheckpointError */
+  read(folder: string, wanted: readonly { readonly name: string; readonly shape: readonly number[] }[]): Promise<ParameterState[]>;
+  /** Writes one stage's part of a checkpoint. */
+  write(state: StageState): Promise<{ readonly file: string; readonly sha256: string; readonly bytes: number }>;
+}
+
+/** Options of `Worker`. */
+export interface WorkerOptions {
+  /** Identity in membership and transport: another one at every start. */
+  readonly id: string;
+  readonly job: Job;
+  readonly jobHash: string;
+  readonly factory: StageFactory;
+  readonly sampler: MicrobatchSampler;
+  readonly codec: ActivationCodec;
+  readonly transport: Transport;
+  readonly membership: Membership;
+  /** The slot to ask for, "p0s1". Default: any. */
+  readonly wanted?: string | undefined;
+  readonly checkpoints?: WorkerCheckpoints | undefined;
+  /** Whether commands may bring faults about. Default false. */
+  readonly allowFaults?: boolean;
+  /** For a "kill" command. Default: SIGKILL to the own process. */
+  readonly kill?: () => void;
+  readonly hostname?: string;
+  readonly log?: (line: string) => void;
+}
+
+/** How a worker's part in a run ended. */
+export type WorkerOutcome = { readonly kind: "finished"; readonly step: number } | { readonly kind: "failed"; readonly reason: string };
+
+/** A wait longer than this, in milliseconds, is told to the leader. */
+const LONG_WAIT = 300;
+
+/**
+ * A worker of the grid: joins, holds what its slot's hosting asks for, takes steps, and answers every change of epoch by beginning the step again.
+ * The weights change only by decisions: between two steps all replicas of a stage have the same bits.
+ */
+export class Worker {
+  readonly #options: WorkerOptions;
+  readonly #timeouts: Timeouts;
+  readonly #partition: StagePartition;
+  readonly #tied: boolean;
+  readonly #schedule: Schedule;
+  readonly #mailbox: Mailbox;
+  readonly #donor: StateDonor;
+  readonly #watch: StateWatch;
+  readonly #projections: ProjectionStore;
+  readonly #held = new Map<number, HeldStage>();
+  readonly #partial = new Map<number, PartialState>();
+  /** Reduced gradients of a step that everybody may have voted for. */
+  #prepared: { readonly epoch: number; readonly step: number; readonly stages: readonly number[] } | undefined;
+  #writes: Promise<void> = Promise.resolve();
+  #plan: EpochPlan | undefined;
+
+  constructor(options: WorkerOptions) {
+    const { job, transport, membership, factory } = options;
+    this.#options = options;
+    this.#timeouts = { ...timeoutDefaults, ...job.timeouts };
+    this.#partition = partitionBlocks(factory.blockCount, job.grid.stages);
+    this.#tied = factory.tiedHead && job.grid.stages > 1;
+    const { warmupSteps, finalLearningRateScale } = job.optimizer;
+    this.#schedule = cosineSchedule({ totalSteps: job.steps, warmupSteps, finalScale: finalLearningRateScale });
+    this.#projections = new ProjectionStore(job.projection, { seed: job.seed });
+    this.#watch = new StateWatch(membership);
+    this.#mailbox = new Mailbox({
+      transport,
+      longWaitMilliseconds: LONG_WAIT,
+      onLongWait: (peer, tag) => {
+        membership.report({ kind: "progress", epoch: tag.epoch, step: tag.step, activity: `waits for ${tag.kind}`, waitingFor: peer });
+      },
+      onLinkFailure: (peer, cause) => {
+        this.#reportLink(peer, cause);
+      },
+    });
+    this.#donor = new StateDonor({ transport, mailbox: this.#mailbox }, (stage) => this.#held.get(stage)?.replica);
+    membership.onCommand((command) => {
+      if (command.kind === "refused") this.#watch.fail(new MembershipError(`refused: ${command.reason}`));
+      else if (options.allowFaults !== true) options.log?.(`a ${command.kind} command was ignored: this worker was not started to allow faults`);
+      else if (command.kind === "fault") transport.inject(command.fault);
+      else (options.kill ?? (() => process.kill(process.pid, "SIGKILL")))();
+    });
+  }
+
+  /**
+   * Takes part until the run ends.
+   * @throws EvictedError when others took this worker for dead: it may join again as another; MembershipError when it is refused
+   */
+  async run(signal?: AbortSignal): Promise<WorkerOutcome> {
+    const { id, job, jobHash, transport, membership, wanted, hostname = "localhost" } = this.#options;
+    signal?.addEventListener("abort", () => {
+      this.#watch.fail(signal.reason);
+      this.#mailbox.close();
+    }, { once: true });
+    membership.report({ kind: "hello", id, address: transport.address, pid: process.pid, hostname, wanted, jobHash });
+    const isMember = ({ members }: ClusterState): boolean => members.some((member) => member.id === id);
+    let wasMember = false;
+    for (;;) {
+      signal?.throwIfAborted();
+      const state = await this.#watch.next((next) => next.phase === "finished" || next.phase === "failed" || wasMember || isMember(next));
+      if (state.phase === "finished") {
+        await this.#writes;
+        return { kind: "finished", step: state.step };
+      }
+      if (state.phase === "failed") return { kind: "failed", reason: state.reason };
+      const member = state.members.find((candidate) => candidate.id === id);
+      if (member === undefined) throw new EvictedError(`${id} is no member of ${job.name} any more: ${state.reason}`);
+      wasMember = true;
+      await this.#runEpoch(state);
+    }
+  }
+
+  /** Frees what is held. Transport and membership are left alone. */
+  dispose(): void {
+    this.#watch.close();
+    this.#mailbox.close();
+    for (const stage of this.#held.values()) stage.dispose();
+    this.#held.clear();
+    this.#projections.dispose();
+  }
+
+  /** Until another epoch begins, or the run ends. */
+  async #runEpoch(state: ClusterState): Promise<void> {
+    const { membership } = this.#options;
+    const { epoch } = state;
+    try {
+      const plan = this.#beginEpoch(state);
+      await this.#settle(state, plan);
+      let { step } = state;
+      while (plan.assignment.trainable && step < this.#watch.current!.stopAt) {
+        await this.#step(plan, step++);
+        await this.#checkpoint(plan, step);
+      }
+      if (step === state.step && step >= state.stopAt) await this.#checkpoint(plan, step);
+      await this.#watch.next((next) => next.epoch !== epoch || next.phase !== "training");
+    } catch (error) {
+      if (error instanceof EpochEndedError) return;
+      const detail = error instanceof Error ? error.message : String(error);
+      if (error instanceof LinkError) this.#reportLink(error.peer, detail);
+      else if (error instanceof StateTransferError) membership.report({ kind: "trouble", epoch, trouble: "transfer", detail: detail.slice(0, 1000) });
+      else if (error instanceof CheckpointError) membership.report({ kind: "trouble", epoch, trouble: "load", detail: detail.slice(0, 1000) });
+      else {
+        // Nothing that another epoch could mend.
+        if (!(error instanceof EvictedError)) membership.report({ kind: "trouble", epoch, trouble: "failure", detail: detail.slice(0, 1000) });
+        throw error;
+      }
+      await this.#watch.next((next) => next.epoch !== epoch || next.phase !== "training");
+    }
+  }
+
+  /** Settles what the last epoch left open, and turns to the peers of the new one. */
+  #beginEpoch(state: ClusterState): EpochPlan {
+    const { id, job, transport } = this.#options;
+    const { decision } = state;
+    if (decision && state.load === undefined) this.#settlePrepared(decision);
+    this.#prepared = undefined;
+    const assignment = assignmentOf(job, state);
+    const member = state.members.find((candidate) => candidate.id === id)!;
+    const plan = planEpoch(state, member, assignment, job.grid.stages, this.#tied);
+    this.#plan = plan;
+    for (const stage of this.#held.values()) stage.sums.clear();
+    this.#donor.beginEpoch(state.epoch, plan.peers);
+    this.#mailbox.beginEpoch(state.epoch);
+    transport.beginEpoch(state.epoch, plan.peers);
+    return plan;
+  }
+
+  /** The decision was written before this worker heard of it: it is taken all the same. */
+  #settlePrepared(decision: Decision): void {
+    if (this.#prepared?.epoch === decision.epoch && this.#prepared.step === decision.step) this.#take(this.#prepared.stages, decision);
+  }
+
+  /** Comes to hold what the plan asks for. */
+  async #settle(state: ClusterState, plan: EpochPlan): Promise<void> {
+    const { membership } = this.#options;
+    const began = performance.now();
+    const { host, epoch } = plan;
+    const transfers: Settled["transfers"][number][] = [];
+    const wanted = Array.from({ length: host.to - host.from }, (_, i) => host.from + i);
+    // What is not of this step is of no use to anybody.
+    for (const [stage, held] of this.#held) {
+      if (state.load !== undefined || held.replica.step !== state.step) this.#drop(stage);
+    }
+    await Promise.all(wanted.filter((stage) => !this.#held.has(stage)).map(async (stage) => {
+      if (state.load === undefined) transfers.push(await this.#fetch(state, plan, stage));
+      else await this.#load(state, stage);
+    }));
+    wanted.forEach((stage, i) => {
+      this.#held.get(stage)!.setMode(host.modes[i]!);
+    });
+    if (this.#watch.current?.epoch !== epoch) throw new EpochEndedError(epoch);
+    membership.report({ kind: "settled", epoch, transfers, milliseconds: performance.now() - began });
+  }
+
+  #create(stage: number): HeldStage {
+    const { job, factory } = this.#options;
+    const parts: StageParts = { blocks: this.#partition[stage]!, embedding: stage === 0, head: stage === job.grid.stages - 1 };
+    return new HeldStage({ stage, parts, factory, job }, { stages: job.grid.stages, projections: this.#projections });
+  }
+
+  async #load(state: ClusterState, stage: number): Promise<void> {
+    const created = this.#create(stage);
+    try {
+      if (state.load!.from === "checkpoint") {
+        const { checkpoints } = this.#options;
+        if (checkpoints === undefined) throw new CheckpointError(`this worker cannot read ${state.load!.folder}: it was started without checkpoints`);
+        const wanted = created.replica.parameters.map(({ name, parameter }) => ({ name, shape: parameter.shape }));
+        created.replica.load({ step: state.step, parameters: await checkpoints.read(state.load!.folder, wanted) });
+      } else created.replica.step = state.step;
+    } catch (error) {
+      created.dispose();
+      throw error;
+    }
+    this.#hold(stage, created);
+  }
+
+  async #fetch(state: ClusterState, plan: EpochPlan, stage: number): Promise<Settled["transfers"][number]> {
+    const { transport } = this.#options;
+    const donors = donorsOf(state, stage, plan.member).map(({ id, address }) => ({ id, address }));
+    if (donors.length === 0) throw new StateTransferError(`nobody holds stage ${stage}`);
+    const began = performance.now();
+    const created = this.#create(stage);
+    try {
+      const partial = this.#partial.get(stage) ?? new PartialState();
+      this.#partial.set(stage, partial);
+      const { state: received, bytes } = await fetchState({ transport, mailbox: this.#mailbox }, {
+        stage, epoch: state.epoch, step: state.step, byteLength: created.stateBytes, donors, stall: this.#timeouts.transferStall, partial,
+      });
+      created.replica.load(received);
+      this.#partial.delete(stage);
+      this.#hold(stage, created);
+      return { stage, donor: donors[0]!.id, bytes, milliseconds: performance.now() - began };
+    } catch (error) {
+      created.dispose();
+      throw error;
+    }
+  }
+
+  #hold(stage: number, held: HeldStage): void {
+    this.#drop(stage);
+    this.#held.set(stage, held);
+    const [from, to] = this.#partition[stage]!;
+    for (let block = from; block < to; block++) this.#projections.reset(block);
+  }
+
+  #drop(stage: number): void {
+    this.#held.get(stage)?.dispose();
+    this.#held.delete(stage);
+  }
+
+  /** One step: passes, all-reduce, vote, decision. */
+  async #step(plan: EpochPlan, step: number): Promise<void> {
+    const { job, transport, membership, sampler, codec } = this.#options;
+    const { epoch, host } = plan;
+    const clock = new StepClock();
+    const stages = Array.from({ length: host.to - host.from }, (_, i) => host.from + i);
+    const held = stages.map((stage) => this.#held.get(stage)!);
+    const hashes = await this.#stateHashes(held, step, clock);
+    this.#projections.beginStep(step);
+    for (const { sums } of held) sums.clear();
+    const passes = plan.active
+      ? await runPasses({
+          ...plan, pipeline: plan.member.slot.pipeline, step, executors: held.map(({ executor }) => executor),
+          blocks: [this.#partition[host.from]![0], this.#partition[host.to - 1]![1]],
+          hiddenSize: held[0]!.replica.model.hiddenSize, device: held[0]!.replica.model.device,
+        }, { job, sampler, codec, transport, mailbox: this.#mailbox, clock })
+      : { lossSum: undefined, batches: [] };
+    const reduced = await clock.reducing(reduceGradients(plan, step, this.#held, { transport, mailbox: this.#mailbox }));
+    for (const { sums } of held) sums.clear();
+    this.#prepared = { epoch, step, stages };
+    const votes = reduced.map((vote, i): StageVote => ({ ...vote, ...(hashes[i] !== undefined && { stateHash: hashes[i] }) }));
+    const energy = host.to - host.from > 1 && job.techniques.lowRankWeightGradients ? await this.#projections.energies() : [];
+    const { bytes, peakBytes } = usage();
+    membership.report({
+      kind: "vote", epoch, step, stages: votes, batches: passes.batches, timings: clock.timings(),
+      ...(passes.lossSum !== undefined && { loss: { sum: passes.lossSum, microbatches: plan.microbatches.length } }),
+      ...(energy.length > 0 && { energy }),
+      memory: { tensorBytes: bytes, peakTensorBytes: peakBytes },
+    });
+    const decision = job.strategy === "none"
+      ? { epoch, step, squaredNorm: await exchangeNorms(plan, step, reduced, job.grid.stages, { transport, mailbox: this.#mailbox }) }
+      : await this.#decisionOn(epoch, step);
+    this.#take(stages, decision);
+    this.#donor.release();
+    for (const stage of this.#held.keys()) if (!stages.includes(stage)) this.#drop(stage);
+  }
+
+  async #stateHashes(held: readonly HeldStage[], step: number, clock: StepClock): Promise<readonly string[]> {
+    const { hashEvery } = this.#options.job;
+    if (hashEvery === 0 || step % hashEvery !== 0) return [];
+    return await clock.computing(() => Promise.all(held.map(({ replica }) => replica.hash())));
+  }
+
+  /** @throws EpochEndedError when the epoch ends without it */
+  async #decisionOn(epoch: number, step: number): Promise<Decision> {
+    const state = await this.#watch.next((next) => next.epoch !== epoch || next.phase !== "training"
+      || (next.decision?.epoch === epoch && next.decision.step >= step));
+    if (state.epoch === epoch && state.decision?.epoch === epoch && state.decision.step === step) return state.decision;
+    throw new EpochEndedError(epoch);
+  }
+
+  /** Applies the averaged gradients: the only place where weights change. */
+  #take(stages: readonly number[], { step, squaredNorm }: Decision): void {
+    this.#prepared = undefined;
+    const { maximumGradientNorm } = this.#options.job.optimizer;
+    for (const stage of stages) {
+      const { replica, gradients, tied } = this.#held.get(stage)!;
+      if (replica.step !== step) throw new MecefoError(`stage ${stage} is at step ${replica.step}, the decision is about step ${step}`);
+      if (squaredNorm === null) {
+        replica.skip();
+        continue;
+      }
+      const scale = Math.min(1, maximumGradientNorm / (Math.sqrt(squaredNorm) + 1e-6));
+      tidy(() => {
+        const byParameter = new Map([...gradients.gradients(scale), ...(tied?.gradients(scale) ?? [])]);
+        replica.update(replica.parameters.map(({ parameter }) => byParameter.get(parameter)), this.#schedule(step));
+      });
+    }
+  }
+
+  /** Writes this worker's shards, if the step asks for a checkpoint. Training goes on while they are written. */
+  async #checkpoint(plan: EpochPlan, step: number): Promise<void> {
+    const { job, membership, checkpoints, log } = this.#options;
+    const isLast = step >= this.#watch.current!.stopAt;
+    if (checkpoints === undefined || job.checkpoint === undefined || !(isLast || step % job.checkpoint.every === 0)) return;
+    const states = await Promise.all(plan.shards.map((stage) => this.#held.get(stage)!.replica.state()));
+    this.#writes = this.#writes.then(async () => {
+      for (const state of states) {
+        const shard = await checkpoints.write(state);
+        membership.report({ kind: "shard", step, stage: state.stage, ...shard, degraded: !plan.assignment.healthy });
+      }
+    }).catch((error: unknown) => {
+      const detail = error instanceof Error ? error.message : String(error);
+      log?.(`the checkpoint of step ${step} could not be written: ${detail}`);
+      membership.report({ kind: "trouble", epoch: plan.epoch, trouble: "checkpoint", detail: detail.slice(0, 1000) });
+    });
+    if (isLast) await this.#writes;
+  }
+
+  #reportLink(peer: string, cause: string): void {
+    const plan = this.#plan;
+    const other = plan?.peers.find(({ id }) => id === peer);
+    if (plan === undefined || other === undefined || this.#watch.current?.epoch !== plan.epoch) return;
+    const kind = linkFailureKind(cause);
+    this.#options.membership.report({
+      kind: "trouble", epoch: plan.epoch, trouble: kind === "corruption" ? "corruption" : "link", peer,
+      detail: `${slotName(plan.member.slot)}: link to ${this.#slotOf(peer)} failed: ${cause}`.slice(0, 1000),
+    });
+  }
+
+  #slotOf(id: string): string {
+    const member = this.#watch.current?.members.find((candidate) => candidate.id === id);
+    return member ? slotName(member.slot) : id;
+  }
+}
+
+function usage(): { bytes: number; peakBytes: number } {
+  const { allocatedBytes: bytes, peakBytes } = memory("cpu");
+  return { bytes, peakBytes };
+}
