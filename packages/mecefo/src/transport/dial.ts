@@ -126,7 +126,7 @@ export class DialledConnection {
     });
     const address = parseAddress(this.#peer.address);
     if ("path" in address) socket.connect(address.path);
-    else socket.connect({ ...address, noDelay: true });
+    else socket.setNoDelay(true).connect(address.port, address.host);
     socket.write(encodeControlFrame("hello", epoch, encodeHello(hello)));
   }
 

@@ -45,7 +45,7 @@ export class LinkTable {
   readonly #maximumUnreleasedBytes: number;
   readonly #driver: LinkDriver;
   readonly #links = new Map<string, Link>();
-  readonly #unreleased = new WeakMap<ReceivedMessage, Link>();
+  readonly #unreleased = new WeakMap<ReceivedMessage, { readonly link: Link; readonly bytes: number }>();
   readonly #failureListeners: ((peer: string, cause: string) => void)[] = [];
   readonly #counters = { bytesSent: 0, bytesReceived: 0, messagesSent: 0, messagesReceived: 0, staleFrames: 0, refusedConnections: 0 };
   #listener: ((message: ReceivedMessage) => void) | undefined;
@@ -101,18 +101,16 @@ export class LinkTable {
     this.#failureListeners.push(listener);
   }
 
-  /** `Transport.release`. A second release of the same message does nothing. */
-  release(message: ReceivedMessage): void {
-    const link = this.#unreleased.get(message);
-    if (link === undefined) return;
+  /**
+   * `Transport.release`. A second release of the same message does nothing.
+   * @param buffer the payload's memory, where it went to another thread and came back as another object
+   */
+  release(message: ReceivedMessage, buffer: ArrayBuffer = message.payload.buffer): void {
+    const unreleased = this.#unreleased.get(message);
+    if (unreleased === undefined) return;
     this.#unreleased.delete(message);
-    const bytes = message.payload.byteLength;
-    this.pool.give(message.payload.buffer);
-    this.settle(link, bytes);
-  }
-
-  /** So many bytes of a link's messages are out of the way: reading goes on if it rested. */
-  settle(link: Link, bytes: number): void {
+    this.pool.give(buffer);
+    const { link, bytes } = unreleased;
     link.unreleasedBytes -= bytes;
     if (!link.paused || link.unreleasedBytes > this.#maximumUnreleasedBytes) return;
     link.paused = false;
@@ -168,7 +166,7 @@ export class LinkTable {
       return;
     }
     const message: ReceivedMessage = { from: link.peer.id, tag: { kind, epoch, step, channel, sequence }, payload };
-    this.#unreleased.set(message, link);
+    this.#unreleased.set(message, { link, bytes: payload.byteLength });
     link.unreleasedBytes += payload.byteLength;
     if (!link.paused && link.unreleasedBytes > this.#maximumUnreleasedBytes) {
       link.paused = true;
@@ -188,7 +186,7 @@ export class LinkTable {
       this.faults.inject(fault);
       return;
     }
-    for (const link of [...this.#links.values()]) {
+    for (const link of this.#links.values()) {
       if (fault.peer === undefined || fault.peer === link.peer.id) this.fail(link, linkFailureCause("closed", "cut by an injected fault"));
     }
   }

@@ -133,13 +133,14 @@ export class SocketTransport implements Transport, LinkDriver {
     this.#table.onLinkFailure(listener);
   }
 
-  release(message: ReceivedMessage): void {
-    this.#table.release(message);
+  /** @param buffer the payload's memory, where it went to another thread and came back as another object */
+  release(message: ReceivedMessage, buffer?: ArrayBuffer): void {
+    this.#table.release(message, buffer);
   }
 
   beginEpoch(epoch: number, peers: readonly Peer[]): void {
     this.#table.beginEpoch(epoch, peers);
-    for (const [id, { hello, socket }] of [...this.#held]) {
+    for (const [id, { hello, socket }] of this.#held) {
       if (hello.epoch > this.#table.epoch) continue;
       this.#held.delete(id);
       socket.removeAllListeners("close").removeAllListeners("data");

@@ -1,0 +1,171 @@
+import { crc32 } from "node:zlib";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { FrameError } from "../errors.ts";
+import { BufferPool, sizeClass } from "./buffer-pool.ts";
+import { FrameReader } from "./frame-reader.ts";
+import { controlKinds, encodeControlFrame, encodeHeader, encodeMessageHeader, headerBytes, parseHeader } from "./frame.ts";
+import type { FrameHeader } from "./frame.ts";
+import { messageKinds } from "./transport.ts";
+import type { MessageKind, MessageTag } from "./transport.ts";
+
+const uint32 = fc.integer({ min: 0, max: 0xffffffff });
+const kind = fc.constantFrom(...(Object.keys(messageKinds) as MessageKind[]));
+const tags = fc.record({ kind, epoch: uint32, step: uint32, channel: uint32, sequence: uint32 });
+const messages = fc.array(fc.tuple(tags, fc.uint8Array({ maxLength: 200 })), { maxLength: 12 });
+
+function frameOf(tag: MessageTag, payload: Uint8Array): Uint8Array {
+  return Buffer.concat([encodeMessageHeader(tag, payload), payload]);
+}
+
+function readAll(chunks: readonly Uint8Array[], maximumPayloadBytes = 1024, pool: BufferPool = new BufferPool()) {
+  const frames: { readonly header: FrameHeader; readonly payload: Uint8Array }[] = [];
+  const reader = new FrameReader(pool, maximumPayloadBytes, (header, payload) => {
+    frames.push({ header, payload: payload.slice() });
+    pool.give(payload.buffer);
+  });
+  for (const chunk of chunks) reader.push(chunk);
+  return { frames, reader };
+}
+
+/** A header whose own checksum is right, whatever it says. */
+function forge(change: (view: DataView) => void): Uint8Array {
+  const bytes = encodeHeader({ kind: "state", epoch: 1, step: 2, channel: 3, sequence: 4, payloadBytes: 0, checksum: 0 });
+  const view = new DataView(bytes.buffer);
+  change(view);
+  view.setUint32(36, crc32(bytes.subarray(0, 36)), true);
+  return bytes;
+}
+
+/** A pool that remembers the most that it was asked for. */
+class CountingPool extends BufferPool {
+  largest = 0;
+  override take(bytes: number): Uint8Array<ArrayBuffer> {
+    this.largest = Math.max(this.largest, bytes);
+    return super.take(bytes);
+  }
+}
+
+describe("frames", () => {
+  it("come out of a stream as they went in, however it is cut", () => {
+    fc.assert(fc.property(messages, fc.array(fc.integer({ min: 1, max: 300 }), { minLength: 1, maxLength: 20 }), (sent, cuts) => {
+      const stream = Buffer.concat(sent.map(([tag, payload]) => frameOf(tag, payload)));
+      const chunks: Uint8Array[] = [];
+      for (let offset = 0, i = 0; offset < stream.byteLength; i++) {
+        const length = cuts[i % cuts.length]!;
+        chunks.push(stream.subarray(offset, offset + length));
+        offset += length;
+      }
+      const { frames, reader } = readAll(chunks);
+      expect(reader.midFrame).toBe(false);
+      expect(frames.map(({ header: { payloadBytes: _bytes, checksum: _checksum, ...tag }, payload }) => [tag, [...payload]]))
+        .toEqual(sent.map(([tag, payload]) => [tag, [...payload]]));
+    }), { numRuns: 300 });
+  });
+
+  it("have headers that parse to what was encoded", () => {
+    fc.assert(fc.property(tags, fc.integer({ min: 0, max: 1024 }), uint32, (tag, payloadBytes, checksum) => {
+      expect(parseHeader(encodeHeader({ ...tag, payloadBytes, checksum }), 1024)).toEqual({ ...tag, payloadBytes, checksum });
+    }));
+  });
+
+  it("name what is wrong with them", () => {
+    const good = frameOf({ kind: "activation", epoch: 7, step: 8, channel: 9, sequence: 10 }, new Uint8Array([1, 2, 3]));
+    const damaged = good.slice();
+    damaged[headerBytes + 1]! ^= 4;
+    expect(() => readAll([damaged])).toThrow("checksum mismatch in activation frame (epoch 7, step 8, channel 9, sequence 10)");
+    const header = good.slice();
+    header[9]! ^= 1;
+    expect(() => readAll([header])).toThrow("checksum mismatch in a frame's header");
+    expect(() => readAll([Buffer.from("GET / HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n")])).toThrow(/no frame: begins with 0x20544547/);
+    expect(() => parseHeader(new Uint8Array(3))).toThrow("3 bytes are no header, which has 40");
+    expect(() => parseHeader(forge((view) => { view.setUint8(4, 9); }))).toThrow("frame of version 9; this is version 1");
+    expect(() => parseHeader(forge((view) => { view.setUint8(5, 99); }))).toThrow("frame of unknown kind 99");
+    expect(() => parseHeader(forge((view) => { view.setUint16(6, 1, true); }))).toThrow("state frame with unknown flags");
+    expect(() => parseHeader(forge((view) => { view.setUint32(24, 2 ** 31, true); }))).toThrow("state frame of 2147483648 bytes, over the limit of 67108864");
+    expect(() => encodeMessageHeader({ kind: "state", epoch: -1, step: 0, channel: 0, sequence: 0 }, new Uint8Array(0))).toThrow(FrameError);
+    expect(() => encodeMessageHeader({ kind: "state", epoch: 0, step: 0.5, channel: 0, sequence: 0 }, new Uint8Array(0))).toThrow(FrameError);
+  });
+
+  it("reserve no memory for a length over the limit", () => {
+    const pool = new CountingPool();
+    expect(() => readAll([forge((view) => { view.setUint32(24, 1025, true); })], 1024, pool)).toThrow(FrameError);
+    expect(pool.largest).toBe(0);
+  });
+
+  it("survive hostile streams: every one is read or refused by FrameError, within bounds", () => {
+    fuzz(30_000, 1);
+  });
+
+  it("have control kinds apart from message kinds", () => {
+    const numbers = [...Object.values(messageKinds), ...Object.values(controlKinds)];
+    expect(new Set(numbers).size).toBe(numbers.length);
+    expect(readAll([encodeControlFrame("bye", 3, new Uint8Array([1]))]).frames[0]!.header).toMatchObject({ kind: "bye", epoch: 3, payloadBytes: 1 });
+  });
+});
+
+function fuzz(streams: number, seed: number): void {
+  let state = seed;
+  const random = (below: number): number => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.floor((state / 2 ** 32) * below);
+  };
+  const names = Object.keys(messageKinds) as MessageKind[];
+  let refused = 0;
+  let read = 0;
+  for (let i = 0; i < streams; i++) {
+    const count = 1 + random(3);
+    const stream = Buffer.concat(Array.from({ length: count }, () => {
+      const payload = Uint8Array.from({ length: random(40) }, () => random(256));
+      return random(4) === 0
+        ? Buffer.concat([forge((view) => { view.setUint32(4 * random(9), random(2 ** 32), true); }), payload])
+        : frameOf({ kind: names[random(names.length)]!, epoch: random(9), step: random(9), channel: random(9), sequence: random(9) }, payload);
+    }));
+    const flips = random(4);
+    for (let flip = 0; flip < flips; flip++) stream[random(stream.byteLength)]! ^= 1 << random(8);
+    const length = random(3) === 0 ? random(stream.byteLength) : stream.byteLength;
+    const cut = random(length + 1);
+    const pool = new CountingPool();
+    try {
+      const { frames } = readAll([stream.subarray(0, cut), stream.subarray(cut, length)], 64, pool);
+      read += frames.length;
+    } catch (error) {
+      expect(error).toBeInstanceOf(FrameError);
+      refused++;
+    }
+    expect(pool.largest).toBeLessThanOrEqual(64);
+  }
+  // The mix has to reach both ends.
+  expect(refused).toBeGreaterThan(streams / 10);
+  expect(read).toBeGreaterThan(streams / 10);
+}
+
+describe("BufferPool", () => {
+  it("gives memory out again by size class", () => {
+    const pool = new BufferPool();
+    const first = pool.take(5000);
+    expect(first.byteLength).toBe(5000);
+    pool.give(first.buffer);
+    expect(pool.freeBytes).toBe(5120);
+    expect(pool.take(5100).buffer).toBe(first.buffer);
+    expect(pool.freeBytes).toBe(0);
+  });
+
+  it("wastes at most a fifth, and has classes that are their own class", () => {
+    fc.assert(fc.property(fc.integer({ min: 4096, max: 2 ** 30 }), (bytes) => {
+      const size = sizeClass(bytes);
+      expect(size).toBeGreaterThanOrEqual(bytes);
+      expect(bytes).toBeGreaterThanOrEqual(size * 0.8 - 1);
+      expect(sizeClass(size)).toBe(size);
+    }));
+  });
+
+  it("keeps no more than it was told, and nothing that went to another thread", () => {
+    const pool = new BufferPool(10_000);
+    for (let i = 0; i < 3; i++) pool.give(new ArrayBuffer(4096));
+    expect(pool.freeBytes).toBe(8192);
+    pool.give(structuredClone(new ArrayBuffer(0)));
+    pool.give(new ArrayBuffer(4097));
+    expect(pool.freeBytes).toBe(8192);
+  });
+});
