@@ -11,7 +11,8 @@ export function orthonormalizeRows(values: ArrayLike<number>, count: number, len
   const rows: Float64Array[] = [];
   let unit = 0;
   for (let row = 0; row < count; row++) {
-    let vector = Float64Array.from({ length }, (_, i) => values[row * length + i]!);
+    let vector = new Float64Array(length);
+    for (let i = 0; i < length; i++) vector[i] = values[row * length + i]!;
     const original = norm(vector);
     let left = orthogonalize(vector, rows);
     while (!(left > NEGLIGIBLE * original)) {

@@ -61,20 +61,27 @@ async function exactBasis(matrix: Tensor, inputs: number, rank: number): Promise
 
 async function subspaceBasis(matrix: Tensor, inputs: number, rank: number, { iterations = 2, seed = 0 }: BasisOptions): Promise<Tensor> {
   const { device } = matrix;
-  // Kept as rows: [rank, inputs] lies in memory as Gram-Schmidt reads it, and the products cost the same.
+  // Kept as rows: they lie in memory as Gram-Schmidt reads them, and the products cost the same. Between products they are orthonormalised where
+  // they are shorter, on the side of the outputs or of the inputs, so that the smaller singular values do not drown in rounding.
+  const outputs = matrix.shape[0]!;
+  const isShorterOutside = outputs < inputs && rank <= outputs;
   let rows = keep(new Generator(seed).normal([rank, inputs], 0, 1, { device }));
-  for (let i = 0; i < iterations; i++) {
-    const next = keep(tidy(() => matmul(matmul(rows, matrix.transpose()), matrix)));
+  const replace = (next: Tensor): void => {
     rows.dispose();
-    const values = await next.data("float32");
-    next.dispose();
-    rows = keep(tensor(orthonormalizeRows(values, rank, inputs), [rank, inputs], { device }));
-  }
-  if (iterations === 0) {
+    rows = keep(next);
+  };
+  const orthonormalize = async (): Promise<void> => {
     const values = await rows.data("float32");
-    rows.dispose();
-    rows = keep(tensor(orthonormalizeRows(values, rank, inputs), [rank, inputs], { device }));
+    const length = rows.shape[1]!;
+    replace(tensor(orthonormalizeRows(values, rank, length), [rank, length], { device }));
+  };
+  for (let i = 0; i < iterations; i++) {
+    replace(tidy(() => matmul(rows, matrix.transpose())));
+    if (i > 0 && isShorterOutside) await orthonormalize();
+    replace(matmul(rows, matrix));
+    if (i < iterations - 1 && !isShorterOutside) await orthonormalize();
   }
+  await orthonormalize();
   const basis = keep(tidy(() => rows.transpose().clone()));
   rows.dispose();
   return basis;
