@@ -68,6 +68,8 @@ async function train(pipelines: number, steps: number, delta: number, seed: numb
 
   let basis: Float32Array = new Float32Array();
   let [total, largestBias] = [0, 0];
+  const [full, through, sample, ofW] = [0, 0, 0, 0].map(() => new Float64Array(m * n)) as [Float64Array, Float64Array, Float64Array, Float64Array];
+  const [ofV, x] = [new Float64Array(m), new Float64Array(n)];
   for (let step = 0; step < steps; step++) {
     if (step % interval === 0) {
       const weight = keep(tensor(Float32Array.from(teacher, (value, i) => value + gap[i]!), [m, n]));
@@ -75,8 +77,8 @@ async function train(pipelines: number, steps: number, delta: number, seed: numb
       weight.dispose();
       basis = await vectors.data("float32");
     }
-    const projected = (gradient: Float64Array): Float64Array => {
-      const result = new Float64Array(m * n);
+    const project = (gradient: Float64Array, result: Float64Array): void => {
+      result.fill(0);
       for (let row = 0; row < m; row++) {
         for (let k = 0; k < rank; k++) {
           let part = 0;
@@ -84,24 +86,27 @@ async function train(pipelines: number, steps: number, delta: number, seed: numb
           for (let i = 0; i < n; i++) result[row * n + i]! += part * basis[i * rank + k]!;
         }
       }
-      return result;
     };
-    const full = fullGradient();
-    total += squared(full) + squared(vectorGap);
-    const bias = projected(full).reduce((sum, value, i) => sum + ((value - full[i]!) / pipelines) ** 2, 0);
-    largestBias = Math.max(largestBias, bias / (squared(full) + squared(vectorGap)));
+    let [fullSquared, bias] = [squared(vectorGap), 0];
+    for (let i = 0; i < m * n; i++) full[i] = gap[i]! * variances[i % n]!;
+    fullSquared += squared(full);
+    project(full, through);
+    for (let i = 0; i < m * n; i++) bias += ((through[i]! - full[i]!) / pipelines) ** 2;
+    total += fullSquared;
+    largestBias = Math.max(largestBias, bias / fullSquared);
 
-    const [ofW, ofV] = [new Float64Array(m * n), new Float64Array(m)];
+    ofW.fill(0);
+    ofV.fill(0);
     for (let pipeline = 0; pipeline < pipelines; pipeline++) {
-      const x = Float64Array.from({ length: n }, (_, i) => Math.sqrt(variances[i]!) * next());
-      const error = Float64Array.from({ length: m }, (_, row) => {
-        let sum = noise * next();
-        for (let i = 0; i < n; i++) sum += gap[row * n + i]! * x[i]!;
-        return sum;
-      });
-      const gradient = Float64Array.from({ length: m * n }, (_, i) => error[Math.floor(i / n)]! * x[i % n]!);
+      for (let i = 0; i < n; i++) x[i] = Math.sqrt(variances[i]!) * next();
+      for (let row = 0; row < m; row++) {
+        let error = noise * next();
+        for (let i = 0; i < n; i++) error += gap[row * n + i]! * x[i]!;
+        for (let i = 0; i < n; i++) sample[row * n + i] = error * x[i]!;
+      }
       const isDegraded = pipeline === 0;
-      (isDegraded ? projected(gradient) : gradient).forEach((value, i) => (ofW[i]! += value / pipelines));
+      if (isDegraded) project(sample, through);
+      for (let i = 0; i < m * n; i++) ofW[i]! += (isDegraded ? through : sample)[i]! / pipelines;
       if (!isDegraded) for (let row = 0; row < m; row++) ofV[row]! += (vectorGap[row]! + noise * next()) / (pipelines - 1);
     }
     for (const [values, velocity, gradient] of [[gap, momentumOfW, ofW], [vectorGap, momentumOfV, ofV]] as const) {

@@ -1,6 +1,15 @@
 import { matmul, tidy, type Tensor } from "@frugal/tensor-core";
 
 /**
+ * Ĝ V₁ = Gᵧᵀ (X V₁), [m, r]: a low-rank gradient by its coordinates. Those of microbatches can be added up before V₁ᵀ is multiplied in once.
+ * @param outputGradient Gᵧ [tokens, m]
+ * @param projected X V₁ [tokens, r], see `projectInputs`
+ */
+export function lowRankCoordinates(outputGradient: Tensor, projected: Tensor): Tensor {
+  return tidy(() => matmul(outputGradient.transpose(), projected));
+}
+
+/**
  * Ĝ = [Gᵧᵀ (X V₁)] V₁ᵀ: the gradient of a weight [m, n] of Y = X Wᵀ, projected on the span of V₁ (paper §3.3, Eq. 2, with tokens as rows). The full
  * product GᵧᵀX is never formed: 2bmn operations become 2brn + 2brm + 2rmn.
  * @param outputGradient Gᵧ [tokens, m]
@@ -8,7 +17,7 @@ import { matmul, tidy, type Tensor } from "@frugal/tensor-core";
  * @param basis V₁ [n, r], orthonormal columns
  */
 export function lowRankWeightGradient(outputGradient: Tensor, projected: Tensor, basis: Tensor): Tensor {
-  return tidy(() => matmul(matmul(outputGradient.transpose(), projected), basis.transpose()));
+  return tidy(() => matmul(lowRankCoordinates(outputGradient, projected), basis.transpose()));
 }
 
 /** X V₁: inputs [tokens, n] by their coordinates in the basis [n, r]. */

@@ -1,7 +1,7 @@
-import { keep, square, sum, tidy, type Parameter, type Tensor } from "@frugal/tensor-core";
+import { keep, matmul, square, sum, tidy, type Parameter, type Tensor } from "@frugal/tensor-core";
 import { MecefoError, SettingsError } from "../errors.ts";
 import type { CapturedEnergy } from "../membership/worker-report.ts";
-import { exactWeightGradient, lowRankWeightGradient, projectInputs } from "./low-rank-gradient.ts";
+import { exactWeightGradient, lowRankCoordinates, projectInputs } from "./low-rank-gradient.ts";
 import { rankOf, rightSingularBasis } from "./right-singular-basis.ts";
 import type { ProjectionSettings } from "./stage-mode.ts";
 
@@ -97,20 +97,29 @@ export class ProjectionStore {
   }
 
   /**
-   * The low-rank gradient of a weight, [m, n], for the caller. Takes V₁ anew first, where that is due: of the weight, of these inputs, or of the
-   * exact gradient that these parts give.
+   * The low-rank gradient of a weight as its two factors Ĝ = (Ĝ V₁) V₁ᵀ: coordinates [m, r], for the caller, and V₁ [n, r], which stays here. Takes V₁
+   * anew first, where that is due: of the weight, of these inputs, or of the exact gradient that these parts give.
+   * @throws MecefoError when the block is reset meanwhile
    */
-  async weightGradient(parts: WeightGradientParts): Promise<Tensor> {
+  async factors(parts: WeightGradientParts): Promise<{ readonly coordinates: Tensor; readonly basis: Tensor }> {
     const entry = this.#entryOf(parts);
-    const isFirst = entry.energy === undefined;
     if (!entry.refreshed) await this.#refresh(entry, parts);
     const basis = entry.basis!;
     const { inputs, outputGradient } = parts;
-    return keep(tidy(() => {
+    const coordinates = keep(tidy(() => {
       const projected = projectInputs(inputs, basis);
-      if (isFirst) entry.energy = share(projected, inputs);
-      return lowRankWeightGradient(outputGradient, projected, basis);
+      entry.energy ??= share(projected, inputs);
+      return lowRankCoordinates(outputGradient, projected);
     }));
+    return { coordinates, basis };
+  }
+
+  /** The low-rank gradient of a weight, [m, n], for the caller: `factors` multiplied out. */
+  async weightGradient(parts: WeightGradientParts): Promise<Tensor> {
+    const { coordinates, basis } = await this.factors(parts);
+    const gradient = keep(tidy(() => matmul(coordinates, basis.transpose())));
+    coordinates.dispose();
+    return gradient;
   }
 
   /** ‖X V₁‖² / ‖X‖² of the inputs of each projected matrix, in its latest step's first microbatch. */

@@ -63,11 +63,13 @@ export class FeedForwardSegment implements Segment {
       const [hiddenSize, innerSize] = [shape.at(-1)!, gated.value.shape.at(-1)!];
       const rows = (tensor: Tensor, columns: number): Tensor => holder.make(() => tensor.reshape([-1, columns]));
       const weights = async (matrix: FeedForwardMatrix, layer: Linear, gradient: Tensor, inputs: Tensor): Promise<void> => {
-        if (layer.bias !== undefined) sink(layer.bias, keep(sum(gradient, 0)));
+        if (layer.bias !== undefined) sink.add(layer.bias, keep(sum(gradient, 0)));
         const weight = plainWeight(matrix, layer);
-        sink(weight, projections === undefined
-          ? keep(exactWeightGradient(gradient, inputs))
-          : await projections.weightGradient({ block: index, matrix, weight, inputs, outputGradient: gradient }));
+        if (projections === undefined) sink.add(weight, keep(exactWeightGradient(gradient, inputs)));
+        else {
+          const { coordinates, basis } = await projections.factors({ block: index, matrix, weight, inputs, outputGradient: gradient });
+          sink.addProduct(weight, coordinates, basis);
+        }
       };
 
       const outer = rows(outputGradient, hiddenSize);
@@ -89,7 +91,7 @@ export class FeedForwardSegment implements Segment {
       ).reshape(shape));
       const [throughNorm, ...normGradients] = keep(norm.backward([normalizedGradient]));
       holder.hold(throughNorm);
-      feedForwardNorm.parameters().forEach((parameter, i) => sink(parameter, normGradients[i]!));
+      feedForwardNorm.parameters().forEach((parameter, i) => sink.add(parameter, normGradients[i]!));
       return keep(add(outputGradient, throughNorm!));
     } finally {
       norm.free();

@@ -1,7 +1,8 @@
 import { keep, vjp, type Parameter, type Tensor, type VectorJacobianProduct } from "@frugal/tensor-core";
+import type { GradientSums } from "./gradient-sums.ts";
 
-/** Takes over a parameter's gradient. */
-export type GradientSink = (parameter: Parameter, gradient: Tensor) => void;
+/** What gradients are given to. */
+export type GradientSink = Pick<GradientSums, "add" | "addProduct">;
 
 /**
  * A piece of a stage on a microbatch's way: forward is done when it exists. `backward` takes the gradient of the piece's output, which stays the
@@ -34,7 +35,7 @@ export class ExactSegment implements Segment {
     this.freeOutput();
     const gradients = keep(this.#pullback.backward([outputGradient]));
     const inputGradient = this.#hasInput ? gradients.shift() : undefined;
-    gradients.forEach((gradient, i) => sink(this.#parameters[i]!, gradient));
+    gradients.forEach((gradient, i) => sink.add(this.#parameters[i]!, gradient));
     return inputGradient;
   }
 

@@ -174,18 +174,19 @@ class SegmentedPass implements StagePass {
     this.#started = true;
     // A matrix that is embedding and head at once contributes once a microbatch, with both its uses added.
     const waiting = new Map<Parameter, Tensor>();
-    const sink: GradientSink = (parameter, gradient) => {
-      if (!this.#shared.has(parameter)) this.#sums.add(parameter, gradient);
-      else {
+    const sink: GradientSink = {
+      addProduct: (...product) => this.#sums.addProduct(...product),
+      add: (parameter, gradient) => {
         const first = waiting.get(parameter);
-        if (first === undefined) waiting.set(parameter, gradient);
+        if (first === undefined && this.#shared.has(parameter)) waiting.set(parameter, gradient);
+        else if (first === undefined) this.#sums.add(parameter, gradient);
         else {
           waiting.delete(parameter);
-          const both = keep(tidy(() => first.add(gradient)));
+          const both = keep(first.add(gradient));
           for (const part of [first, gradient]) part.dispose();
           this.#sums.add(parameter, both);
         }
-      }
+      },
     };
     const seed = outputGradient ?? keep(full([], 1, { device: this.loss!.device }));
     let gradient: Tensor | undefined = seed;
