@@ -61,7 +61,8 @@ export function startNetworkThread(options: NetworkThreadOptions): NetworkThread
     die(error.message, error);
   });
   worker.on("exit", (code) => {
-    die(`it ended with exit code ${code}`);
+    // It ends by itself, with 0, once everything in it was closed.
+    if (code !== 0) die(`it ended with exit code ${code}`);
   });
   return {
     transportPort: transport.port1,

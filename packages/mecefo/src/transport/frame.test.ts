@@ -94,7 +94,11 @@ describe("frames", () => {
   });
 
   it("survive hostile streams: every one is read or refused by FrameError, within bounds", () => {
-    fuzz(30_000, 1);
+    const { refused, read, largest } = fuzz(20_000, 1);
+    expect(largest).toBeLessThanOrEqual(64);
+    // The mix has to reach both ends.
+    expect(refused).toBeGreaterThan(2000);
+    expect(read).toBeGreaterThan(2000);
   });
 
   it("have control kinds apart from message kinds", () => {
@@ -104,7 +108,7 @@ describe("frames", () => {
   });
 });
 
-function fuzz(streams: number, seed: number): void {
+function fuzz(streams: number, seed: number): { refused: number; read: number; largest: number } {
   let state = seed;
   const random = (below: number): number => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
@@ -113,6 +117,7 @@ function fuzz(streams: number, seed: number): void {
   const names = Object.keys(messageKinds) as MessageKind[];
   let refused = 0;
   let read = 0;
+  let largest = 0;
   for (let i = 0; i < streams; i++) {
     const count = 1 + random(3);
     const stream = Buffer.concat(Array.from({ length: count }, () => {
@@ -130,14 +135,12 @@ function fuzz(streams: number, seed: number): void {
       const { frames } = readAll([stream.subarray(0, cut), stream.subarray(cut, length)], 64, pool);
       read += frames.length;
     } catch (error) {
-      expect(error).toBeInstanceOf(FrameError);
+      if (!(error instanceof FrameError)) throw error;
       refused++;
     }
-    expect(pool.largest).toBeLessThanOrEqual(64);
+    largest = Math.max(largest, pool.largest);
   }
-  // The mix has to reach both ends.
-  expect(refused).toBeGreaterThan(streams / 10);
-  expect(read).toBeGreaterThan(streams / 10);
+  return { refused, read, largest };
 }
 
 describe("BufferPool", () => {
