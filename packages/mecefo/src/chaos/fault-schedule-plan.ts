@@ -14,8 +14,8 @@ function outage(fault: Fault): number {
 }
 
 /**
- * All faults of a schedule beforehand, as if each struck worker were back exactly when its fault is over, plus `settling`: a pure function of the
- * settings. Where nobody can be struck, a fault waits until somebody is back.
+ * All faults of a schedule beforehand, as if each struck worker were back exactly when its fault is over, plus `settling`: a pure function
+ * of the settings. Where nobody can be struck, a fault waits until somebody is back.
  * @param settling milliseconds that a worker needs after its fault until it may be struck again
  * @throws SettingsError as `createFaultSchedule`
  */

@@ -7,7 +7,8 @@ import { createFaultSchedule } from "./fault-schedule.ts";
 
 const slots = slotsOf({ pipelines: 3, stages: 4 }).map(slotName);
 const settings: FaultScheduleSettings = {
-  seed: 7, faults: 2000, slots, kinds: { kill: 4, stop: 2, cut: 2, slow: 1, corrupt: 1 }, meanTimeBetweenFaults: 1000, meanTimeToRepair: 3000,
+  seed: 7, faults: 2000, slots, kinds: { kill: 4, stop: 2, cut: 2, slow: 1, corrupt: 1 },
+  meanTimeBetweenFaults: 1000, meanTimeToRepair: 3000,
 };
 
 function draw(live: (index: number) => readonly string[], given: FaultScheduleSettings = settings): Fault[] {
@@ -101,7 +102,8 @@ describe("fault schedules", () => {
 
   it("refuses what it cannot read", () => {
     const fault = { kind: "kill", index: 0, at: 1, slot: "p0s0", repairAfter: 5 };
-    for (const text of ["{", "{}", JSON.stringify([{ ...fault, kind: "melt" }]), JSON.stringify([{ ...fault, slot: "p0" }]), JSON.stringify([{ ...fault, at: -1 }])]) {
+    const broken = [{ kind: "melt" }, { slot: "p0" }, { at: -1 }].map((change) => JSON.stringify([{ ...fault, ...change }]));
+    for (const text of ["{", "{}", ...broken]) {
       expect(() => parseFaults(text, "faults.json"), text).toThrow(FormatError);
     }
     expect(parseFaults(JSON.stringify([fault]), "faults.json")).toEqual([fault]);

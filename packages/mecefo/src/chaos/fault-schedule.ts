@@ -1,7 +1,9 @@
 import { foldIn, randomKey, randomWord, type RandomKey } from "@frugal/tensor-core";
 import { SettingsError } from "../errors.ts";
 import { parseSlot } from "../grid/grid.ts";
-import { faultKinds, faultScheduleSettingsSchema, type Fault, type FaultKind, type FaultScheduleSettings } from "./fault-schedule-format.ts";
+import {
+  faultKinds, faultScheduleSettingsSchema, type Fault, type FaultKind, type FaultScheduleSettings,
+} from "./fault-schedule-format.ts";
 
 /** Settings with their defaults. */
 type Complete = { readonly [Name in keyof FaultScheduleSettings]-?: NonNullable<FaultScheduleSettings[Name]> };
@@ -30,8 +32,8 @@ const FRAMES = 6;
 const LONGEST_OVER_MEAN = 10;
 
 /**
- * Faults one after another. When, of what kind and how long they are depends on the seed only; whom they strike also on who is alive when they
- * are due: the same seed and live sets give the same faults, in any process.
+ * Faults one after another. When, of what kind and how long they are depends on the seed only; whom they strike also on who is alive when
+ * they are due: the same seed and live sets give the same faults, in any process.
  */
 export class FaultSchedule {
   /** With all defaults filled in: `createFaultSchedule` makes the same schedule of it again. */
@@ -85,9 +87,9 @@ export class FaultSchedule {
   }
 
   /**
-   * The next fault, for one of the slots that are alive and well now, or undefined: after the last, or when none can be struck. In the second case
-   * (`remaining` is above zero) nothing is used up: ask again when more are alive. With `keepStages`, every kind counts as if it took its worker
-   * out, since all but the mildest do.
+   * The next fault, for one of the slots that are alive and well now, or undefined: after the last, or when none can be struck. In the
+   * second case (`remaining` is above zero) nothing is used up: ask again when more are alive. With `keepStages`, every kind counts as if
+   * it took its worker out, since all but the mildest do.
    * @param live names of slots ("p0s1"), in any order; those that the schedule does not know are left alone
    * @param now the time, if a fault that is overdue is to be dated by it, and those after it likewise; default: by when it was due
    */
@@ -128,14 +130,17 @@ export class FaultSchedule {
 export function createFaultSchedule(settings: FaultScheduleSettings): FaultSchedule {
   const result = faultScheduleSettingsSchema.safeParse(settings);
   if (!result.success) {
-    throw new SettingsError(`fault schedule: ${result.error.issues.map(({ path, message }) => `${path.join(".")}: ${message}`).join("; ")}`);
+    const issues = result.error.issues.map(({ path, message }) => `${path.join(".")}: ${message}`);
+    throw new SettingsError(`fault schedule: ${issues.join("; ")}`);
   }
   const complete = withDefaults(result.data);
   if (new Set(complete.slots).size < complete.slots.length) throw new SettingsError("fault schedule: a slot is named twice");
   if (complete.keepStages) {
     const stages = complete.slots.map((slot) => parseSlot(slot).stage);
     const struck = stages.some((stage, i) => stages.indexOf(stage) !== i);
-    if (!struck) throw new SettingsError("fault schedule: every stage has one slot only, so that keepStages spares them all; use two pipelines or more");
+    if (!struck) {
+      throw new SettingsError("fault schedule: every stage has one slot only, so that keepStages spares them all; use two pipelines");
+    }
   }
   return new FaultSchedule(complete);
 }

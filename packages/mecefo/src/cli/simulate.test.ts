@@ -37,7 +37,9 @@ describe("mecefo simulate", () => {
     const text = await run(
       "--json", "--failure-every", "0.5", "--repair", "1", "--strategy", "mecefo", "--strategy", "none", "--hours", "10", "--seeds", "1",
     );
-    const { simulations, ablation } = JSON.parse(text) as { simulations: { scenario: unknown; strategies: { strategy: string }[] }[]; ablation: unknown[] };
+    const { simulations, ablation } = JSON.parse(text) as {
+      simulations: { scenario: unknown; strategies: { strategy: string }[] }[]; ablation: unknown[];
+    };
     expect(simulations).toHaveLength(1);
     expect(simulations[0]!.scenario).toEqual({ name: "own", failureEveryHours: 0.5, repairHours: 1, nodes: 32 });
     expect(simulations[0]!.strategies.map(({ strategy }) => strategy)).toEqual(["mecefo", "none"]);

@@ -76,7 +76,8 @@ async function runSimulations(given: SimulateArguments, command: Command): Promi
   const { microbatches, rank, balancedHead } = given;
   if (given.costs !== undefined) {
     const own = ["model", "microbatches", "rank", "balancedHead"].find((name) => command.getOptionValueSource(name) === "cli");
-    if (own !== undefined) throw new SettingsError(`--${own === "balancedHead" ? "balanced-head" : own} is of the model of costs; --costs has its own`);
+    const flag = own === "balancedHead" ? "balanced-head" : own;
+    if (flag !== undefined) throw new SettingsError(`--${flag} is of the model of costs; --costs has its own`);
   }
   const costs = given.costs === undefined
     ? paperProfile(given.model, {
@@ -86,7 +87,8 @@ async function runSimulations(given: SimulateArguments, command: Command): Promi
   const results = scenariosOf(given, grid).map((scenario) =>
     simulate({
       grid, costs, scenario, reading: given.repairReading, strategies: strategiesOf(given.strategy), seeds: given.seeds, seed: given.seed,
-      maximumChain: given.maximumChain, lostPipeline: given.lostPipeline, emptyMixer: given.emptyMixer, sharing: given.sharing, start: given.start,
+      maximumChain: given.maximumChain, lostPipeline: given.lostPipeline, emptyMixer: given.emptyMixer, sharing: given.sharing,
+      start: given.start,
       ...(given.hours === undefined ? {} : { hours: given.hours }),
     }),
   );
@@ -112,7 +114,10 @@ export function simulateCommand(): Command {
     )
     .option("--costs <file>", "measured costs, as the benchmark writes them, instead of a model's")
     .option("--grid <pipelines>x<stages>", "of nodes", "4x8")
-    .option("--scenario <name>", `of the paper: ${paperScenarios.map(({ name }) => name).join(", ")}; repeatable (default: low, mid, high)`, collect)
+    .option(
+      "--scenario <name>",
+      `of the paper: ${paperScenarios.map(({ name }) => name).join(", ")}; repeatable (default: low, mid, high)`, collect,
+    )
     .option("--failure-every <hours>", "instead of a scenario: between two failures in the whole grid", hours)
     .option("--repair <hours>", "with --failure-every: until a node is back", hours)
     .addOption(
@@ -125,14 +130,17 @@ export function simulateCommand(): Command {
     .option("--seed <integer>", "of the first run", integer(0), 1)
     .option("--maximum-chain <stages>", "that one worker may host, its own included", integer(1, 4096), 4)
     .addOption(
-      new Option("--lost-pipeline <what>", "becomes of the microbatches of a pipeline that cannot run").choices(["reroute", "drop"]).default("drop"),
+      new Option("--lost-pipeline <what>", "becomes of the microbatches of a pipeline that cannot run")
+        .choices(["reroute", "drop"]).default("drop"),
     )
     .addOption(new Option("--empty-mixer <what>", "where no pipeline gives a mixer's gradient").choices(["exact", "skip"]).default("exact"))
     .addOption(
       new Option("--sharing <how>", "of microbatches among pipelines: as many for each, or as many as each is fast")
         .choices(["even", "balanced"]).default("even"),
     )
-    .addOption(new Option("--start <state>", "all nodes up, or as many as in the long run").choices(["healthy", "stationary"]).default("stationary"))
+    .addOption(
+      new Option("--start <state>", "all nodes up, or as many as in the long run").choices(["healthy", "stationary"]).default("stationary"),
+    )
     .option("--microbatches <count>", "of a pipeline in a step, of a model (default: 32)", integer(1, 4096))
     .option("--rank <share>", "of technique III over the hidden size, of a model (default: 0.25)", numberBetween(1e-6, 1))
     .option("--balanced-head", "leave the head's operations out, as if its stage had fewer blocks for it", false)

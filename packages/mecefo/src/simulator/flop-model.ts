@@ -63,7 +63,8 @@ function blockParameters({ hiddenSize: h, intermediateSize, numAttentionHeads = 
 }
 
 /**
- * Cost of low-rank weight gradients (Gyᵀ (x V1)) V1ᵀ over the exact ones': (2brn + 2brm + 2rmn) / 2bmn, the same for all three matrices of a SwiGLU.
+ * Cost of low-rank weight gradients (Gyᵀ (x V1)) V1ᵀ over the exact ones': (2brn + 2brm + 2rmn) / 2bmn, the same for all three matrices of
+ * a SwiGLU.
  * @param rank r @param tokens b, for which the product with V1ᵀ is done once
  */
 export function lowRankShare({ hiddenSize, intermediateSize }: ModelShape, rank: number, tokens: number): number {
@@ -76,8 +77,8 @@ const STATE_BYTES = 14;
 const SENT_BYTES = 2;
 
 /**
- * Costs counted in floating-point operations (spec §1.7), all of them at one rate: what FLOPs alone explain. Low-rank weight gradients are summed
- * over a step's microbatches before their product with V1ᵀ. Weights are decomposed through
+ * Costs counted in floating-point operations (spec §1.7), all of them at one rate: what FLOPs alone explain. Low-rank weight gradients are
+ * summed over a step's microbatches before their product with V1ᵀ. Weights are decomposed through
  * the smaller Gram matrix: 2mn² + 9n³ (m ≥ n) for each of three matrices a block.
  * @throws SettingsError if the blocks do not make the stages
  */
@@ -98,8 +99,8 @@ export function costsOfModel(settings: FlopModelSettings): CostProfile {
   return {
     formatVersion: 1,
     name: settings.name,
-    basis: `floating-point operations at ${(machine.flopsPerSecond / 1e12).toPrecision(4)} TFLOP/s a node, rank ${rankShare} of hidden size, ` +
-      `${microbatches} microbatches a pipeline`,
+    basis: `floating-point operations at ${(machine.flopsPerSecond / 1e12).toPrecision(4)} TFLOP/s a node, ` +
+      `rank ${rankShare} of hidden size, ${microbatches} microbatches a pipeline`,
     tokensPerMicrobatch: tokens,
     microbatches,
     stages: partition.map(([from, to], stage) =>

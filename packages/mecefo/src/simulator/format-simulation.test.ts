@@ -14,6 +14,7 @@ describe("formatSimulation", () => {
     expect(text).toMatch(/^paper: Oobleck +48\.14 +28\.10 +66\.95$/m);
     expect(text).toMatch(/^mecefo +\d+\.\d\d +\d+\.\d\d ±\d+\.\d\d/m);
     expect(text).toMatch(/^adjacent pair down.* 27\.40$/m);
+    expect(text).toMatch(/^The paper's MeCeFO row .* takes 1\.045 times as long\.$/m);
     expect(formatAssumptions(simulate(settings)).split("\n")).toHaveLength(5);
   });
 

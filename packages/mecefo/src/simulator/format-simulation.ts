@@ -19,13 +19,29 @@ function thousands(tokens: number): string {
   return (tokens / 1000).toFixed(2);
 }
 
-function paperRows(result: SimulationResult): string[][] {
+/** A row of the paper's that is of the same model, grid and scenario. */
+interface PaperRow {
+  readonly system: string;
+  readonly none: number;
+  readonly throughput: number;
+  readonly drop: number;
+}
+
+function paperRows(result: SimulationResult): PaperRow[] {
   const { pipelines, stages } = result.grid;
   const { name, nodes } = result.scenario;
   if (pipelines !== 4 || stages !== 8 || nodes !== 32 || (name !== "low" && name !== "mid" && name !== "high")) return [];
-  return paperThroughputs.filter(({ model }) => model === result.costs.name).map((row) => [
-    `paper: ${row.system}`, row[name].toFixed(2), (100 * (1 - row[name] / row.none)).toFixed(2), "", "", "", row.none.toFixed(2),
-  ]);
+  return paperThroughputs.filter(({ model }) => model === result.costs.name).map((row) => (
+    { system: row.system, none: row.none, throughput: row[name], drop: 1 - row[name] / row.none }
+  ));
+}
+
+/** How slow steps would be with anybody down, for the paper's drop to follow from the rates. */
+function impliedSlowdown(rows: readonly PaperRow[], healthy: number): string[] {
+  const ours = rows.find(({ system }) => system === "MeCeFO");
+  if (ours === undefined) return [];
+  const factor = (1 - healthy) / (1 - ours.drop - healthy);
+  return [`The paper's MeCeFO row follows from these rates if a step with anybody down takes ${factor.toFixed(3)} times as long.`];
 }
 
 function speedRow(result: SimulationResult, { strategy, figures, throughputDrop, goodputDrop }: StrategyResult): string[] {
@@ -38,19 +54,27 @@ function speedRow(result: SimulationResult, { strategy, figures, throughputDrop,
 /** A simulation as text: speed of each strategy beside the paper's rows, and how often what is the case. Shares are percentages. */
 export function formatSimulation(result: SimulationResult): string {
   const { scenario, expected } = result;
+  const paper = paperRows(result);
   const fails = result.strategies.filter(({ strategy }) => strategy !== "none");
   const ofNodes = `${scenario.nodes} nodes`;
+  const failure = `a failure every ${+scenario.failureEveryHours.toPrecision(4)} h in ${ofNodes}`;
+  const repair = `repair ${+scenario.repairHours.toPrecision(4)} h ${result.reading === "per-node" ? "for each node" : `over ${ofNodes}`}`;
   return [
-    `${result.costs.name}, ${formatGrid(result.grid)} grid, scenario ${scenario.name}: a failure every ${+scenario.failureEveryHours.toPrecision(4)} h ` +
-      `in ${ofNodes}, repair ${+scenario.repairHours.toPrecision(4)} h ${result.reading === "per-node" ? "for each node" : `over ${ofNodes}`}`,
+    `${result.costs.name}, ${formatGrid(result.grid)} grid, scenario ${scenario.name}: ${failure}, ${repair}`,
     `costs: ${result.costs.basis}`,
     `${result.seeds} runs of ${result.hours} h from seed ${result.seed}, chains up to ${result.maximumChain} stages, lost pipelines: ` +
       `${result.lostPipeline}, empty N(l): ${result.emptyMixer}, microbatches: ${result.sharing}, start: ${result.start}`,
     "",
     formatTable(
       ["strategy", "ktok/s", "drop %", "goodput", "drop %", "stalled %", "fault-free"],
-      [...result.strategies.map((one) => speedRow(result, one)), ...paperRows(result)],
+      [
+        ...result.strategies.map((one) => speedRow(result, one)),
+        ...paper.map(({ system, none, throughput, drop }) => [
+          `paper: ${system}`, throughput.toFixed(2), (100 * drop).toFixed(2), "", "", "", none.toFixed(2),
+        ]),
+      ],
     ),
+    ...impliedSlowdown(paper, expected.healthy),
     "",
     formatTable(
       ["share of time, %", ...fails.map(({ strategy }) => strategy), "expected"],
@@ -60,7 +84,10 @@ export function formatSimulation(result: SimulationResult): string {
         ["chain of 3 or more", ...fails.map(({ figures }) => percent(figures.longChainShare))],
         ["empty N(l)", ...fails.map(({ strategy, figures }) => (strategy === "mecefo" ? percent(figures.emptyMixerShare) : ""))],
         ["some pipeline lost", ...fails.map(({ figures }) => percent(figures.pipelineLostShare))],
-        ["a stage's own workers all down", ...fails.map(({ figures }) => percent(figures.stageDownShare)), (100 * expected.stageDown).toFixed(4)],
+        [
+          "a stage's own workers all down", ...fails.map(({ figures }) => percent(figures.stageDownShare)),
+          (100 * expected.stageDown).toFixed(4),
+        ],
         ["no pipeline runs", ...fails.map(({ figures }) => percent(figures.gridLostShare))],
       ],
     ),

@@ -31,7 +31,9 @@ describe("GridState", () => {
       expect(change.wasActive).toBe(runBefore[pipeline] !== undefined);
       expect(change.isActive).toBe(hosts[pipeline] !== undefined);
       const lost = alive ? [] : stages.filter((s) => {
-        const holders = heldBefore.flatMap((row, p) => row.filter(({ from, to }) => from <= s && s < to).map((host) => ({ p, own: host.stage })));
+        const holders = heldBefore.flatMap((row, p) =>
+          row.filter(({ from, to }) => from <= s && s < to).map((host) => ({ p, own: host.stage })),
+        );
         return holders.length === 1 && holders[0]!.p === pipeline && holders[0]!.own === stage;
       });
       expect(change.lostStages).toEqual(lost);

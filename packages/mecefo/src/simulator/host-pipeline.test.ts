@@ -2,7 +2,8 @@ import { describe, expect, it } from "vitest";
 import { hostPipeline } from "./host-pipeline.ts";
 
 function hosts(live: string, maximumChain = 4): string | undefined {
-  return hostPipeline(Uint8Array.from(live, (c) => Number(c)), maximumChain)?.map(({ stage, from, to }) => `${stage}:${from}-${to}`).join(" ");
+  const ranges = hostPipeline(Uint8Array.from(live, Number), maximumChain);
+  return ranges?.map(({ stage, from, to }) => `${stage}:${from}-${to}`).join(" ");
 }
 
 describe("hostPipeline", () => {

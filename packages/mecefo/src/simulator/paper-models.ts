@@ -54,14 +54,14 @@ function profileAt(name: PaperModelName, grid: Grid, settings: PaperProfileSetti
     throw new SettingsError(`${microbatches} microbatches do not divide ${name}'s ${batch / paperGrid.pipelines} sequences of a pipeline`);
   }
   return costsOfModel({
-    name, model: balancedHead ? { ...model, vocabularySize: 0 } : model, ...grid, sequenceLength: SEQUENCE_LENGTH, microbatchSize, microbatches,
-    machine: { ...paperMachine, flopsPerSecond }, ...rest,
+    name, model: balancedHead ? { ...model, vocabularySize: 0 } : model, ...grid, ...rest,
+    sequenceLength: SEQUENCE_LENGTH, microbatchSize, microbatches, machine: { ...paperMachine, flopsPerSecond },
   });
 }
 
 /**
- * Costs of one of the paper's models by the FLOP model, calibrated: the rate of a node is the one that gives the paper's fault-free throughput on
- * its grid of 4 × 8. Everything else about it follows from that one number.
+ * Costs of one of the paper's models by the FLOP model, calibrated: the rate of a node is the one that gives the paper's fault-free
+ * throughput on its grid of 4 × 8. Everything else about it follows from that one number.
  * @throws SettingsError
  */
 export function paperProfile(name: PaperModelName, settings: PaperProfileSettings = {}): CostProfile {

@@ -5,9 +5,9 @@ export interface HostTimes {
 }
 
 /**
- * Seconds that a pipeline takes for its microbatches under the 1F1B schedule (one forward, one backward; Narayanan et al., PipeDream-Flush):
- * host h of H does min(H - 1 - h, m) forwards, then a forward and a backward in turn, then the backwards that are left. Each pass begins when
- * its host is free and its input has come over the link.
+ * Seconds that a pipeline takes for its microbatches under the 1F1B schedule (one forward, one backward; Narayanan et al.,
+ * PipeDream-Flush): host h of H does min(H - 1 - h, m) forwards, then a forward and a backward in turn, then the backwards that are left.
+ * Each pass begins when its host is free and its input has come over the link.
  * @param linkSeconds transfer of one microbatch's activations or their gradients between two hosts
  */
 export function pipelineSeconds(hosts: readonly HostTimes[], microbatches: number, linkSeconds: number): number {

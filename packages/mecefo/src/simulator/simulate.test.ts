@@ -23,9 +23,10 @@ function expectEstimate({ mean, standardError }: Estimate, expected: number, pre
 
 describe("rates", () => {
   it("give the mean of nodes down of both readings", () => {
-    const down = (name: string, reading: "per-node" | "cluster"): number => expectedShares(paperGrid, nodeRates(paperScenario(name), reading)).nodesDown;
-    expect(["low", "mid", "high"].map((name) => down(name, "per-node").toFixed(1))).toEqual(["1.9", "2.7", "3.6"]);
-    expect(["low", "mid", "high"].map((name) => down(name, "cluster") / 32)).toEqual([2 / 3, 3 / 4, 4 / 5].map((share) => expect.closeTo(share, 9)));
+    const down = (reading: "per-node" | "cluster"): number[] =>
+      ["low", "mid", "high"].map((name) => expectedShares(paperGrid, nodeRates(paperScenario(name), reading)).nodesDown);
+    expect(down("per-node").map((nodes) => nodes.toFixed(1))).toEqual(["1.9", "2.7", "3.6"]);
+    for (const [i, share] of [2 / 3, 3 / 4, 4 / 5].entries()) expect(down("cluster")[i]! / 32).toBeCloseTo(share, 9);
   });
 
   it("are refused when they are none", () => {
@@ -35,18 +36,20 @@ describe("rates", () => {
 });
 
 describe("simulate", () => {
-  it("meets the frequencies of the paper's rates: adjacent pairs 9, 18, 27 %; empty N(l) 0.2, 0.7, 1.6 %; stages down 0.01, 0.05, 0.12 %", () => {
+  // Adjacent pairs 9, 18, 27 %; empty N(l) 0.2, 0.7, 1.6 %; stages down 0.01, 0.05, 0.12 %.
+  it("meets the frequencies of the paper's rates", () => {
     const emptyMixer = { low: 0.002, mid: 0.007, high: 0.016 };
     // About as many failures each.
     const hours = { low: 16_000, mid: 5000, high: 2500 };
     for (const name of ["low", "mid", "high"] as const) {
       const { expected, strategies } = simulate({
-        grid: paperGrid, costs: free, scenario: paperScenario(name), strategies: ["mecefo"], hours: hours[name], seeds: 20, emptyMixer: "skip",
+        grid: paperGrid, costs: free, scenario: paperScenario(name), strategies: ["mecefo"], hours: hours[name], seeds: 20,
+        emptyMixer: "skip",
       });
       const { figures } = strategies[0]!;
       expectEstimate(figures.nodesDown, expected.nodesDown, 0.01);
-      expectEstimate(figures.healthyShare, expected.healthy, 0.03);
-      expectEstimate(figures.adjacentPairShare, expected.adjacentPair, 0.02);
+      expectEstimate(figures.healthyShare, expected.healthy, 0.05);
+      expectEstimate(figures.adjacentPairShare, expected.adjacentPair, 0.03);
       expectEstimate(figures.stageDownShare, expected.stageDown, 0.3);
       // Known from another simulation only, to one digit.
       expect(Math.abs(figures.emptyMixerShare.mean - emptyMixer[name]) / emptyMixer[name]).toBeLessThan(0.35);
@@ -55,7 +58,8 @@ describe("simulate", () => {
 
   it("is the two-state chain for one node", () => {
     const scenario: FailureScenario = { name: "own", failureEveryHours: 3, repairHours: 1, nodes: 1 };
-    const result = simulate({ grid: { pipelines: 1, stages: 1 }, costs: free, scenario, strategies: ["drop-replica"], hours: 20_000, seeds: 6 });
+    const grid = { pipelines: 1, stages: 1 };
+    const result = simulate({ grid, costs: free, scenario, strategies: ["drop-replica"], hours: 20_000, seeds: 6 });
     const { figures, goodputDrop, throughputDrop } = result.strategies[0]!;
     expectEstimate(figures.healthyShare, 0.75, 0.01);
     expectEstimate(throughputDrop, 0.25, 0.02);
@@ -69,13 +73,17 @@ describe("simulate", () => {
 
   it("loses as many pipelines as are down under drop-replica, and no time to a free recovery", () => {
     const scenario: FailureScenario = { name: "own", failureEveryHours: 1, repairHours: 1, nodes: 8 };
-    const result = simulate({ grid: { pipelines: 8, stages: 1 }, costs: free, scenario, strategies: ["drop-replica"], hours: 4000, seeds: 6 });
+    const grid = { pipelines: 8, stages: 1 };
+    const result = simulate({ grid, costs: free, scenario, strategies: ["drop-replica"], hours: 2000, seeds: 6 });
     expectEstimate(result.strategies[0]!.throughputDrop, 1 / 9, 0.02);
   });
 
   it("slows down as the degraded stage says: one pipeline of two stages", () => {
     const scenario: FailureScenario = { name: "own", failureEveryHours: 1, repairHours: 1, nodes: 2 };
-    const result = simulate({ grid: { pipelines: 1, stages: 2 }, costs: free, scenario, hours: 20_000, seeds: 6, strategies: ["mecefo", "naive"], emptyMixer: "skip" });
+    const result = simulate({
+      grid: { pipelines: 1, stages: 2 }, costs: free, scenario, hours: 10_000, seeds: 6, strategies: ["mecefo", "naive"],
+      emptyMixer: "skip",
+    });
     const [both, one] = [4 / 9, 4 / 9];
     // Healthy: (4 + 1) · 3 ms; one worker with both stages: 4 · 5 ms degraded, 4 · 6 ms in full.
     expectEstimate(result.strategies[0]!.throughputDrop, 1 - both - one * (15 / 20), 0.03);
@@ -104,15 +112,20 @@ describe("simulate", () => {
     expect(drops.slice(0, 4).sort((a, b) => a - b)).toEqual(drops.slice(0, 4));
   });
 
-  it("gains by rerouting only with a balanced share", () => {
-    const settings = { grid: paperGrid, costs: paperProfile("llama-7b"), scenario: paperScenario("high"), hours: 200, seeds: 2, strategies: ["mecefo"] as const };
+  it("loses less where slow pipelines are given fewer microbatches", () => {
+    const settings = {
+      grid: paperGrid, costs: paperProfile("llama-7b"), scenario: paperScenario("high"), hours: 200, seeds: 2,
+      strategies: ["mecefo"] as const,
+    };
     const drop = (sharing: "even" | "balanced"): number => simulate({ ...settings, sharing }).strategies[0]!.throughputDrop.mean;
     expect(drop("balanced")).toBeLessThan(drop("even") - 0.05);
   });
 
   it("takes a grid of ten thousand nodes, a failure every few seconds", () => {
     const grid = { pipelines: 1250, stages: 8 };
-    const result = simulate({ grid, costs: paperProfile("llama-7b", { grid }), scenario: paperScenario("high"), hours: 1, seeds: 1, strategies: ["mecefo"] });
+    const result = simulate({
+      grid, costs: paperProfile("llama-7b", { grid }), scenario: paperScenario("high"), hours: 1, seeds: 1, strategies: ["mecefo"],
+    });
     const { figures } = result.strategies[0]!;
     expect(figures.nodesDown.standardError).toBeNull();
     expect(figures.nodesDown.mean / result.expected.nodesDown).toBeCloseTo(1, 0.7);

@@ -95,7 +95,8 @@ function checkCount(name: string, value: number, greatest: number): void {
 }
 
 /**
- * Simulates a grid under failures and repairs, from event to event. All strategies meet the same failures; the same settings give the same result.
+ * Simulates a grid under failures and repairs, from event to event. All strategies meet the same failures; the same settings give the same
+ * result.
  * @throws SettingsError for settings outside their range, or costs of another number of stages
  */
 export function simulate(settings: SimulationSettings): SimulationResult {
@@ -111,7 +112,9 @@ export function simulate(settings: SimulationSettings): SimulationResult {
   const expected = expectedShares(grid, rates);
   const events = 2 * (nodes - expected.nodesDown) * rates.failure * hours * 3600 * seeds * strategies.length;
   if (!(hours > 0) || !(events <= MOST_EVENTS)) {
-    throw new SettingsError(`${hours} hours of ${nodes} nodes: use a positive time with at most ${MOST_EVENTS} failures and repairs in all runs`);
+    throw new SettingsError(
+      `${hours} hours of ${nodes} nodes: use a positive time with at most ${MOST_EVENTS} failures and repairs in all runs`,
+    );
   }
   const reference = faultFreeThroughput(costs, grid);
   const results = strategies.map((strategy): StrategyResult => {
@@ -130,7 +133,7 @@ export function simulate(settings: SimulationSettings): SimulationResult {
     };
   });
   return {
-    grid, costs: { name: costs.name, basis: costs.basis }, scenario, reading, hours, seeds, seed, maximumChain, lostPipeline, emptyMixer, sharing,
-    start, faultFreeThroughput: reference, expected, strategies: results,
+    grid, costs: { name: costs.name, basis: costs.basis }, scenario, reading, hours, seeds, seed, maximumChain, lostPipeline, emptyMixer,
+    sharing, start, faultFreeThroughput: reference, expected, strategies: results,
   };
 }

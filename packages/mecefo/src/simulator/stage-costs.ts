@@ -21,8 +21,8 @@ export interface StageParts {
 }
 
 /**
- * The cost model: a backward pass takes twice its forward, half for the input's gradient and half for the weights'. A degraded stage leaves the
- * mixer's backward out (I), computes the feed-forward again (II, + f), and gets its weight gradients for a share of f (III).
+ * The cost model: a backward pass takes twice its forward, half for the input's gradient and half for the weights'. A degraded stage leaves
+ * the mixer's backward out (I), computes the feed-forward again (II, + f), and gets its weight gradients for a share of f (III).
  * @param lowRankShare what a low-rank weight gradient costs, over the exact one's f; of no effect without technique III
  */
 export function stageCosts(

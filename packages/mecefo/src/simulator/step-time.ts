@@ -74,7 +74,9 @@ export class StepTimes {
       times.push(this.#timeOfPipeline(pipeline, hosts));
       chain = Math.max(chain, state.chain(pipeline));
     }
-    if (doubleWork === "degraded" && emptyMixer === "exact" && state.emptyMixers > 0) this.#giveExactMixers(times, state.emptyMixerStages());
+    if (doubleWork === "degraded" && emptyMixer === "exact" && state.emptyMixers > 0) {
+      this.#giveExactMixers(times, state.emptyMixerStages());
+    }
     let seconds = sharing === "even" ? evenSeconds(times, total) : balancedSeconds(times, total);
     seconds += chain * costs.updateSeconds;
     if (doubleWork === "degraded" && chain > 1) seconds += (chain * costs.projection.seconds) / costs.projection.refreshInterval;

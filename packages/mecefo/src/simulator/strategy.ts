@@ -19,7 +19,8 @@ export interface StrategyRules {
 export const strategyRules: Readonly<Record<StrategyName, StrategyRules>> = {
   mecefo: {
     strategy: "mecefo", fails: true, neighbours: true, doubleWork: "degraded", rollsBack: false,
-    assumption: "a neighbour does both jobs with the techniques; a failure costs the step under way, detection, settling and a fetch from a peer",
+    assumption: "a neighbour does both jobs with the techniques; a failure costs the step under way, detection, settling and a fetch " +
+      "from a peer",
   },
   naive: {
     strategy: "naive", fails: true, neighbours: true, doubleWork: "exact", rollsBack: false,
@@ -31,8 +32,8 @@ export const strategyRules: Readonly<Record<StrategyName, StrategyRules>> = {
   },
   "checkpoint-restart": {
     strategy: "checkpoint-restart", fails: true, neighbours: false, doubleWork: "exact", rollsBack: true,
-    assumption: "a failure in a training pipeline restarts all from the last checkpoint on the complete pipelines; one that becomes complete " +
-      "again is taken in by a planned restart",
+    assumption: "a failure in a training pipeline restarts all from the last checkpoint on the complete pipelines; one that becomes " +
+      "complete again is taken in by a planned restart",
   },
   none: {
     strategy: "none", fails: false, neighbours: false, doubleWork: "exact", rollsBack: false,
