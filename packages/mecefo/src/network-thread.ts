@@ -1,4 +1,5 @@
 import { workerData } from "node:worker_threads";
+import { serveMembership, type NetworkMembershipOptions } from "./membership/network-membership.ts";
 import type { NetworkThreadData } from "./start-network-thread.ts";
 import { serveTransport } from "./transport/serve-transport.ts";
 
@@ -6,7 +7,11 @@ import { serveTransport } from "./transport/serve-transport.ts";
  * The thread that a worker's sockets, its connection to the control plane and its heartbeats live in: what the main thread computes cannot
  * hold them up. Started by `startNetworkThread`.
  */
-const { transport, transportPort } = workerData as NetworkThreadData;
+const { membership, membershipPort, transport, transportPort } = workerData as NetworkThreadData;
 
+if (membership === undefined) membershipPort.close();
 if (transport === undefined) transportPort.close();
-else await serveTransport(transportPort, transport);
+await Promise.all([
+  transport === undefined ? undefined : serveTransport(transportPort, transport),
+  membership === undefined ? undefined : serveMembership(membershipPort, membership as NetworkMembershipOptions),
+]);

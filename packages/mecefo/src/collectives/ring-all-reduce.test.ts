@@ -83,7 +83,8 @@ describe("ringAllReduce", () => {
     })).rejects.toSatisfy((error) => error instanceof LinkError || error instanceof EpochEndedError);
     const pair = participants.slice(0, 2);
     const sums = [new Float32Array([1, 2, 3]), new Float32Array([4, 5, 6])];
-    await Promise.all(sums.map((buffer, rank) => ringAllReduce(buffer, { ...ranks[rank]!, epoch: 2, step: 1, channel: 0, participants: pair, rank })));
+    const place = { epoch: 2, step: 1, channel: 0, participants: pair };
+    await Promise.all(sums.map((buffer, rank) => ringAllReduce(buffer, { ...ranks[rank]!, ...place, rank })));
     expect(sums.map((sum) => [...sum])).toEqual([[5, 7, 9], [5, 7, 9]]);
     await close();
   });

@@ -23,8 +23,8 @@ export interface RingAllReduceOptions {
 const FRAMES_A_ROUND = 65_536;
 
 /**
- * Sums a buffer over all participants, in place: a ring of reduce-scatter and all-gather. With N participants the buffer is cut into N chunks
- * of ceil(length / N) elements (the last ones shorter or empty). In round k, rank r sends chunk (r − k) mod N and adds its own to chunk
+ * Sums a buffer over all participants, in place: a ring of reduce-scatter and all-gather. With N participants the buffer is cut into N
+ * chunks of ceil(length / N) elements (the last ones shorter or empty). In round k, rank r sends chunk (r − k) mod N and adds its own to chunk
  * (r − k − 1) mod N that it receives; so chunk c is summed in the order of ranks c, c + 1, …, and every rank gets the same bits
  * (`ringReduceInOrder`). Sent per rank: 2 (N − 1) / N of the buffer.
  *
@@ -39,7 +39,8 @@ export async function ringAllReduce(buffer: Float32Array, options: RingAllReduce
   const frameElements = frameBytes / 4;
   const chunkElements = Math.ceil(buffer.length / size);
   if (!Number.isInteger(frameElements) || frameElements < 1 || Math.ceil(chunkElements / frameElements) > FRAMES_A_ROUND) {
-    throw new SettingsError(`all-reduce: frames of ${frameBytes} bytes for ${buffer.length} elements; use a multiple of 4 bytes, up to 65,536 frames a chunk`);
+    throw new SettingsError(`all-reduce: frames of ${frameBytes} bytes for ${buffer.length} elements; `
+      + "use a multiple of 4 bytes, up to 65,536 frames a chunk");
   }
   const ring = new Ring(buffer, options, chunkElements, frameElements);
   try {
@@ -95,8 +96,8 @@ class Ring {
   }
 
   /**
-   * One round: chunk `sent` to the next rank, the chunk before it from the previous rank. In the first round what is sent is sent at once; in
-   * later ones it was sent frame by frame while it was received, since a round sends what the one before received.
+   * One round: chunk `sent` to the next rank, the chunk before it from the previous rank. In the first round what is sent is sent at once;
+   * in later ones it was sent frame by frame while it was received, since a round sends what the one before received.
    */
   async pass(round: number, sent: number, adding: boolean): Promise<void> {
     const { mailbox, transport, participants } = this.#options;
@@ -131,8 +132,8 @@ class Ring {
   }
 
   /**
-   * Waits until the transport refers to the buffer no more, which it does until frames that were begun are written out or their link ends: a
-   * caller that overwrote them earlier would make a healthy link fail by its checksum.
+   * Waits until the transport refers to the buffer no more, which it does until frames that were begun are written out or their link ends:
+   * a caller that overwrote them earlier would make a healthy link fail by its checksum.
    */
   async abandon(): Promise<void> {
     await Promise.all(this.#sends);

@@ -142,6 +142,7 @@ export class DialledConnection {
   }
 
   #unreachable(problem: string): string {
-    return linkFailureCause("unreachable", `no connection to ${this.#peer.address} within ${this.#options.timeoutMilliseconds} ms: ${problem}`);
+    const { timeoutMilliseconds } = this.#options;
+    return linkFailureCause("unreachable", `no connection to ${this.#peer.address} within ${timeoutMilliseconds} ms: ${problem}`);
   }
 }

@@ -12,7 +12,10 @@ import type { Peer, Transport } from "./transport.ts";
  */
 export type EchoCommand =
   | { readonly kind: "begin"; readonly epoch: number; readonly peers: readonly Peer[] }
-  | { readonly kind: "reduce"; readonly epoch: number; readonly step: number; readonly values: readonly number[]; readonly participants: readonly Peer[]; readonly rank: number };
+  | {
+    readonly kind: "reduce"; readonly epoch: number; readonly step: number; readonly values: readonly number[];
+    readonly participants: readonly Peer[]; readonly rank: number;
+  };
 
 const { threaded, ...options } = JSON.parse(process.argv[2]!) as SocketTransportOptions & { readonly threaded: boolean };
 const transport: Transport = threaded

@@ -156,7 +156,8 @@ export class LinkTable {
     const { kind, epoch, step, channel, sequence } = header;
     if (!isMessageKind(kind)) {
       this.pool.give(payload.buffer);
-      this.fail(link, kind === "bye" ? linkFailureCause("left", "said goodbye") : linkFailureCause("corruption", `a ${kind} frame among messages`));
+      const farewell = kind === "bye";
+      this.fail(link, farewell ? linkFailureCause("left", "said goodbye") : linkFailureCause("corruption", `a ${kind} frame among messages`));
       return;
     }
     this.#counters.messagesReceived++;

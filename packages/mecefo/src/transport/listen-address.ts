@@ -15,7 +15,9 @@ export function parseAddress(text: string): SocketAddress {
     const path = text.slice(5);
     const bytes = Buffer.byteLength(path);
     if (!path.startsWith("/") || path.includes("\0")) throw new SettingsError(`address "${text}" has no absolute path`);
-    if (bytes > LONGEST_PATH) throw new SettingsError(`address "${text}": the path has ${bytes} bytes, a Unix socket's at most ${LONGEST_PATH}`);
+    if (bytes > LONGEST_PATH) {
+      throw new SettingsError(`address "${text}": the path has ${bytes} bytes, a Unix socket's at most ${LONGEST_PATH}`);
+    }
     return { path };
   }
   const match = /^tcp:\/\/(?:\[([0-9A-Fa-f:.%]+)\]|([A-Za-z0-9._-]+)):(\d{1,5})$/.exec(text);

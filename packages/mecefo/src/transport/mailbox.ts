@@ -24,8 +24,8 @@ interface Waiting {
 }
 
 /**
- * Hands messages to whoever waits for them, by sender and tag, in whatever order they come. It listens to the transport; messages of a later
- * epoch than the one begun are kept until it begins. What it hands out is the receiver's to `release`.
+ * Hands messages to whoever waits for them, by sender and tag, in whatever order they come. It listens to the transport; messages of a
+ * later epoch than the one begun are kept until it begins. What it hands out is the receiver's to `release`.
  */
 export class Mailbox {
   readonly #options: MailboxOptions;
@@ -66,8 +66,8 @@ export class Mailbox {
   }
 
   /**
-   * Begins an epoch: whoever waits for a message of an older one is told so by EpochEndedError, older messages are released, failed links are
-   * forgotten. Call it before the transport's `beginEpoch`.
+   * Begins an epoch: whoever waits for a message of an older one is told so by EpochEndedError, older messages are released, failed links
+   * are forgotten. Call it before the transport's `beginEpoch`.
    */
   beginEpoch(epoch: number): void {
     if (epoch <= this.#epoch) return;

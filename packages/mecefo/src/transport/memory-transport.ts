@@ -23,8 +23,8 @@ export interface MemoryTransportOptions extends TransportLimits {
 }
 
 /**
- * The transport within one process, for tests and in-process workers: the same frames, epochs, faults and failures as over sockets, copied from
- * one transport into the other a turn of the event loop later.
+ * The transport within one process, for tests and in-process workers: the same frames, epochs, faults and failures as over sockets, copied
+ * from one transport into the other a turn of the event loop later.
  * @throws SettingsError when the hub has a transport of this id
  */
 export function createMemoryTransport(options: MemoryTransportOptions): MemoryTransport {

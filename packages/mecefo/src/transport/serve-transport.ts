@@ -45,10 +45,9 @@ export async function serveTransport(port: MessagePort, options: SocketTransport
     });
     const buffer = payload.buffer instanceof ArrayBuffer ? payload.buffer : undefined;
     writeStatistics(counters, transport.statistics());
-    notify(
-      { kind: "sent", number, ...(error === undefined ? {} : { error: toErrorRecord(error) }), ...(buffer === undefined ? {} : { buffer }) },
-      buffer === undefined ? [] : [buffer],
-    );
+    const result = error === undefined ? {} : { error: toErrorRecord(error) };
+    if (buffer === undefined) notify({ kind: "sent", number, ...result });
+    else notify({ kind: "sent", number, ...result, buffer }, [buffer]);
   };
 
   port.on("message", (request: TransportRequest) => {

@@ -46,8 +46,8 @@ const FAREWELL_MILLISECONDS = 500;
  * `beginEpoch` names it, and since it can only read, there are no early frames to keep. A worker that is no peer in an epoch that this one
  * knows is turned away. Links that work are kept from epoch to epoch.
  *
- * **Memory.** Payloads are received straight into pooled buffers, each an ArrayBuffer of its own; `release` returns them. What is sent is not
- * copied: the socket refers to it until the promise resolves. Reading from a peer rests while too many of its bytes are unreleased.
+ * **Memory.** Payloads are received straight into pooled buffers, each an ArrayBuffer of its own; `release` returns them. What is sent is
+ * not copied: the socket refers to it until the promise resolves. Reading from a peer rests while too many of its bytes are unreleased.
  *
  * **Threads.** All this needs the event loop of the thread it lives in, which kernels block: workers run it in a thread
  * (`createThreadedTransport`).

@@ -13,7 +13,10 @@ export type TransportRequest =
 export type TransportNotice =
   | { readonly kind: "ready"; readonly address: string; readonly statistics: SharedArrayBuffer }
   | { readonly kind: "unusable"; readonly error: ErrorRecord }
-  | { readonly kind: "message"; readonly number: number; readonly from: string; readonly tag: MessageTag; readonly payload: Uint8Array<ArrayBuffer> }
+  | {
+    readonly kind: "message"; readonly number: number; readonly from: string; readonly tag: MessageTag;
+    readonly payload: Uint8Array<ArrayBuffer>;
+  }
   /** A send is over; `buffer` comes back for reuse if it was transferred. */
   | { readonly kind: "sent"; readonly number: number; readonly error?: ErrorRecord; readonly buffer?: ArrayBuffer }
   | { readonly kind: "linkFailure"; readonly epoch: number; readonly peer: string; readonly cause: string }
