@@ -43,8 +43,8 @@ export interface RunFolder extends ReportedRun {
 }
 
 /**
- * Reads run folders: events.jsonl and, where it is there, job.json. Runs are named by their jobs' strategies where these differ, otherwise by their
- * folders. @throws FormatError
+ * Reads run folders: events.jsonl and, where it is there, job.json. Runs are named by their jobs' strategies where these differ, otherwise
+ * by their folders. @throws FormatError
  */
 export async function readRunFolders(folders: readonly string[]): Promise<RunFolder[]> {
   const read = await Promise.all(folders.map(async (folder) => {
@@ -80,7 +80,7 @@ async function report(folders: readonly string[], { output, title, json }: Repor
 /** `mecefo report`. */
 export function reportCommand(): Command {
   return new Command("report")
-    .description("Sum up runs from their logs; several, e.g. of different strategies, side by side and with their loss curves on one chart.")
+    .description("Sum up runs from their logs: several, e.g. of different strategies, side by side and with their losses on one chart.")
     .argument("<folders...>", "run folders, with events.jsonl and job.json")
     .option("--output <file>", "write an HTML page (needs the package echarts)")
     .option("--title <text>", "the page's heading")

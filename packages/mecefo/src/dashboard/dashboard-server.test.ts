@@ -27,7 +27,8 @@ function ask(url: string, headers: Record<string, string> = {}, method: string =
     const asked = request(url, { method, headers, agent: false }, (response) => {
       const chunks: Buffer[] = [];
       response.on("data", (chunk: Buffer) => chunks.push(chunk));
-      response.on("end", () => resolve({ status: response.statusCode!, headers: response.headers, body: Buffer.concat(chunks).toString() }));
+      const { statusCode, headers: answered } = response;
+      response.on("end", () => resolve({ status: statusCode!, headers: answered, body: Buffer.concat(chunks).toString() }));
     });
     asked.on("error", reject);
     asked.end(body);
@@ -122,7 +123,8 @@ describe("faults from the page", () => {
 
   it("are refused from elsewhere and when they make no sense", async () => {
     const { origin, calls } = await ready({ faults: ["kill", "corrupt"] });
-    const post = async (headers: Record<string, string>, body: string): Promise<number> => (await ask(`${origin}/api/fault`, headers, "POST", body)).status;
+    const post = async (headers: Record<string, string>, body: string): Promise<number> =>
+      (await ask(`${origin}/api/fault`, headers, "POST", body)).status;
     const kill = fault("p0s0", "kill");
     expect(await post(json, kill)).toBe(403);
     expect(await post({ ...json, origin: "http://evil.example" }, kill)).toBe(403);
@@ -166,7 +168,7 @@ describe("what the dashboard tells", () => {
     const first = (await stream.next()).value!;
     expect(first).toMatchObject({ name: "fabricated", epoch: 1, step: 1, outcome: "training", mixerPipelines: [2, 2, 2, 2] });
     expect(first.curve.all).toHaveLength(1);
-    dashboard.publish(fabricateEpoch(fabricatedJob, 2, 1, ["p0s1"], { pids: [1000, 1002, 1003, 1004, 1005, 1006, 1007] }));
+    dashboard.publish(fabricateEpoch(fabricatedJob, 2, 1, ["p0s1"]));
     const second = (await stream.next()).value!;
     expect(second.outcome).toBe("healing");
     expect(second.cells[1]).toMatchObject({ slot: "p0s1", state: "failed", hostedBy: "p0s2" });
@@ -175,7 +177,7 @@ describe("what the dashboard tells", () => {
     const third = (await stream.next()).value!;
     expect(third.cells[0]).toMatchObject({ state: "healthy", busy: 5, waiting: 6, allReduce: 7 });
     expect(third.cells[2]!.state).toBe("neighbour");
-    expect(third.curve).toEqual({ added: [[1, expect.any(Number), 10_240, 1]] });
+    expect(third.curve).toEqual({ added: [[1, expect.any(Number), 10_240, 1, null]] });
     // Weights go back: the curve is begun again from there.
     dashboard.publish(fabricateEpoch(fabricatedJob, 3, 0, [], { cause: "stage-lost" }));
     const fourth = (await stream.next()).value!;
@@ -196,14 +198,14 @@ describe("what the dashboard tells", () => {
 
   it("counts for Prometheus", async () => {
     const dashboard = await start();
-    for (const event of fabricateRun(fabricatedJob, [{ slot: "p0s1", from: 5, to: 9 }, { slot: "p1s3", from: 15, to: 99, cause: "stopped" }])) {
-      dashboard.publish(event);
-    }
+    const failures = [{ slot: "p0s1", from: 5, to: 9 }, { slot: "p1s3", from: 15, to: 99, cause: "stopped" }] as const;
+    for (const event of fabricateRun(fabricatedJob, failures)) dashboard.publish(event);
     const { body, headers } = await ask(`${dashboard.origin}/metrics`);
     expect(headers["content-type"]).toContain("version=0.0.4");
     for (const line of [
       "mecefo_epoch 4", "mecefo_step 19", "mecefo_steps_total 20", "mecefo_tokens_total 20480", 'mecefo_members{mode="failed"} 1',
-      'mecefo_members{mode="neighbour"} 1', 'mecefo_members{mode="healthy"} 6', "mecefo_mixer_pipelines_min 1", 'mecefo_mixer_pipelines{stage="3"} 1',
+      'mecefo_members{mode="neighbour"} 1', 'mecefo_members{mode="healthy"} 6', "mecefo_mixer_pipelines_min 1",
+      'mecefo_mixer_pipelines{stage="3"} 1',
       'mecefo_recoveries_total{cause="killed"} 1', 'mecefo_recoveries_total{cause="stopped"} 1', 'mecefo_epochs_total{cause="joined"} 1',
       "mecefo_recovery_seconds_count 4", `mecefo_transferred_bytes_total ${3 * 4_812_032}`, 'mecefo_faults_total{fault="kill"} 1',
       "mecefo_step_seconds_count 20",

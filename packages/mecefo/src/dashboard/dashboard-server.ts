@@ -31,8 +31,8 @@ export interface DashboardOptions {
   /** Buttons to show; default all, none without `inject`. */
   readonly faults?: readonly DashboardFault[] | undefined;
   /**
-   * Brings a fault about in a live worker. Whoever does it publishes the `fault` event too, so that the log has it. What it throws is shown.
-   * Absent: the page only shows.
+   * Brings a fault about in a live worker. Whoever does it publishes the `fault` event too, so that the log has it. What it throws is
+   * shown. Absent: the page only shows.
    */
   readonly inject?: ((slot: string, fault: DashboardFault) => Promise<void>) | undefined;
 }
@@ -57,7 +57,8 @@ const KEEP_ALIVE_INTERVAL = 15_000;
 
 const securityHeaders: Readonly<Record<string, string>> = {
   "content-security-policy":
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; " +
+    "frame-ancestors 'none'",
   "x-content-type-options": "nosniff",
   "referrer-policy": "no-referrer",
   "cross-origin-resource-policy": "same-origin",
@@ -78,7 +79,9 @@ class Refusal extends Error {
   }
 }
 
-function respond(response: ServerResponse, status: number, type: string, body: string, headers: Readonly<Record<string, string>> = {}): void {
+function respond(
+  response: ServerResponse, status: number, type: string, body: string, headers: Readonly<Record<string, string>> = {},
+): void {
   response.writeHead(status, { ...securityHeaders, "content-type": `${type}; charset=utf-8`, ...headers }).end(body);
 }
 
@@ -242,7 +245,9 @@ class DashboardServer implements Dashboard {
   }
 
   async #inject(request: IncomingMessage, response: ServerResponse, identity: "token" | "cookie" | "open"): Promise<void> {
-    if (!this.#access.allowsChange(request, identity)) throw new Refusal(403, "only the dashboard's own page, or a bearer of its token, may do this");
+    if (!this.#access.allowsChange(request, identity)) {
+      throw new Refusal(403, "only the dashboard's own page, or a bearer of its token, may do this");
+    }
     if (!/^application\/json\s*(;|$)/i.test(request.headers["content-type"] ?? "")) throw new Refusal(415, "give application/json");
     const { inject } = this.#options;
     if (inject === undefined) throw new Refusal(403, "this run takes no faults");

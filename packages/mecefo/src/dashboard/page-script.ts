@@ -1,4 +1,4 @@
-/** The live page's script: plain JavaScript for browsers, without templates of its own, so that it can live in one here. Text goes in as text only. */
+/** The live page's script: plain JavaScript for browsers, without templates of its own, so that it can live in one here. */
 export const pageScript: string = `"use strict";
 const byId = (id) => document.getElementById(id);
 const dash = "\u2013";
@@ -47,6 +47,7 @@ function drawGrid() {
   const shape = pipelines + "x" + stages + ":" + cells.length;
   if (table.dataset.shape !== shape) {
     table.dataset.shape = shape;
+    table.style.setProperty("--stages", stages);
     const row = element("tr");
     row.append(element("th"));
     for (let stage = 0; stage < stages; stage++) {
@@ -121,13 +122,14 @@ function niceTicks(low, high, count) {
 function drawCurve(target, index, fromZero, format, name) {
   const own = points.filter((point) => point[index] !== null);
   if (own.length === 0) { target.replaceChildren(element("p", "No step has been taken yet.", "empty")); return; }
-  const [width, height, left, right, top, bottom] = [560, 220, 52, 10, 8, 26];
+  const [width, height, left, right, top, bottom] = [Math.max(240, target.clientWidth), target.dataset.height || 220, 52, 10, 8, 26];
   const first = own[0][0];
   const last = Math.max(own[own.length - 1][0], first + 1);
   let [low, high] = [Infinity, -Infinity];
   for (const point of own) { low = Math.min(low, point[index]); high = Math.max(high, point[index]); }
+  if (fromZero) low = 0;
   const room = (high - low) * 0.06 || Math.abs(high) * 0.05 || 1;
-  low = fromZero ? 0 : low - room;
+  if (!fromZero) low -= room;
   high += room;
   const x = (step) => left + (step - first) / (last - first) * (width - left - right);
   const y = (value) => top + (high - value) / (high - low) * (height - top - bottom);
@@ -141,7 +143,8 @@ function drawCurve(target, index, fromZero, format, name) {
     if (!ends) return;
     const end = point[3] ? point[0] + gap / 2 : point[0] - gap / 2;
     const from = Math.max(left, x(begun - gap / 2));
-    drawn.append(svg("rect", { class: "shade", x: from, y: top, width: Math.max(1, Math.min(width - right, x(end)) - from), height: height - top - bottom }));
+    const shaded = Math.max(1, Math.min(width - right, x(end)) - from);
+    drawn.append(svg("rect", { class: "shade", x: from, y: top, width: shaded, height: height - top - bottom }));
     begun = undefined;
   });
   for (const tick of niceTicks(low, high, 4)) {
@@ -152,7 +155,14 @@ function drawCurve(target, index, fromZero, format, name) {
     if (Number.isInteger(tick)) drawn.append(svg("text", { x: x(tick), y: height - 8, "text-anchor": "middle" }, String(tick)));
   }
   if (own.length === 1) drawn.append(svg("circle", { class: "point", cx: x(first), cy: y(own[0][index]), r: 3 }));
-  drawn.append(svg("polyline", { class: "curve", points: own.map((point) => x(point[0]).toFixed(1) + "," + y(point[index]).toFixed(1)).join(" ") }));
+  // Where nothing was measured the curve breaks.
+  let path = "";
+  let isDown = false;
+  for (const point of points) {
+    if (point[index] !== null) path += (isDown ? "L" : "M") + x(point[0]).toFixed(1) + " " + y(point[index]).toFixed(1);
+    isDown = point[index] !== null;
+  }
+  drawn.append(svg("path", { class: "curve", d: path }));
   target.replaceChildren(drawn);
 }
 function shortNumber(value) {
@@ -164,7 +174,7 @@ function shortNumber(value) {
 function drawTiles() {
   const { cells } = picture;
   const live = cells.filter((cell) => cell.state !== "failed").length;
-  const small = (target, value, rest) => target.replaceChildren(value, element("small", " " + rest));
+  const small = (target, value, rest) => target.replaceChildren(value + " ", element("small", rest));
   small(byId("step"), whole(picture.step), "of " + whole(picture.steps));
   setText(byId("loss"), picture.loss === null ? dash : picture.loss.toFixed(4));
   setText(byId("speed"), picture.tokensPerSecond === null ? dash : whole(picture.tokensPerSecond));
@@ -173,12 +183,17 @@ function drawTiles() {
   setText(byId("epoch"), String(picture.epoch));
   setText(byId("recoveries"), String(picture.recoveries));
   const recovery = picture.lastRecoveries[0];
-  if (recovery) small(byId("recovery"), whole(recovery.milliseconds) + " ms", bytesText(recovery.bytes));
+  if (recovery) small(byId("recovery"), whole(recovery.milliseconds) + "\u00a0ms", bytesText(recovery.bytes));
   setText(byId("subtitle"), picture.strategy + ", " + picture.pipelines + " pipelines \u00d7 " + picture.stages + " stages" +
     (picture.faults > 0 ? ", " + picture.faults + (picture.faults === 1 ? " fault" : " faults") : ""));
 }
 function showStatus() {
   const status = byId("status");
+  if (isOver && (!picture || (picture.outcome !== "finished" && picture.outcome !== "failed"))) {
+    status.dataset.state = "lost";
+    setText(status, "the run has ended");
+    return;
+  }
   const degraded = picture.outcome === "training" && picture.cells.some((cell) => cell.state !== "healthy");
   const words = { forming: "waiting for workers", training: "training", healing: "healing", finished: "finished", failed: "failed" };
   status.dataset.state = degraded ? "degraded" : picture.outcome;
@@ -208,9 +223,9 @@ function drawLists() {
   byId("recovery-table").hidden = picture.lastRecoveries.length === 0;
   byId("recovery-table").tBodies[0].replaceChildren(...picture.lastRecoveries.map((one) => {
     const row = element("tr");
-    for (const text of [clock(one.at), String(one.epoch), String(one.step), one.cause, whole(one.milliseconds), bytesText(one.bytes), one.reason]) {
-      row.append(element("td", text));
-    }
+    const figures = [whole(one.milliseconds), bytesText(one.bytes)];
+    const texts = [clock(one.at), String(one.epoch), String(one.step), one.cause, ...figures, one.reason];
+    row.append(...texts.map((text) => element("td", text)));
     return row;
   }));
   byId("no-messages").hidden = picture.messages.length > 0;
@@ -263,7 +278,8 @@ byId("confirm-yes").addEventListener("click", async () => {
   const result = byId("worker-result");
   setText(result, fault + " " + slot + " \u2026");
   try {
-    const response = await fetch("/api/fault", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ slot, fault }) });
+    const headers = { "content-type": "application/json" };
+    const response = await fetch("/api/fault", { method: "POST", headers, body: JSON.stringify({ slot, fault }) });
     const answer = await response.json();
     setText(result, response.ok ? fault + " " + slot + ": done" : answer.error);
   } catch (error) {
@@ -280,9 +296,15 @@ function draw() {
   drawCurve(byId("loss-chart"), 1, false, (value) => value.toFixed(value < 1 ? 3 : 2), "Loss");
   drawCurve(byId("speed-chart"), 2, true, shortNumber, "Tokens per second");
   drawEnergy();
+  if (picture.energy.length > 0) drawCurve(byId("energy-chart"), 4, true, (value) => value.toFixed(2), "Captured energy");
   drawLists();
   if (byId("worker").open) drawWorker();
 }
+new ResizeObserver(() => {
+  if (!picture || isScheduled) return;
+  isScheduled = true;
+  requestAnimationFrame(draw);
+}).observe(byId("loss-chart"));
 const source = new EventSource("/events");
 source.addEventListener("picture", (event) => {
   const { curve, ...rest } = JSON.parse(event.data);
@@ -294,11 +316,8 @@ source.addEventListener("picture", (event) => {
 source.addEventListener("closed", () => {
   isOver = true;
   source.close();
-  if (picture) draw();
-  if (!picture || (picture.outcome !== "finished" && picture.outcome !== "failed")) {
-    byId("status").dataset.state = "lost";
-    setText(byId("status"), "the run has ended");
-  }
+  showStatus();
+  drawWorker();
 });
 source.addEventListener("error", () => {
   if (isOver) return;

@@ -3,8 +3,10 @@ import { gridCells, healed, type GridCell } from "../report/grid-cells.ts";
 import type { EpochEvent, RecoveryEvent, RunEvent, StepEvent } from "../report/run-event.ts";
 import { mean } from "../report/statistics.ts";
 
-/** A step on the page's curves. */
-export type CurvePoint = readonly [step: number, loss: number | null, tokensPerSecond: number | null, degraded: 0 | 1];
+/** A step on the page's curves; the energy is the mean over blocks and matrices, in steps that measured it. */
+export type CurvePoint = readonly [
+  step: number, loss: number | null, tokensPerSecond: number | null, degraded: 0 | 1, energy: number | null,
+];
 
 /** The run as the page shows it, without its curves. */
 export interface Picture {
@@ -137,7 +139,8 @@ export class RunPicture {
       }),
       hiddenCells: Math.max(0, this.#cells.length - MOST_CELLS_SHOWN),
       mixerPipelines: this.#epoch?.mixerPipelines.map(({ length }) => length) ?? [],
-      energy: this.#energy, faults: this.#faults, recoveries: this.#recoveries, lastRecoveries: this.#lastRecoveries, messages: this.#messages,
+      energy: this.#energy, faults: this.#faults, recoveries: this.#recoveries, lastRecoveries: this.#lastRecoveries,
+      messages: this.#messages,
     };
   }
 
@@ -184,7 +187,8 @@ export class RunPicture {
       }));
     }
     if (event.step % this.#stride !== 0) return;
-    const point: CurvePoint = [event.step, event.loss, speed, this.#epoch?.healthy === false ? 1 : 0];
+    const energy = mean((event.energy ?? []).map((captured) => captured.energy)) ?? null;
+    const point: CurvePoint = [event.step, event.loss, speed, this.#epoch?.healthy === false ? 1 : 0, energy];
     this.#points.push({ point, milliseconds: this.#stride * event.milliseconds, tokens: this.#stride * event.tokens });
     this.#added.push(point);
     if (this.#points.length <= MOST_POINTS) return;

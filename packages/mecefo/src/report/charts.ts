@@ -19,8 +19,18 @@ export type ChartPoint = readonly [x: number, y: number | null];
 export interface ChartLine {
   readonly name: string;
   readonly points: readonly ChartPoint[];
-  /** Steps instead of slopes: what counts stays until it changes. */
-  readonly isStepped?: boolean;
+}
+
+/** Means over a window around each point, shorter at the ends: what single steps add to a curve is noise. */
+export function smoothPoints(points: readonly ChartPoint[], window: number): readonly ChartPoint[] {
+  const half = Math.floor(window / 2);
+  const measured = points.filter((point): point is readonly [number, number] => point[1] !== null);
+  const sums = [0];
+  for (const [, y] of measured) sums.push(sums.at(-1)! + y);
+  return measured.map(([x], i): ChartPoint => {
+    const reach = Math.min(half, i, measured.length - 1 - i);
+    return [x, (sums[i + reach + 1]! - sums[i - reach]!) / (2 * reach + 1)];
+  });
 }
 
 /** A chart's axes and what is marked on them. */
@@ -103,10 +113,11 @@ export async function loadCharts(): Promise<ChartMaker> {
           legend: legends,
           xAxis: { ...axis(x, 30), splitLine: { show: false } },
           yAxis: { ...axis(y, 50), ...(fromY === undefined ? {} : { min: fromY }), ...(toY === undefined ? {} : { max: toY }) },
-          series: lines.map(({ name, points, isStepped = false }, i) => ({
-            name, type: "line", data: isStepped ? points : thinPoints(points), color: PALETTE[i % PALETTE.length]!, showSymbol: points.length === 1,
+          series: lines.map(({ name, points }, i) => ({
+            name, type: "line", data: thinPoints(points), color: PALETTE[i % PALETTE.length]!,
+            showSymbol: points.length === 1,
             lineStyle: { width: 1.75, type: STROKES[Math.floor(i / PALETTE.length) % STROKES.length] },
-            ...(isStepped ? { step: "end" } : {}), ...(i === 0 && marks.length > 0 ? { markLine } : {}),
+            ...(i === 0 && marks.length > 0 ? { markLine } : {}),
           })),
         });
         // Its style is about pointers over lines, which do nothing here.

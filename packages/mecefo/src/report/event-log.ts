@@ -26,8 +26,8 @@ function parseLine(line: Buffer): { readonly event: RunEvent } | { readonly prob
 }
 
 /**
- * Writes a run's log, events.jsonl: one event a line, only ever at the end. A process that is killed leaves at most its last line broken, which
- * the next `open` of the file mends.
+ * Writes a run's log, events.jsonl: one event a line, only ever at the end. A process that is killed leaves at most its last line broken,
+ * which the next `open` of the file mends.
  */
 export class EventLog {
   readonly path: string;

@@ -4,8 +4,8 @@ import { parseSlot, slotName, slotsOf, type Grid } from "../grid/grid.ts";
 import type { EpochEvent, RunEvent } from "./run-event.ts";
 
 /**
- * What a worker's place looks like: `healthy`, `neighbour` (it also hosts others' stages, degraded), `healing` (it fetches the state of a stage
- * that it did not host before), `idle` (alive, but too many of its pipeline are gone), `failed` (nobody is there).
+ * What a worker's place looks like: `healthy`, `neighbour` (it also hosts others' stages, degraded), `healing` (it fetches the state of a
+ * stage that it did not host before), `idle` (alive, but too many of its pipeline are gone), `failed` (nobody is there).
  */
 export type CellState = "healthy" | "neighbour" | "healing" | "idle" | "failed";
 
@@ -26,7 +26,7 @@ export interface GridCell {
 /** Larger grids are not drawn. */
 export const MOST_CELLS = 65_536;
 
-/** What the cells of a grid depend on besides who is alive, guessed from a log without its job. Undefined without epochs, or for too large a grid. */
+/** What the cells of a grid depend on, guessed from a log without its job. Undefined without epochs, or for too large a grid. */
 export function settingsFromEvents(events: readonly RunEvent[]): AssignmentSettings | undefined {
   const epochs = events.filter((event): event is EpochEvent => event.kind === "epoch");
   if (epochs.length === 0) return undefined;
@@ -44,8 +44,8 @@ export function settingsFromEvents(events: readonly RunEvent[]): AssignmentSetti
 }
 
 /**
- * The grid when an epoch begins. Whoever hosts a stage that he did not host in `before` is healing, until the epoch's recovery is over: then call
- * `healed`.
+ * The grid when an epoch begins. Whoever hosts a stage that he did not host in `before` is healing, until the epoch's recovery is over:
+ * then call `healed`.
  */
 export function gridCells(settings: AssignmentSettings, epoch: EpochEvent, before?: readonly GridCell[]): readonly GridCell[] {
   const pids = new Map(epoch.live.map((slot, i) => [slot, epoch.pids[i]]));
@@ -88,8 +88,13 @@ export interface CellSpan {
 }
 
 /** How each place of the grid looked over a run, in the order of slots. */
-export function cellSpans(events: readonly RunEvent[], settings: AssignmentSettings): readonly { readonly slot: string; readonly spans: CellSpan[] }[] {
-  const rows = slotsOf(settings.grid).map((slot) => ({ slot: slotName(slot), spans: [] as { state: CellState; begin: number; end: number }[] }));
+export function cellSpans(
+  events: readonly RunEvent[], settings: AssignmentSettings,
+): readonly { readonly slot: string; readonly spans: readonly CellSpan[] }[] {
+  const rows = slotsOf(settings.grid).map((slot) => {
+    const spans: { state: CellState; begin: number; end: number }[] = [];
+    return { slot: slotName(slot), spans };
+  });
   let cells: readonly GridCell[] | undefined;
   let epoch: EpochEvent | undefined;
   const mark = (at: number): void => {
@@ -104,8 +109,8 @@ export function cellSpans(events: readonly RunEvent[], settings: AssignmentSetti
     if (event.kind === "epoch") {
       epoch = event;
       cells = gridCells(settings, event, cells);
-    } else if (epoch !== undefined && cells !== undefined && (event.kind === "recovery" || event.kind === "step") && event.epoch === epoch.epoch) {
-      cells = healed(cells, epoch.lostPipelines);
+    } else if ((event.kind === "recovery" || event.kind === "step") && event.epoch === epoch?.epoch) {
+      cells = cells && healed(cells, epoch.lostPipelines);
     }
     mark(event.at);
   }

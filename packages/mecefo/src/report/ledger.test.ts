@@ -18,8 +18,8 @@ function kinds({ violations }: LedgerReport): string[] {
 describe("the ledger", () => {
   it("finds nothing in a good log", () => {
     expect(checkLedger(good, job)).toEqual({
-      ok: true, finished: true, steps: 6, microbatches: 24, hashedSteps: 6, dropped: [], rollbacks: [], lost: 0, duplicated: 0, divergences: 0,
-      violations: [],
+      ok: true, finished: true, steps: 6, microbatches: 24, hashedSteps: 6, dropped: [], rollbacks: [], lost: 0, duplicated: 0,
+      divergences: 0, violations: [],
     });
     expect(checkLedger(good.filter(({ kind }) => kind !== "finished"), job)).toMatchObject({ ok: true, finished: false });
   });
@@ -62,7 +62,8 @@ describe("the ledger", () => {
     ];
     expect(kinds(checkLedger(log, job))).toEqual(["lost-batch 1", "lost-batch 1"]);
     const dropping = checkLedger(log, { ...job, lostPipeline: "drop" });
-    expect(dropping).toMatchObject({ ok: true, lost: 0, microbatches: 6, dropped: [{ step: 1, microbatch: 0 }, { step: 1, microbatch: 1 }] });
+    const dropped = [{ step: 1, microbatch: 0 }, { step: 1, microbatch: 1 }];
+    expect(dropping).toMatchObject({ ok: true, lost: 0, microbatches: 6, dropped });
     // The pipeline that runs may not leave any out.
     const other = log.map((event) => (event.kind === "epoch" ? { ...event, lostPipelines: event.epoch === 2 ? [1] : [] } : event));
     expect(checkLedger(other, { ...job, lostPipeline: "drop" })).toMatchObject({ ok: false, lost: 2 });
@@ -74,9 +75,11 @@ describe("the ledger", () => {
     const diverged = hashes(({ stateHashes }) => ({ stateHashes: [...stateHashes, { stage: 2, hash: "other", replicas: 1 }] }));
     expect(kinds(diverged)).toEqual(["divergence 3"]);
     expect(diverged).toMatchObject({ ok: false, divergences: 1, lost: 0 });
-    expect(hashes(({ stateHashes }) => ({ stateHashes: stateHashes.slice(1) }))).toMatchObject({ ok: false, divergences: 1, hashedSteps: 5 });
+    const unhashed = hashes(({ stateHashes }) => ({ stateHashes: stateHashes.slice(1) }));
+    expect(unhashed).toMatchObject({ ok: false, divergences: 1, hashedSteps: 5 });
     expect(kinds(hashes(({ stateHashes }) => ({ stateHashes: stateHashes.map((one) => ({ ...one, replicas: 1 })) })))).toHaveLength(4);
-    expect(kinds(hashes(({ stateHashes }) => ({ stateHashes: [...stateHashes, { stage: 9, hash: "1", replicas: 2 }] })))).toEqual(["divergence 3"]);
+    const foreign = { stage: 9, hash: "1", replicas: 2 };
+    expect(kinds(hashes(({ stateHashes }) => ({ stateHashes: [...stateHashes, foreign] })))).toEqual(["divergence 3"]);
     const none = altered(3, (event) => [{ ...event, stateHashes: [] }]);
     expect(checkLedger(none, { ...job, hashEvery: 2 }).ok).toBe(true);
     expect(checkLedger(none, { ...job, hashEvery: 3 }).ok).toBe(false);
@@ -113,7 +116,9 @@ describe("the data order of two runs", () => {
   it("is the same microbatch by microbatch", () => {
     const other = fabricateRun(job, []);
     expect(compareDataOrder(good, other)).toEqual({ compared: 24, different: [] });
-    const changed = altered(3, (event) => [{ ...event, batches: event.batches.map((one) => (one.microbatch === 1 ? { ...one, hash: "x" } : one)) }]);
+    const changed = altered(3, ({ batches, ...rest }) => [
+      { ...rest, batches: [batches[0]!, { microbatch: 1, hash: "x" }, ...batches.slice(2)] },
+    ]);
     expect(compareDataOrder(changed, other)).toEqual({ compared: 24, different: [{ step: 3, microbatch: 1 }] });
     expect(compareDataOrder(good, []).compared).toBe(0);
   });

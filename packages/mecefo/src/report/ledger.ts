@@ -71,7 +71,7 @@ export interface LedgerReport {
 /** What of a job the ledger depends on. */
 export type LedgerJob = Pick<Job, "grid" | "microbatches" | "lostPipeline" | "strategy" | "hashEvery">;
 
-/** Causes after which weights may go back, whatever the strategy: a lost stage, diverged replicas, a run that is begun or resumed, a wish. */
+/** Causes after which weights may go back, whatever the strategy: a lost stage, diverged replicas, a run begun or resumed, a wish. */
 const rollbackCauses: readonly EpochCause[] = ["stage-lost", "divergence", "formed", "requested"];
 
 /** The take of a step that counts, with what later takes are compared with. */
@@ -201,8 +201,8 @@ class Ledger {
 
 /**
  * Holds a run's log against what may not happen: every step exactly once (after the weights went back, the later take counts), in it each
- * microbatch of the global batch exactly once unless its pipeline is dropped, with the same tokens however often it is taken, and one state a
- * stage in all replicas before every step that is hashed.
+ * microbatch of the global batch exactly once unless its pipeline is dropped, with the same tokens however often it is taken, and one state
+ * a stage in all replicas before every step that is hashed.
  * @param events of one run, in the order in which they were logged; a `StepEvent`'s step counts from 0
  * @param options `firstStep`: where a log begins whose run was resumed from a checkpoint of another log
  */
@@ -245,8 +245,8 @@ function batchesOf(events: readonly RunEvent[]): Map<number, Map<number, string>
 }
 
 /**
- * Compares what two runs of one job were trained on, e.g. one with failures and one without: every microbatch that both took has to hold the same
- * tokens. `compared` says how many they were, so that two runs with nothing in common are not taken for equal.
+ * Compares what two runs of one job were trained on, e.g. one with failures and one without: every microbatch that both took has to hold
+ * the same tokens. `compared` says how many they were, so that two runs with nothing in common are not taken for equal.
  */
 export function compareDataOrder(
   first: readonly RunEvent[], second: readonly RunEvent[],

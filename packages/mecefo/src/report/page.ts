@@ -1,7 +1,13 @@
 /** A part of a report. */
 export type ReportPart =
   | { readonly kind: "paragraph"; readonly text: string }
-  | { readonly kind: "table"; readonly columns: readonly string[]; readonly rows: readonly (readonly string[])[] }
+  | {
+    readonly kind: "table"; readonly columns: readonly string[]; readonly rows: readonly (readonly string[])[];
+    /** Columns of text rather than figures, besides the first. */
+    readonly textColumns?: readonly number[];
+    /** Columns of one width, whose cells break: for comparing. */
+    readonly isEven?: boolean;
+  }
   /** Figures that are read first. */
   | { readonly kind: "figures"; readonly figures: readonly { readonly label: string; readonly value: string; readonly isBad?: boolean }[] }
   /** An SVG of our own making; it goes into the page as it is. */
@@ -36,10 +42,12 @@ function renderPart(part: ReportPart): string {
     case "paragraph":
       return `<p>${escapeHtml(part.text)}</p>`;
     case "table": {
+      const classOf = (column: number): string => (part.textColumns?.includes(column) === true ? ' class="text"' : "");
       const cells = (row: readonly string[], tag: string): string =>
-        `<tr>${row.map((cell) => `<${tag}>${escapeHtml(cell)}</${tag}>`).join("")}</tr>`;
+        `<tr>${row.map((cell, i) => `<${tag}${classOf(i)}>${escapeHtml(cell)}</${tag}>`).join("")}</tr>`;
       const body = part.rows.map((row) => cells(row, "td")).join("");
-      return `<div class="wide" tabindex="0"><table><thead>${cells(part.columns, "th")}</thead><tbody>${body}</tbody></table></div>`;
+      const table = `<table${part.isEven === true ? ' class="even"' : ""}>`;
+      return `<div class="wide" tabindex="0">${table}<thead>${cells(part.columns, "th")}</thead><tbody>${body}</tbody></table></div>`;
     }
     case "figures": {
       const items = part.figures.map(({ label, value, isBad }) =>
@@ -77,20 +85,24 @@ figure { margin: 24px 0; } figure svg { display: block; width: 100%; height: aut
 figure .chart { min-width: 640px; }
 figcaption { font-weight: 600; font-size: .9375rem; margin-bottom: 6px; }
 figure svg [fill="#64748b"] { fill: var(--muted); } figure svg [stroke="#e2e8f0"] { stroke: var(--line); }
-.legend { display: flex; flex-wrap: wrap; gap: 4px 18px; list-style: none; margin: 0 0 8px; padding: 0; color: var(--muted); font-size: .8125rem; }
+.legend { display: flex; flex-wrap: wrap; gap: 4px 18px; list-style: none; margin: 0 0 8px; padding: 0; color: var(--muted);
+  font-size: .8125rem; }
 .legend i { display: inline-block; width: 12px; height: 12px; border-radius: 3px; margin-right: 6px; vertical-align: -1px; }
 .healthy { fill: var(--healthy); background: var(--healthy); } .neighbour { fill: var(--neighbour); background: var(--neighbour); }
 .healing { fill: var(--healing); background: var(--healing); } .idle { fill: var(--idle); background: var(--idle); }
 .failed { fill: var(--failed); background: var(--failed); } .fault { fill: var(--ink); background: var(--ink); }
+.mixer { fill: var(--accent); opacity: .75; } .mixer.low { fill: var(--neighbour); opacity: 1; }
+.mixer.none { fill: var(--failed); opacity: 1; }
 .tick { fill: var(--muted); font: 12px system-ui, sans-serif; } .rule { stroke: var(--line); }
-dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 18px 24px; margin: 12px 0 20px; }
+dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(112px, 1fr)); gap: 18px 16px; margin: 12px 0 20px; }
 dt { color: var(--muted); font-size: .8125rem; line-height: 1.3; }
 dd { margin: 0; font-size: 1.375rem; font-weight: 600; font-variant-numeric: tabular-nums; }
 .bad dd { color: var(--bad); }
 .wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: .8125rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: 5px 0 5px 14px; border-bottom: 1px solid var(--line); white-space: nowrap; vertical-align: top; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
-td:last-child:not(:nth-child(-n+2)) { white-space: normal; }
+th.text, td.text { text-align: left; } td.text { white-space: normal; min-width: 140px; }
+.even { table-layout: fixed; min-width: 560px; } .even td { white-space: normal; } .even th:first-child { width: 30%; }
 th { color: var(--muted); font-weight: 500; white-space: normal; vertical-align: bottom; }
 @media (max-width: 640px) { main { padding: 24px 12px 48px; } section { padding: 18px 16px; } h1 { font-size: 1.5rem; } }
 @media print { section { break-inside: avoid; } }

@@ -10,10 +10,11 @@ export const fabricatedJob: Job = {
   formatVersion: 1, name: "fabricated", model: { kind: "decoder", configuration: {} }, data: { folder: "data", sha256: "0".repeat(64) },
   grid: { pipelines: 2, stages: 4 }, microbatches: 2, microbatchSize: 4, sequenceLength: 64, steps: 20, seed: 1,
   optimizer: {
-    learningRate: 1e-3, warmupSteps: 2, finalLearningRateScale: 0.1, betas: [0.9, 0.999], epsilon: 1e-8, weightDecay: 0.01, maximumGradientNorm: 1,
+    learningRate: 1e-3, warmupSteps: 2, finalLearningRateScale: 0.1, betas: [0.9, 0.999], epsilon: 1e-8, weightDecay: 0.01,
+    maximumGradientNorm: 1,
   },
-  strategy: "mecefo", techniques: allTechniques, projection: { basis: "weight", refreshInterval: 100 }, maximumChain: 3, lostPipeline: "reroute",
-  emptyMixer: "exact", codec: "float32", hashEvery: 1, threads: 1, timeouts: {},
+  strategy: "mecefo", techniques: allTechniques, projection: { basis: "weight", refreshInterval: 100 }, maximumChain: 3,
+  lostPipeline: "reroute", emptyMixer: "exact", codec: "float32", hashEvery: 1, threads: 1, timeouts: {},
 };
 
 /** A fabricated failure and its repair. */
@@ -35,7 +36,7 @@ export function fabricateEpoch(
   const { healthy, mixerPipelines, pipelines } = assign(settings, (slot) => live.includes(slotName(slot)));
   return {
     kind: "epoch", at: START, epoch, step, cause: epoch === 1 ? "formed" : "killed", reason: "fabricated", live,
-    pids: live.map((_, i) => 1000 + i), healthy, mixerPipelines,
+    pids: live.map((slot) => 1000 + slotsOf(settings.grid).findIndex((one) => slotName(one) === slot)), healthy, mixerPipelines,
     lostPipelines: pipelines.filter(({ active }) => !active).map(({ pipeline }) => pipeline), ...more,
   };
 }
@@ -68,19 +69,27 @@ export function fabricateRun(job: Job, failures: readonly FabricatedFailure[], s
       down = [...down.filter((slot) => !back.some((one) => one.slot === slot)), ...dying.map(({ slot }) => slot)];
       const cause: EpochCause = step === 0 ? "formed" : dying.length > 0 ? (dying[0]!.cause ?? "killed") : "joined";
       const names = [...dying, ...back].map(({ slot }) => slot).join(", ");
-      const reason = step === 0 ? "all workers are there" : dying.length > 0 ? `${names} ended by SIGKILL` : `${names} joined as a new process`;
+      const how = dying.length > 0 ? "ended by SIGKILL" : "joined as a new process";
+      const reason = step === 0 ? "all workers are there" : `${names} ${how}`;
       events.push(fabricateEpoch(job, ++epoch, step, down, { at, cause, reason }));
       const milliseconds = 140 + ((step * 37) % 90);
       at += milliseconds;
-      const transfers = [...dying, ...back].map(({ slot }) => ({ slot, stage: Number(slot.at(-1)), donor: "p1s0", bytes: 4_812_032, milliseconds: 61 }));
+      const transfers = [...dying, ...back].map(({ slot }) => {
+        const stage = Number(slot.at(-1));
+        return { slot, stage, donor: `p${(Number(slot[1]) + 1) % job.grid.pipelines}s${stage}`, bytes: 4_812_032, milliseconds: 61 };
+      });
       events.push({ kind: "recovery", at, epoch, step, cause, reason, milliseconds, bytes: 4_812_032 * transfers.length, transfers });
     }
     const milliseconds = (100 + ((step * 13) % 17)) * (down.length > 0 ? slowdown : 1);
     at += milliseconds;
-    const energy = down.length === 0 ? [] : ["gate", "up", "down"].map((matrix, i) => ({ block: 1, matrix, energy: 0.42 + 0.11 * i + 0.02 * Math.sin(step) }));
-    const busy = slotsOf(job.grid).map(slotName).filter((slot) => !down.includes(slot)).map((slot) => ({ slot, busy: 70, waiting: 20, allReduce: 10 }));
+    const matrices = down.length === 0 ? [] : ["gate", "up", "down"];
+    const energy = matrices.map((matrix, i) => ({ block: 1, matrix, energy: 0.42 + 0.11 * i + 0.02 * Math.sin(step) }));
+    const live = slotsOf(job.grid).map(slotName).filter((slot) => !down.includes(slot));
+    const busy = live.map((slot) => ({ slot, busy: 70, waiting: 20, allReduce: 10 }));
     events.push(fabricateStep(job, epoch, step, { at, milliseconds, busy, energy }));
-    if (step > 0 && step % 50 === 0) events.push({ kind: "checkpoint", at, step: step + 1, folder: `step-${step + 1}`, degraded: down.length > 0 });
+    if (step > 0 && step % 50 === 0) {
+      events.push({ kind: "checkpoint", at, step: step + 1, folder: `step-${step + 1}`, degraded: down.length > 0 });
+    }
   }
   events.push({ kind: "finished", at, step: job.steps });
   return events;

@@ -1,10 +1,5 @@
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { readRunFolders } from "../cli/report.ts";
-import { MissingPeerError, thinPoints } from "./charts.ts";
-import { EventLog } from "./event-log.ts";
+import { MissingPeerError, smoothPoints, thinPoints } from "./charts.ts";
 import { formatBytes, renderRunReport } from "./run-report.ts";
 import { fabricatedJob, fabricateRun } from "./run-events.testing.ts";
 
@@ -25,7 +20,8 @@ describe("the report of runs", () => {
   });
 
   it("says where the ledger is violated", async () => {
-    const page = await renderRunReport([{ name: "bad", events: events.filter((event) => event.kind !== "step" || event.step !== 3), job: fabricatedJob }]);
+    const bad = events.filter((event) => event.kind !== "step" || event.step !== 3);
+    const page = await renderRunReport([{ name: "bad", events: bad, job: fabricatedJob }]);
     expect(page).toContain("The ledger is violated 1 times");
     expect(page).toContain("lost-step");
     expect(page).toContain("4 · 0 · 0");
@@ -36,39 +32,15 @@ describe("the report of runs", () => {
     expect(await renderRunReport([{ name: "short", events: events.slice(0, 1), job: fabricatedJob }])).toContain("|N(l)|");
   });
 
+  it("smooths curves to means around each point", () => {
+    expect(smoothPoints([[0, 1], [1, 4], [2, null], [3, 7], [4, 1]], 3)).toEqual([[0, 1], [1, 4], [3, 4], [4, 1]]);
+    expect(smoothPoints([[0, 1], [1, 4]], 1)).toEqual([[0, 1], [1, 4]]);
+  });
+
   it("thins curves to means and keeps their breaks", () => {
     expect(thinPoints([[0, 1], [1, 3], [2, null], [3, null]], 2)).toEqual([[0.5, 2], [2.5, null]]);
     expect(thinPoints(Array.from({ length: 5001 }, (_, i) => [i, i] as const)).length).toBeLessThanOrEqual(1000);
     expect([formatBytes(999), formatBytes(1500), formatBytes(2e7)]).toEqual(["999 B", "1.50 kB", "20.0 MB"]);
     expect(new MissingPeerError("echarts", "the charts of reports").message).toContain("npm install echarts");
-  });
-});
-
-describe("run folders", () => {
-  it("are read with their jobs and named by what tells them apart", async () => {
-    const root = await mkdtemp(join(tmpdir(), "mecefo-runs-"));
-    try {
-      const make = async (strategy: "mecefo" | "naive", name: string): Promise<string> => {
-        const folder = join(root, name);
-        await mkdir(folder);
-        const log = await EventLog.open(join(folder, "events.jsonl"));
-        for (const event of events) log.write(event);
-        await log.close();
-        await writeFile(join(folder, "job.json"), JSON.stringify({ ...fabricatedJob, strategy }));
-        return folder;
-      };
-      const folders = [await make("mecefo", "one"), await make("naive", "two")];
-      expect((await readRunFolders(folders)).map(({ name, job, events: read }) => [name, job!.steps, read.length])).toEqual([
-        ["mecefo", 20, events.length], ["naive", 20, events.length],
-      ]);
-      expect((await readRunFolders([folders[0]!, await make("mecefo", "three")])).map(({ name }) => name)).toEqual(["one", "three"]);
-      await writeFile(join(folders[0]!, "job.json"), "{}");
-      await expect(readRunFolders(folders)).rejects.toThrow(/job\.json: no job/);
-      await writeFile(join(folders[0]!, "job.json"), "{");
-      await expect(readRunFolders(folders)).rejects.toThrow(/job\.json: no JSON/);
-      await expect(readRunFolders([root])).rejects.toThrow(/ENOENT/);
-    } finally {
-      await rm(root, { recursive: true, force: true });
-    }
   });
 });

@@ -1,10 +1,10 @@
 import type { AssignmentSettings } from "../grid/assignment.ts";
-import { loadCharts, type ChartLine, type ChartMaker, type ChartPoint } from "./charts.ts";
+import { loadCharts, smoothPoints, type ChartLine, type ChartMaker, type ChartPoint } from "./charts.ts";
 import { describeGrid, settingsFromEvents } from "./grid-cells.ts";
-import { cellLegend, MOST_TIMELINE_ROWS, renderTimeline } from "./grid-timeline.ts";
+import { cellLegend, MOST_TIMELINE_ROWS, renderMixerTimeline, renderTimeline } from "./grid-timeline.ts";
 import type { LedgerJob } from "./ledger.ts";
 import { renderPage, type ReportPart, type ReportSection } from "./page.ts";
-import type { EpochEvent, RecoveryEvent, RunEvent, StepEvent } from "./run-event.ts";
+import type { RecoveryEvent, RunEvent, StepEvent } from "./run-event.ts";
 import { countingSteps, summarizeRun, type RunSummary } from "./run-summary.ts";
 
 /** A run to report on. */
@@ -69,10 +69,17 @@ export function summaryTable(
   return { columns: ["", ...runs.map(({ name }) => name)], rows: summaryRows(runs.map(({ summary }) => summary)) };
 }
 
-function lossLines(runs: readonly ReportedRun[], x: (step: StepEvent, begin: number) => number): ChartLine[] {
+/** Steps that a point of the loss curves is the mean of: 2 % of the longest run, an odd number. */
+function lossWindow(runs: readonly ReportedRun[]): number {
+  const longest = runs.reduce((most, { events }) => Math.max(most, countingSteps(events).length), 0);
+  return 2 * Math.floor(longest / 100) + 1;
+}
+
+function lossLines(runs: readonly ReportedRun[], window: number, x: (step: StepEvent, begin: number) => number): ChartLine[] {
   return runs.map(({ name, events }) => {
     const begin = events[0]?.at ?? 0;
-    return { name, points: countingSteps(events).map((step): ChartPoint => [x(step, begin), step.loss]) };
+    const points = countingSteps(events).map((step): ChartPoint => [x(step, begin), step.loss]);
+    return { name, points: smoothPoints(points, window) };
   });
 }
 
@@ -89,16 +96,6 @@ function energyLines(steps: readonly StepEvent[], begin: number): ChartLine[] {
   }));
 }
 
-/** |N(l)| of each stage over time. */
-function mixerLines(epochs: readonly EpochEvent[], begin: number, end: number): ChartLine[] {
-  const stages = Math.max(0, ...epochs.map(({ mixerPipelines }) => mixerPipelines.length));
-  return Array.from({ length: stages }, (_, stage) => {
-    const points = epochs.map(({ at, mixerPipelines }): ChartPoint => [(at - begin) / 1000, mixerPipelines[stage]?.length ?? 0]);
-    const last = points.at(-1)!;
-    return { name: `stage ${stage}`, isStepped: true, points: [...points, [(end - begin) / 1000, last[1]] as const] };
-  });
-}
-
 function recoveryRow(recovery: RecoveryEvent, begin: number): string[] {
   const donors = recovery.transfers.map(({ slot, stage, donor }) => `${slot} ← ${donor} (stage ${stage})`).join(", ");
   return [
@@ -109,25 +106,25 @@ function recoveryRow(recovery: RecoveryEvent, begin: number): string[] {
 
 function ledgerParts({ ledger }: RunSummary): ReportPart[] {
   if (ledger === undefined) return [];
-  const droppedText = ledger.dropped.length === 0 ? "" : ` ${ledger.dropped.length} microbatches were left out on purpose, their pipeline being lost.`;
+  const { dropped } = ledger;
+  const droppedText = dropped.length === 0 ? "" : ` ${dropped.length} microbatches were left out on purpose, their pipeline being lost.`;
   const rollbacks = ledger.rollbacks.map(({ from, to, cause }) => `from step ${from} to ${to} (${cause})`).join(", ");
-  const text = `Ledger: ${ledger.steps} steps with ${ledger.microbatches} microbatches count, each once; in ${ledger.hashedSteps} steps all replicas ` +
-    `of all stages were hashed.${droppedText}${rollbacks === "" ? "" : ` Weights went back ${rollbacks}.`}`;
+  const text = `Ledger: ${ledger.steps} steps with ${ledger.microbatches} microbatches count, each once; in ${ledger.hashedSteps} steps ` +
+    `all replicas of all stages were hashed and equal.${droppedText}${rollbacks === "" ? "" : ` Weights went back ${rollbacks}.`}`;
   if (ledger.ok) return [{ kind: "paragraph", text }];
   const rows = ledger.violations.slice(0, MOST_ROWS).map(({ kind, step, count, detail }) => [String(step), kind, String(count), detail]);
   return [
     { kind: "paragraph", text: `The ledger is violated ${ledger.violations.length} times.` },
-    { kind: "table", columns: ["step", "violation", "count", "what"], rows },
+    { kind: "table", columns: ["step", "violation", "count", "what"], rows, textColumns: [1, 3] },
   ];
 }
 
 function runSection(run: ReportedRun, summary: RunSummary, charts: ChartMaker): ReportSection {
   const { events } = run;
-  const [begin, end] = [events[0]?.at ?? 0, events.at(-1)?.at ?? 0];
+  const begin = events[0]?.at ?? 0;
   const seconds = (at: number): number => (at - begin) / 1000;
   const settings = run.job ?? settingsFromEvents(events);
   const steps = countingSteps(events);
-  const epochs = events.filter((event): event is EpochEvent => event.kind === "epoch");
   const recoveries = events.filter((event): event is RecoveryEvent => event.kind === "recovery");
   const marks = events.flatMap((event) => (event.kind === "fault" ? [seconds(event.at)] : []));
   const figures = summary.failureRecoveries;
@@ -159,11 +156,12 @@ function runSection(run: ReportedRun, summary: RunSummary, charts: ChartMaker): 
     .map(({ at, tokens, milliseconds }): ChartPoint => [seconds(at), (1000 * tokens) / milliseconds]);
   if (speed.length > 0) {
     const title = `Tokens per second${marks.length > 0 ? "; dashed where a fault was brought about" : ""}`;
-    parts.push({ kind: "chart", title, svg: charts.lines([{ name: "tokens/s", points: speed }], { x: "seconds", y: "tokens/s", fromY: 0, marks }) });
+    const svg = charts.lines([{ name: "tokens/s", points: speed }], { x: "seconds", y: "tokens/s", fromY: 0, marks });
+    parts.push({ kind: "chart", title, svg });
   }
-  if (epochs.length > 0) {
-    const svg = charts.lines(mixerLines(epochs, begin, end), { x: "seconds", y: "pipelines", fromY: 0 });
-    parts.push({ kind: "chart", title: "|N(l)|: pipelines that give a mixer gradient, by stage", svg });
+  const mixers = settings === undefined ? undefined : renderMixerTimeline(events, settings.grid.pipelines);
+  if (mixers !== undefined) {
+    parts.push({ kind: "chart", title: "|N(l)|: pipelines that give a mixer gradient, by stage over seconds", svg: mixers });
   }
   const energy = energyLines(steps, begin);
   if (energy.length > 0) {
@@ -173,6 +171,7 @@ function runSection(run: ReportedRun, summary: RunSummary, charts: ChartMaker): 
   if (recoveries.length > 0) {
     parts.push({
       kind: "table", columns: ["seconds", "epoch", "step", "cause", "ms", "bytes", "from whom", "what happened"],
+      textColumns: [3, 6, 7],
       rows: recoveries.slice(0, MOST_ROWS).map((recovery) => recoveryRow(recovery, begin)),
     });
     if (recoveries.length > MOST_ROWS) {
@@ -183,8 +182,8 @@ function runSection(run: ReportedRun, summary: RunSummary, charts: ChartMaker): 
 }
 
 /**
- * A self-contained HTML page: the loss curves of all runs on one chart over steps and over time, their figures side by side, and for each run the
- * grid over time, tokens/s with its faults, |N(l)|, captured energy and all recoveries.
+ * A self-contained HTML page: the loss curves of all runs on one chart over steps and over time, their figures side by side, and for each
+ * run the grid over time, tokens/s with its faults, |N(l)|, captured energy and all recoveries.
  * @throws MissingPeerError where echarts is not installed
  */
 export async function renderRunReport(runs: readonly ReportedRun[], options: { readonly title?: string } = {}): Promise<string> {
@@ -192,18 +191,21 @@ export async function renderRunReport(runs: readonly ReportedRun[], options: { r
   const summaries = runs.map(({ events, job }) => summarizeRun(events, job));
   const sections: ReportSection[] = [];
   if (runs.some(({ events }) => events.some(({ kind }) => kind === "step"))) {
-    const overSteps = charts.lines(lossLines(runs, ({ step }) => step), { x: "step", y: "loss" });
-    const overTime = charts.lines(lossLines(runs, ({ at }, begin) => (at - begin) / 1000), { x: "seconds", y: "loss" });
+    const window = lossWindow(runs);
+    const mean = window === 1 ? "" : `, mean of ${window} steps`;
+    const overSteps = charts.lines(lossLines(runs, window, ({ step }) => step), { x: "step", y: "loss" });
+    const overTime = charts.lines(lossLines(runs, window, ({ at }, begin) => (at - begin) / 1000), { x: "seconds", y: "loss" });
     sections.push({
       title: "Loss",
       parts: [
-        { kind: "chart", title: "Loss over steps, at equal tokens", svg: overSteps },
-        { kind: "chart", title: "Loss over time", svg: overTime },
+        { kind: "chart", title: `Loss over steps, at equal tokens${mean}`, svg: overSteps },
+        { kind: "chart", title: `Loss over time${mean}`, svg: overTime },
       ],
     });
   }
   const compared = runs.map(({ name }, i) => ({ name, summary: summaries[i]! }));
-  sections.push({ title: runs.length > 1 ? "Side by side" : "Figures", parts: [{ kind: "table", ...summaryTable(compared) }] });
+  const title = runs.length > 1 ? "Side by side" : "Figures";
+  sections.push({ title, parts: [{ kind: "table", ...summaryTable(compared), isEven: true }] });
   runs.forEach((run, i) => sections.push(runSection(run, summaries[i]!, charts)));
   const begin = Math.min(...runs.flatMap(({ events }) => (events[0] === undefined ? [] : [events[0].at])));
   const time = Number.isFinite(begin) ? `${new Date(begin).toISOString().slice(0, 16).replace("T", " ")} UTC` : "no events";

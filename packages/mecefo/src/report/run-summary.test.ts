@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import type { StepEvent } from "./run-event.ts";
 import { fabricatedJob, fabricateEpoch, fabricateRun, fabricateStep } from "./run-events.testing.ts";
 import { countingSteps, summarizeRun } from "./run-summary.ts";
 import { maximum, mean, median } from "./statistics.ts";
@@ -18,7 +19,8 @@ describe("a run's summary", () => {
     const summary = summarizeRun(events, fabricatedJob);
     expect(summary).toMatchObject({
       outcome: "finished", failure: null, steps: 20, undoneSteps: 0, skippedSteps: 0, tokens: 20 * 1024, degradedSteps: 0.3, epochs: 5,
-      epochsByCause: { formed: 1, killed: 1, stopped: 1, joined: 2 }, faults: 2, faultsByKind: { kill: 1, stop: 1 }, smallestMixerPipelines: 1,
+      epochsByCause: { formed: 1, killed: 1, stopped: 1, joined: 2 }, faults: 2, faultsByKind: { kill: 1, stop: 1 },
+      smallestMixerPipelines: 1,
     });
     expect(summary.failureRecoveries!.count).toBe(2);
     expect(summary.recoveriesByCause.killed!.medianBytes).toBe(4_812_032);
@@ -28,7 +30,8 @@ describe("a run's summary", () => {
 
   it("computes rates from times", () => {
     const job = { ...fabricatedJob, steps: 4 };
-    const step = (epoch: number, number: number, at: number, milliseconds: number) => fabricateStep(job, epoch, number, { at, milliseconds, loss: number });
+    const step = (epoch: number, number: number, at: number, milliseconds: number): StepEvent =>
+      fabricateStep(job, epoch, number, { at, milliseconds, loss: number });
     const events = [
       fabricateEpoch(job, 1, 0, [], { at: 1000 }), step(1, 0, 1200, 200), step(1, 1, 1300, 100), step(1, 2, 1400, 100),
       fabricateEpoch(job, 2, 1, ["p0s0"], { at: 1500, cause: "stage-lost" }), step(2, 1, 1900, 100), step(2, 2, 2000, 100),
@@ -41,7 +44,8 @@ describe("a run's summary", () => {
   });
 
   it("has no figures where nothing was measured", () => {
-    expect(summarizeRun([])).toMatchObject({ outcome: "running", steps: 0, tokensPerSecond: null, goodput: null, degradedSteps: null, seconds: 0 });
+    const nothing = { outcome: "running", steps: 0, tokensPerSecond: null, goodput: null, degradedSteps: null, seconds: 0 };
+    expect(summarizeRun([])).toMatchObject(nothing);
     expect(summarizeRun([{ kind: "failed", at: 1, step: 0, reason: "why" }])).toMatchObject({ outcome: "failed", failure: "why" });
   });
 });

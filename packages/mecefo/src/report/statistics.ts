@@ -17,7 +17,9 @@ export function mean(values: readonly number[]): number | undefined {
 }
 
 /** How many values there are of each name, the most frequent first. */
-export function countBy<Value, Name extends string>(values: readonly Value[], nameOf: (value: Value) => Name): Partial<Record<Name, number>> {
+export function countBy<Value, Name extends string>(
+  values: readonly Value[], nameOf: (value: Value) => Name,
+): Partial<Record<Name, number>> {
   const counts = new Map<Name, number>();
   for (const value of values) counts.set(nameOf(value), (counts.get(nameOf(value)) ?? 0) + 1);
   return Object.fromEntries([...counts].toSorted((a, b) => b[1] - a[1])) as Partial<Record<Name, number>>;
