@@ -350,7 +350,7 @@ export class Controller implements Leadership {
   }
 
   async #refreshRestorePoint(): Promise<void> {
-    this.#restorePoint = await this.#options.restorePoint?.() ?? this.#options.resume ?? { load: { from: "seed" }, step: 0 };
+    this.#restorePoint = (await this.#options.restorePoint?.()) ?? this.#options.resume ?? { load: { from: "seed" }, step: 0 };
   }
 
   #depose(): void {
@@ -404,7 +404,7 @@ export class Controller implements Leadership {
     const { grid } = this.#options.job;
     const members = placeApplicants(grid, [], [...this.#applicants.values()].map(({ hello }) => hello));
     if (members.length < grid.pipelines * grid.stages) return undefined;
-    const { load, step } = this.#options.resume ?? { load: { from: "seed" as const }, step: 0 };
+    const { load, step } = this.#restorePoint!;
     return { ...state, epoch: state.epoch + 1, phase: "training", step, load, members: inSlotOrder(members), reason: "all workers are there" };
   }
 

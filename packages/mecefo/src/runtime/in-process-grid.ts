@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { ActivationCodec } from "@frugal/language-model";
-import { EvictedError } from "../errors.ts";
+import { EvictedError, MecefoError } from "../errors.ts";
 import { parseSlot, slotName, slotsOf } from "../grid/grid.ts";
 import type { Job } from "../job/job.ts";
 import { jobHash } from "../job/job-hash.ts";
@@ -12,6 +12,7 @@ import type { RestorePoint } from "../membership/next-epoch.ts";
 import type { RunEvent } from "../report/run-event.ts";
 import { createMemoryTransport, MemoryHub, type MemoryTransport } from "../transport/memory-transport.ts";
 import { Worker, type WorkerOutcome } from "../worker/worker.ts";
+import type { GridRuntime, WorkerFault } from "./grid-runtime.ts";
 import { leaderCheckpoints, workerCheckpoints } from "./job-checkpoints.ts";
 
 /** What a grid in one process is made of. */
@@ -23,6 +24,10 @@ export interface InProcessGridOptions {
   readonly resume?: RestorePoint | undefined;
   readonly onEvent?: (event: RunEvent) => void;
   readonly onWorker?: (slot: string, worker: Worker) => void;
+  /** Milliseconds after which a worker that was killed by `inject` is started again; undefined: only by `start`. */
+  readonly restartDelay?: number | undefined;
+  /** Whether faults may be injected. Default true. */
+  readonly allowFaults?: boolean | undefined;
 }
 
 interface Place {
@@ -37,11 +42,12 @@ interface Place {
  * All workers and their leader in this process, over memory instead of sockets: the same code with the same messages. For tests, for trying things
  * out, and where one process is all there is.
  */
-export class InProcessGrid {
+export class InProcessGrid implements GridRuntime {
   readonly #options: InProcessGridOptions;
   readonly #hash: string;
   readonly #hub: MemoryHub = new MemoryHub();
   readonly #places = new Map<string, Place>();
+  readonly #timers = new Set<NodeJS.Timeout>();
   #membership: InProcessMembership | undefined;
   #controller: Controller | undefined;
   #end: ((outcome: WorkerOutcome) => void) | undefined;
@@ -74,7 +80,7 @@ export class InProcessGrid {
       await Promise.all([...this.#places.values()].map(({ done }) => done));
       return outcome;
     } finally {
-      for (const slot of this.#places.keys()) await this.kill(slot);
+      await this.close();
       await membership.close();
     }
   }
@@ -127,14 +133,37 @@ export class InProcessGrid {
     await place.done.catch(() => {});
   }
 
-  /** A worker's transport, to bring faults about. */
-  transport(slot: string): MemoryTransport | undefined {
-    return this.#places.get(slot)?.transport;
+  /** A stop is a silence here: the worker neither hears nor says anything, but goes on computing. */
+  async inject(slot: string, fault: WorkerFault): Promise<void> {
+    const place = this.#places.get(slot);
+    if (this.#options.allowFaults === false) throw new MecefoError("faults are not allowed in this run");
+    if (place === undefined) throw new MecefoError(`${slot} has no live worker`);
+    if (fault.kind === "kill") {
+      const delay = fault.repairAfter ?? this.#options.restartDelay;
+      await this.kill(slot);
+      if (delay !== undefined) this.#later(delay, () => this.start(slot));
+    } else if (fault.kind === "stop") {
+      place.client.pause();
+      this.#later(fault.durationMilliseconds, () => place.client.resume());
+    } else place.transport.inject(fault);
   }
 
-  /** Slots that have a worker. */
-  get slots(): string[] {
-    return [...this.#places.keys()];
+  #later(milliseconds: number, run: () => void): void {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      run();
+    }, milliseconds);
+    this.#timers.add(timer);
+  }
+
+  get live(): readonly string[] {
+    return this.#membership?.state?.members.map(({ slot }) => slotName(slot)) ?? [];
+  }
+
+  /** What runs is ended without a word. */
+  async close(): Promise<void> {
+    for (const timer of this.#timers) clearTimeout(timer);
+    for (const slot of this.#places.keys()) await this.kill(slot);
   }
 
   /** Ends the run with a checkpoint after the step in flight. */

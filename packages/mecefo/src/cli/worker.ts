@@ -1,0 +1,54 @@
+import { interruption, interruptible, note } from "@frugal/language-model/command-line";
+import { Command } from "commander";
+import { MecefoError, SettingsError } from "../errors.ts";
+import { slotName } from "../grid/grid.ts";
+import { runWorker } from "../runtime/run-worker.ts";
+import { readToken } from "./run-arguments.ts";
+
+interface WorkerArguments {
+  readonly join: string;
+  readonly slot?: string;
+  readonly index?: string;
+  readonly stages?: string;
+  readonly listen: string;
+  readonly advertise?: string;
+  readonly tokenFile?: string;
+  readonly allowFaults: boolean;
+}
+
+/** The slot of a worker that is known by a number, as those of a Kubernetes Indexed Job are. */
+function slotOf({ slot, index, stages }: WorkerArguments): string | undefined {
+  if (index === undefined) return slot;
+  const [number, width] = [Number(index), Number(stages)];
+  if (!Number.isInteger(number) || number < 0 || !Number.isInteger(width) || width < 1) {
+    throw new SettingsError(`--index ${index} with --stages ${stages}: give two whole numbers`);
+  }
+  return slotName({ pipeline: Math.floor(number / width), stage: number % width });
+}
+
+async function work(given: WorkerArguments): Promise<void> {
+  const token = await readToken(given.tokenFile);
+  if (token === undefined) throw new SettingsError("give the run's secret: in the variable MECEFO_TOKEN, or with --token-file");
+  // Ctrl-C in a terminal reaches every process of the run: whoever launched the workers decides when they end.
+  const outcome = await interruptible(() => runWorker({
+    join: given.join, token, slot: slotOf(given), listen: given.listen, advertise: given.advertise, allowFaults: given.allowFaults,
+    log: note,
+    ...(process.ppid === 1 || process.stdin.isTTY ? { signal: interruption } : {}),
+  }));
+  if (outcome.kind === "failed") throw new MecefoError(`the run failed: ${outcome.reason}`);
+}
+
+/** `mecefo worker`. */
+export function workerCommand(): Command {
+  return new Command("worker")
+    .description("Take part in a run: one process for each slot of the grid, wherever it runs.")
+    .requiredOption("--join <url>", "unix:/path, tcp://host:port, or nats://host:4222[,…]/<run>")
+    .option("--slot <slot>", 'to ask for, e.g. "p0s1" (default: any that is free)')
+    .option("--index <number>", "instead of --slot: the slot's number, pipeline by pipeline (with --stages)")
+    .option("--stages <count>", "of the grid, for --index")
+    .option("--listen <address>", 'for peers: "unix:" (one machine) or tcp://host:port', "unix:")
+    .option("--advertise <host>", "that peers reach it by, where it listens on 0.0.0.0")
+    .option("--token-file <file>", "the run's secret (or the variable MECEFO_TOKEN)")
+    .option("--allow-faults", "let the leader bring faults about, for chaos tests", false)
+    .action((given: WorkerArguments) => work(given));
+}

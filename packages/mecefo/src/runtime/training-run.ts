@@ -1,0 +1,220 @@
+import { randomBytes } from "node:crypto";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { evaluateCheckpoint, type Evaluation } from "../checkpoint/trained-model.ts";
+import { latestCheckpoint } from "../checkpoint/open-checkpoint.ts";
+import { cleanCheckpoints } from "../checkpoint/commit-checkpoint.ts";
+import { startDashboard, type Dashboard, type DashboardFault, type DashboardOptions } from "../dashboard/dashboard-server.ts";
+import { CheckpointError, MecefoError, SettingsError } from "../errors.ts";
+import { createJob, type JobOptions } from "../job/create-job.ts";
+import { openStageFactory } from "../job/decoder-stages.ts";
+import { writeJob } from "../job/job-file.ts";
+import type { Job } from "../job/job.ts";
+import { openCodec } from "../job/open-codec.ts";
+import { describeData, openData, prepareData, type DataOptions } from "../job/prepare-data.ts";
+import { createSampler } from "../job/sampler.ts";
+import type { RestorePoint } from "../membership/next-epoch.ts";
+import { EventLog } from "../report/event-log.ts";
+import type { RunEvent } from "../report/run-event.ts";
+import { summarizeRun, type RunSummary } from "../report/run-summary.ts";
+import type { WorkerOutcome } from "../worker/worker.ts";
+import { startEmbeddedControl } from "./embedded-control.ts";
+import type { GridRuntime, WorkerFault } from "./grid-runtime.ts";
+import { InProcessGrid } from "./in-process-grid.ts";
+import { resumePoint } from "./job-checkpoints.ts";
+import { startNatsControl } from "./nats-control.ts";
+import { ProcessGrid } from "./process-grid.ts";
+
+/** Options of `startTraining`. Those of the job have their defaults from `createJob`. */
+export interface TrainingOptions extends Omit<JobOptions, "data" | "checkpoint"> {
+  /** Folder of the run: job.json, data, checkpoints and events.jsonl are in it. */
+  readonly output: string;
+  /** What to train on. Default: Moby-Dick from its npm package, as bytes. A run that is resumed uses the data it has. */
+  readonly data?: Omit<DataOptions, "folder"> | undefined;
+  /** Steps between two checkpoints. Default 100. One is written at the end in any case. */
+  readonly checkpointEvery?: number | undefined;
+  /** Checkpoints that are kept. Default 3. */
+  readonly keepCheckpoints?: number | undefined;
+  /** Goes on from the output folder's last checkpoint; another grid, strategy or codec may be given. Default false. */
+  readonly resume?: boolean | undefined;
+  /** Default "processes": one for each slot, on this machine. "in-process": all in this one. "external": started elsewhere, they join. */
+  readonly workers?: "processes" | "in-process" | "external" | undefined;
+  /** Where the control plane listens: "unix:" for a socket in the temporary folder, "tcp://host:port", or "nats://host:4222,…" to use NATS. Default "unix:". */
+  readonly control?: string | undefined;
+  /** Secret of workers and observers, at least 16 characters. Default: drawn anew. */
+  readonly token?: string | undefined;
+  /** Milliseconds after which a worker that ended is started again; null: never. Default 1000. */
+  readonly restartDelay?: number | null | undefined;
+  /** Whether faults may be injected. Default false. */
+  readonly allowFaults?: boolean | undefined;
+  /** Shows the run on a page. */
+  readonly dashboard?: Pick<DashboardOptions, "port" | "host" | "token"> | undefined;
+  readonly onEvent?: ((event: RunEvent) => void) | undefined;
+  /** Lines that workers write. */
+  readonly onLine?: ((slot: string, line: string) => void) | undefined;
+}
+
+/** How a run ended. */
+export interface TrainingResult {
+  readonly outcome: WorkerOutcome;
+  /** The last checkpoint. */
+  readonly checkpoint: string | undefined;
+  readonly summary: RunSummary;
+  readonly events: readonly RunEvent[];
+  /** Held-out loss of the last checkpoint, where one was written. */
+  evaluate(maximumTokens?: number): Promise<Evaluation>;
+}
+
+/** A run that is under way. */
+export interface TrainingRun {
+  readonly job: Job;
+  readonly folder: string;
+  /** What workers started elsewhere are told to join. */
+  readonly joinUrl: string | undefined;
+  readonly token: string;
+  readonly dashboard: Dashboard | undefined;
+  /** Slots with a live worker. */
+  readonly live: readonly string[];
+  /** Brings a fault about, and logs it. */
+  inject(slot: string, fault: WorkerFault): Promise<void>;
+  /** Ends the run with a checkpoint after the step in flight. */
+  stop(): void;
+  /** The end. A run that failed resolves too: `outcome` says so. */
+  readonly finished: Promise<TrainingResult>;
+}
+
+const SHORTEST_TOKEN = 16;
+
+/** What buttons of the page do. */
+const pageFaults: Readonly<Record<DashboardFault, WorkerFault>> = {
+  kill: { kind: "kill" },
+  stop: { kind: "stop", durationMilliseconds: 8000 },
+  cut: { kind: "cut" },
+  slow: { kind: "slow", delayMilliseconds: 50, durationMilliseconds: 5000 },
+  corrupt: { kind: "corrupt", frames: 1 },
+};
+
+/** Data, job and the point to begin from. */
+async function prepare(options: TrainingOptions): Promise<{ job: Job; resume: RestorePoint | undefined; folder: string }> {
+  const folder = resolve(options.output);
+  const checkpoints = join(folder, "checkpoints");
+  const known = await latestCheckpoint(checkpoints).catch((error: unknown) => {
+    if (options.resume) throw error;
+    return undefined;
+  });
+  if (known && !options.resume) throw new SettingsError(`${folder} holds a run already: resume it, or name another output folder`);
+  if (!known && options.resume) throw new CheckpointError(`${folder} holds no checkpoint to resume from`);
+  const dataFolder = join(folder, "data");
+  const data = options.resume ? await describeData(dataFolder) : await prepareData({ ...options.data, folder: dataFolder });
+  const job = createJob({
+    ...options, data, checkpoint: { folder: checkpoints, every: options.checkpointEvery, keep: options.keepCheckpoints },
+  });
+  if (known) return { job, folder, resume: await resumePoint(job, known.folder) };
+  await mkdir(checkpoints, { recursive: true });
+  await cleanCheckpoints(checkpoints);
+  return { job, folder, resume: undefined };
+}
+
+/**
+ * Prepares a run and starts its workers. It goes on until `finished`, whatever happens to them.
+ * @throws SettingsError, FormatError, CheckpointError, MembershipError before anything is started
+ */
+export async function startTraining(options: TrainingOptions): Promise<TrainingRun> {
+  const { workers = "processes", control = "unix:", token = randomBytes(24).toString("base64url"), restartDelay = 1000, allowFaults = false } = options;
+  if (token.length < SHORTEST_TOKEN) throw new SettingsError(`the token has ${token.length} characters; use at least ${SHORTEST_TOKEN}`);
+  const { job, folder, resume } = await prepare(options);
+  await writeJob(join(folder, "job.json"), job);
+  const log = await EventLog.open(join(folder, "events.jsonl"));
+  const events: RunEvent[] = [];
+  let dashboard: Dashboard | undefined;
+  const record = (event: RunEvent): void => {
+    events.push(event);
+    log.write(event);
+    dashboard?.publish(event);
+    options.onEvent?.(event);
+  };
+  const sockets = await mkdtemp(join(tmpdir(), "mecefo-"));
+  const ends: (() => Promise<unknown>)[] = [() => log.close(), () => rm(sockets, { recursive: true, force: true })];
+  try {
+    let runtime: GridRuntime;
+    let joinUrl: string | undefined;
+    if (workers === "in-process") {
+      const [factory, data, codec] = [await openStageFactory(job), await openData(job.data.folder, job.data.sha256), await openCodec(job.codec)];
+      runtime = new InProcessGrid({
+        job, factory, codec, sampler: createSampler(data.tokens, job), resume, onEvent: record, allowFaults, restartDelay: restartDelay ?? undefined,
+      });
+    } else {
+      const launched = control.startsWith("nats://")
+        ? await startNatsControl({ servers: control, job })
+        : await startEmbeddedControl({ job, token, resume, listen: control === "unix:" ? `unix:${join(sockets, "control.sock")}` : control });
+      launched.onEvent(record);
+      joinUrl = launched.joinUrl;
+      runtime = new ProcessGrid({
+        job, control: launched, token, launch: workers === "processes", allowFaults, restartDelay: restartDelay ?? undefined,
+        ...(options.onLine && { onLine: options.onLine }),
+      });
+    }
+    ends.unshift(() => runtime.close());
+    const inject = async (slot: string, fault: WorkerFault): Promise<void> => {
+      if (!runtime.live.includes(slot)) throw new MecefoError(`${slot} has no live worker`);
+      const { kind, ...detail } = fault;
+      record({ kind: "fault", at: Date.now(), fault: kind, slot, detail: Object.entries(detail).map(([name, value]) => `${name} ${value}`).join(", ") });
+      await runtime.inject(slot, fault);
+    };
+    if (options.dashboard) {
+      dashboard = await startDashboard({
+        ...options.dashboard, job, ...(allowFaults && { inject: (slot, fault) => inject(slot, pageFaults[fault]) }),
+      });
+      ends.unshift(() => dashboard!.close());
+    }
+    return {
+      job, folder, joinUrl, token, dashboard, inject,
+      get live() {
+        return runtime.live;
+      },
+      stop: () => {
+        runtime.requestStop();
+      },
+      finished: finish(job, runtime, events, ends),
+    };
+  } catch (error) {
+    for (const end of ends) await end().catch(() => {});
+    throw error;
+  }
+}
+
+async function finish(job: Job, runtime: GridRuntime, events: readonly RunEvent[], ends: readonly (() => Promise<unknown>)[]): Promise<TrainingResult> {
+  let outcome: WorkerOutcome;
+  try {
+    outcome = await runtime.run();
+  } finally {
+    for (const end of ends) await end();
+  }
+  const checkpoint = job.checkpoint && (await latestCheckpoint(job.checkpoint.folder, () => {}));
+  return {
+    outcome, events, checkpoint: checkpoint?.folder, summary: summarizeRun(events, job),
+    evaluate: async (maximumTokens) => {
+      if (checkpoint === undefined) throw new CheckpointError("the run wrote no checkpoint to evaluate");
+      return await evaluateCheckpoint(checkpoint, job.data.folder, { maximumTokens });
+    },
+  };
+}
+
+/**
+ * Trains a model on a grid of workers that may die: prepares the data, starts workers and leader, and resolves at the end of the run.
+ * @param options `signal` stops it with a checkpoint
+ */
+export async function trainFaultTolerant({ signal, ...options }: TrainingOptions & { readonly signal?: AbortSignal | undefined }): Promise<TrainingResult> {
+  signal?.throwIfAborted();
+  const run = await startTraining(options);
+  const stop = (): void => {
+    run.stop();
+  };
+  signal?.addEventListener("abort", stop, { once: true });
+  try {
+    return await run.finished;
+  } finally {
+    signal?.removeEventListener("abort", stop);
+  }
+}
