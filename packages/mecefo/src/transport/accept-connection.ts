@@ -67,7 +67,7 @@ export function acceptConnection(socket: Socket, options: AcceptOptions): void {
     } else {
       throw new FrameError(`${header.kind} frame in place of a handshake`);
     }
-  });
+  }, 2 * maximumHandshakeBytes);
   socket.on("error", () => {}); // "close" follows
   socket.on("close", () => {
     if (done) return;

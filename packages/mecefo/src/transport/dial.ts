@@ -8,6 +8,7 @@ import { createNonce, encodeHello, maximumHandshakeBytes, parseChallenge, proofO
 import type { Hello } from "./handshake.ts";
 import { linkFailureCause } from "./link-failure.ts";
 import { parseAddress } from "./listen-address.ts";
+import type { SocketAddress } from "./listen-address.ts";
 import type { Peer } from "./transport.ts";
 
 /** What dialling needs to know. */
@@ -69,6 +70,16 @@ export class DialledConnection {
   }
 
   #attempt(): void {
+    let address: SocketAddress;
+    try {
+      address = parseAddress(this.#peer.address);
+    } catch (error) {
+      // Whoever made this connection has yet to keep it before it can end.
+      queueMicrotask(() => {
+        this.#end(linkFailureCause("unreachable", (error as Error).message));
+      });
+      return;
+    }
     const { id, token, epoch, pool, maximumPayloadBytes } = this.#options;
     const hello: Hello = { from: id, to: this.#peer.id, epoch, nonce: createNonce() };
     const reader = new FrameReader(pool, maximumHandshakeBytes, (header, payload) => {
@@ -124,7 +135,6 @@ export class DialledConnection {
         this.#end(linkFailureCause("closed", problem === undefined ? where : `${where} (${problem})`));
       } else this.#tryAgain(problem ?? "closed before the handshake was over");
     });
-    const address = parseAddress(this.#peer.address);
     if ("path" in address) socket.connect(address.path);
     else socket.setNoDelay(true).connect(address.port, address.host);
     socket.write(encodeControlFrame("hello", epoch, encodeHello(hello)));

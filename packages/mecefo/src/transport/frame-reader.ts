@@ -7,7 +7,7 @@ import type { FrameHeader } from "./frame.ts";
 /** A frame that arrived whole; its payload came from the reader's pool. */
 export type FrameListener = (header: FrameHeader, payload: Uint8Array<ArrayBuffer>) => void;
 
-const STAGING_BYTES = 64 * 1024;
+const DEFAULT_STAGING_BYTES = 64 * 1024;
 
 /**
  * Cuts a stream of bytes into frames. Whoever reads the stream asks where the next bytes should go and says how many came, so that large
@@ -19,7 +19,7 @@ export class FrameReader {
   maximumPayloadBytes: number;
   readonly #pool: BufferPool;
   readonly #listener: FrameListener;
-  readonly #staging = new Uint8Array(STAGING_BYTES);
+  readonly #staging: Uint8Array<ArrayBuffer>;
   #staged = 0;
   #header: FrameHeader | undefined;
   #payload: Uint8Array<ArrayBuffer> | undefined;
@@ -27,7 +27,9 @@ export class FrameReader {
   #checksum = 0;
   #disposed = false;
 
-  constructor(pool: BufferPool, maximumPayloadBytes: number, listener: FrameListener) {
+  /** @param stagingBytes at least a header's; memory that is taken before anything has come */
+  constructor(pool: BufferPool, maximumPayloadBytes: number, listener: FrameListener, stagingBytes: number = DEFAULT_STAGING_BYTES) {
+    this.#staging = new Uint8Array(stagingBytes);
     this.#pool = pool;
     this.maximumPayloadBytes = maximumPayloadBytes;
     this.#listener = listener;

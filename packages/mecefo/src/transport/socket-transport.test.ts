@@ -135,6 +135,27 @@ describe("createSocketTransport", () => {
     expect(a.failures).toEqual(["b: corruption: activation frame of 1001 bytes, over the limit of 1000"]);
   });
 
+  it("fails the link to a peer whose address is none, also when it dials first", async () => {
+    const [a, b] = [await create("a"), await create("b")];
+    a.beginEpoch(1, [{ ...b, peer: { id: "b", address: "garbage" } }]);
+    b.beginEpoch(1, [a]);
+    await expect(b.send(a, activation(1, 0), new Uint8Array(1))).rejects.toThrow(/closed/);
+    expect(a.failures).toEqual(['b: unreachable: address "garbage" is neither unix:/path nor tcp://host:port']);
+  });
+
+  it("notices the death of a peer that it rests from reading", async () => {
+    const a = await create("a", { maximumUnreleasedBytes: 1000 });
+    const b = await create("b");
+    a.beginEpoch(1, [b]);
+    b.beginEpoch(1, [a]);
+    const sending = Promise.allSettled([0, 1, 2].map((i) => b.send(a, activation(1, i), new Uint8Array(4_000_000))));
+    await until(() => a.mailbox.unclaimedBytes > 1000);
+    b.transport.inject({ kind: "cut" });
+    await until(() => a.failures.length > 0);
+    expect(a.failures).toEqual(["b: closed: the peer closed the connection"]);
+    await sending;
+  });
+
   it("gives up a peer that never dials back", async () => {
     const a = await create("a", { epochLag: 100 });
     const b = await create("b"); // in no epoch
