@@ -12,5 +12,7 @@ export interface ClusterObserver {
   onEvent(listener: (event: RunEvent) => void): () => void;
   /** Sends a command to a worker. False: it could not be reached. */
   command(memberId: string, command: WorkerCommand): Promise<boolean>;
+  /** Asks the leader to end the run in order, after the step in flight, with a checkpoint. False: no leader heard it, or it cannot. */
+  requestStop(): Promise<boolean>;
   close(): Promise<void>;
 }

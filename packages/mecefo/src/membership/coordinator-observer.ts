@@ -91,11 +91,11 @@ class Observer implements CoordinatorObserver {
   }
 
   async command(memberId: string, command: WorkerCommand): Promise<boolean> {
-    const request = this.#requests++;
-    return await new Promise((resolve, reject) => {
-      this.#commands.set(request, { resolve, reject });
-      this.#send({ kind: "command", request, to: memberId, command });
-    });
+    return await this.#request((request) => ({ kind: "command", request, to: memberId, command }));
+  }
+
+  async requestStop(): Promise<boolean> {
+    return await this.#request((request) => ({ kind: "stop", request }));
   }
 
   async job(): Promise<Job> {
@@ -110,6 +110,14 @@ class Observer implements CoordinatorObserver {
     this.#eventListeners.clear();
     this.#socket?.end("the observer ends");
     await this.closed;
+  }
+
+  async #request(message: (request: number) => ClientMessage): Promise<boolean> {
+    const request = this.#requests++;
+    return await new Promise((resolve, reject) => {
+      this.#commands.set(request, { resolve, reject });
+      this.#send(message(request));
+    });
   }
 
   #send(message: ClientMessage): void {

@@ -103,6 +103,8 @@ describe("a coordinator", () => {
     await new Promise((resolve) => setTimeout(resolve, 20));
     member.onCommand((command) => commands.push(command));
     expect(commands).toEqual([{ kind: "fault", fault: { kind: "cut" } }]);
+    expect(await observer.requestStop()).toBe(true);
+    expect(leaders[0]?.ended).toEqual(["stop"]);
   });
 
   it("lets a worker know that the leader refuses it", async () => {

@@ -171,6 +171,11 @@ export class Coordinator {
     return await Promise.resolve(this.#deliver(memberId, command));
   }
 
+  /** Asks the leader to end the run in order. False: it cannot. */
+  async requestStop(): Promise<boolean> {
+    return await Promise.resolve(this.#host.requestStop());
+  }
+
   /** Tells the leader that a worker's process is known to have ended. */
   exited(memberId: string, how: string): void {
     this.#host.leadership?.exited({ id: memberId }, how);
@@ -196,6 +201,7 @@ export class Coordinator {
       report: (id, report) => this.#host.leadership?.receive({ id }, report),
       heartbeat: (id) => this.#host.leadership?.heartbeat({ id }),
       command: (to, command) => this.#deliver(to, command),
+      stop: () => this.#host.requestStop(),
       closed: (reason) => this.#sessionClosed(session, reason),
     });
     this.#sessions.add(session);

@@ -67,6 +67,10 @@ export class FakeLeadership implements Leadership {
     this.ticks++;
   }
 
+  requestStop(): void {
+    this.ended.push("stop");
+  }
+
   close(): void {
     this.closed = true;
   }

@@ -106,6 +106,10 @@ class InProcess implements InProcessMembership {
     return await Promise.resolve(client !== undefined);
   }
 
+  async requestStop(): Promise<boolean> {
+    return await Promise.resolve(this.#host.requestStop());
+  }
+
   exited(memberId: string, how: string): void {
     this.#host.leadership?.exited({ id: memberId }, how);
   }

@@ -43,6 +43,13 @@ export class LeadershipHost {
     this.#timer = setInterval(() => this.#leadership?.tick(), this.#tickInterval);
   }
 
+  /** Asks the leader to end the run in order. False: there is none, or it cannot. */
+  requestStop(): boolean {
+    if (this.#leadership?.requestStop === undefined) return false;
+    this.#leadership.requestStop();
+    return true;
+  }
+
   close(): void {
     this.#closed = true;
     this.#end();

@@ -32,7 +32,9 @@ export type ClientMessage =
   | { readonly kind: "report"; readonly report: WorkerReport }
   | { readonly kind: "heartbeat" }
   /** An observer's command to a worker; `request` comes back with the answer. */
-  | { readonly kind: "command"; readonly request: number; readonly to: string; readonly command: WorkerCommand };
+  | { readonly kind: "command"; readonly request: number; readonly to: string; readonly command: WorkerCommand }
+  /** An observer asks for the run's end, in order. */
+  | { readonly kind: "stop"; readonly request: number };
 
 /** What a coordinator sends. */
 export type CoordinatorMessage =
@@ -62,6 +64,7 @@ export const clientMessageSchema: z.ZodType<ClientMessage> = z.discriminatedUnio
   z.object({ kind: z.literal("report"), report: workerReportSchema }),
   z.object({ kind: z.literal("heartbeat") }),
   z.object({ kind: z.literal("command"), request: count, to: identity, command: workerCommandSchema }),
+  z.object({ kind: z.literal("stop"), request: count }),
 ]);
 
 /** Reads what a coordinator sent. */

@@ -16,6 +16,8 @@ export interface CoordinatorSessionListener {
   heartbeat(id: string): void;
   /** An observer's command. Whether the worker could be reached. */
   command(to: string, command: WorkerCommand): boolean;
+  /** An observer asks for the run's end. Whether the leader heard it. */
+  stop(): boolean;
   closed(reason: "over" | "refused" | "broken"): void;
 }
 
@@ -106,6 +108,8 @@ export class CoordinatorSession {
       this.#workerSaid(this.#id, message);
     } else if (message.kind === "command") {
       this.send({ kind: "commanded", request: message.request, delivered: this.#listener.command(message.to, message.command) });
+    } else if (message.kind === "stop") {
+      this.send({ kind: "commanded", request: message.request, delivered: this.#listener.stop() });
     } else {
       this.refuse(`an observer cannot send "${message.kind}"`);
     }

@@ -1,6 +1,6 @@
 /** Subjects, bucket and stream of a job: nothing of another job's is ever touched. */
 export interface NatsNames {
-  /** Key-value bucket with the keys `state`, `leader` and `job`. */
+  /** Key-value bucket with the keys `state`, `leader`, `job` and `resume`. */
   readonly bucket: string;
   /** Stream of the run's events. */
   readonly eventStream: string;
@@ -15,6 +15,8 @@ export interface NatsNames {
   readonly leader: string;
   /** Request: end the run in order. */
   readonly stop: string;
+  /** What a launcher knows: a worker's process has ended. */
+  readonly exited: string;
   /** Requests to one worker. */
   command(memberId: string): string;
 }
@@ -31,6 +33,7 @@ export function natsNames(job: string): NatsNames {
     state: `${prefix}.state`,
     leader: `${prefix}.leader`,
     stop: `${prefix}.stop`,
+    exited: `${prefix}.exited`,
     command: (memberId) => `${prefix}.command.${memberId}`,
   };
 }
