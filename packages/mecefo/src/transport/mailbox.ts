@@ -37,6 +37,7 @@ export class Mailbox {
   readonly #watch: NodeJS.Timeout;
   #unclaimedBytes = 0;
   #epoch = -1;
+  #ended = -1;
   #closed = false;
 
   constructor(options: MailboxOptions) {
@@ -73,11 +74,7 @@ export class Mailbox {
     if (epoch <= this.#epoch) return;
     this.#epoch = epoch;
     this.#failures.clear();
-    for (const [key, waiting] of this.#waiting) {
-      if (waiting.tag.epoch >= epoch) continue;
-      this.#waiting.delete(key);
-      waiting.reject(new EpochEndedError(waiting.tag.epoch));
-    }
+    this.endEpoch(epoch - 1);
     for (const [key, message] of this.#unclaimed) {
       if (message.tag.epoch < epoch) {
         this.#drop(key, message);
@@ -86,6 +83,16 @@ export class Mailbox {
         this.#drop(key, message);
         this.#handlers.get(message.tag.kind)!(message);
       }
+    }
+  }
+
+  /** Whoever waits for a message of this epoch or an older one, now or later, is told by EpochEndedError that it is over. The next has not begun yet. */
+  endEpoch(epoch: number): void {
+    this.#ended = Math.max(this.#ended, epoch);
+    for (const [key, waiting] of this.#waiting) {
+      if (waiting.tag.epoch > epoch) continue;
+      this.#waiting.delete(key);
+      waiting.reject(new EpochEndedError(waiting.tag.epoch));
     }
   }
 
@@ -105,7 +112,7 @@ export class Mailbox {
    */
   receive(from: string, tag: MessageTag): Promise<ReceivedMessage> {
     if (this.#closed) return Promise.reject(new LinkError(from, "the mailbox is closed"));
-    if (tag.epoch < this.#epoch) return Promise.reject(new EpochEndedError(tag.epoch));
+    if (tag.epoch < this.#epoch || tag.epoch <= this.#ended) return Promise.reject(new EpochEndedError(tag.epoch));
     const key = keyOf(from, tag);
     const message = this.#unclaimed.get(key);
     if (message !== undefined) {

@@ -8,6 +8,7 @@ import { LinkError, SettingsError } from "../errors.ts";
 import { startNetworkThread } from "../start-network-thread.ts";
 import type { NetworkThread } from "../start-network-thread.ts";
 import type { EchoCommand } from "./echo-process.testing.ts";
+import { fuzz } from "./frame.testing.ts";
 import { createSocketTransport } from "./socket-transport.ts";
 import type { SocketTransportOptions } from "./socket-transport.ts";
 import { createThreadedTransport } from "./threaded-transport.ts";
@@ -163,5 +164,15 @@ describe("the network thread", () => {
     await until(() => deaths.length > 0);
     expect(deaths[0]!.message).toMatch(/^the network thread broke: /);
     await node.close();
+  });
+});
+
+describe("frames", () => {
+  it("survive more hostile streams", () => {
+    for (let seed = 2; seed < 7; seed++) {
+      const { refused, read, largest } = fuzz(20_000, seed);
+      expect(largest).toBeLessThanOrEqual(64);
+      expect(Math.min(refused, read)).toBeGreaterThan(2000);
+    }
   });
 });
