@@ -102,6 +102,10 @@ export class Worker {
         this.#reportLink(peer, cause);
       },
     });
+    // Whoever waits for a peer that has gone on to another epoch would wait for ever.
+    membership.onState(({ epoch, phase }) => {
+      this.#mailbox.endEpoch(phase === "training" || phase === "forming" ? epoch - 1 : epoch);
+    });
     this.#donor = new StateDonor({ transport, mailbox: this.#mailbox }, (stage) => this.#held.get(stage)?.replica);
     membership.onCommand((command) => {
       if (command.kind === "refused") this.#watch.fail(new MembershipError(`refused: ${command.reason}`));
