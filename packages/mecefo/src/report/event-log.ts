@@ -57,7 +57,7 @@ export class EventLog {
   }
 
   /**
-   * Adds an event; it is on disk after `flush`, `close`, or 200 ms.
+   * Adds an event; it is on disk after `flush`, `close`, or 200 ms, anything but steps at once.
    * @throws FormatError when the event could not be read back, the system's error when an earlier write failed
    */
   write(event: RunEvent): void {
@@ -68,7 +68,8 @@ export class EventLog {
     if ("problem" in read) throw new FormatError(this.path, `a "${event.kind}" event could not be read back: ${read.problem}`);
     this.#lines.push(line);
     this.#bytes += line.length;
-    if (this.#bytes >= FLUSH_BYTES) this.#start();
+    // Steps come many a second; what is rarer ought to outlive a kill, a checkpoint's line above all.
+    if (event.kind !== "step" || this.#bytes >= FLUSH_BYTES) this.#start();
     else this.#timer ??= setTimeout(() => this.#start(), FLUSH_INTERVAL);
   }
 

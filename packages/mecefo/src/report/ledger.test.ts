@@ -18,8 +18,8 @@ function kinds({ violations }: LedgerReport): string[] {
 describe("the ledger", () => {
   it("finds nothing in a good log", () => {
     expect(checkLedger(good, job)).toEqual({
-      ok: true, finished: true, steps: 6, microbatches: 24, hashedSteps: 6, dropped: [], rollbacks: [], lost: 0, duplicated: 0,
-      divergences: 0, violations: [],
+      ok: true, finished: true, firstStep: 0, steps: 6, microbatches: 24, hashedSteps: 6, dropped: [], rollbacks: [], lost: 0,
+      duplicated: 0, divergences: 0, violations: [],
     });
     expect(checkLedger(good.filter(({ kind }) => kind !== "finished"), job)).toMatchObject({ ok: true, finished: false });
   });
@@ -30,8 +30,13 @@ describe("the ledger", () => {
     expect(middle).toMatchObject({ ok: false, lost: 4, duplicated: 0, steps: 5 });
     expect(kinds(checkLedger(altered(5, () => []), job))).toEqual(["lost-step 5"]);
     expect(kinds(checkLedger(good.slice(3), job))).toEqual(["wrong-epoch 1", "lost-step 0"]);
-    expect(kinds(checkLedger([fabricateEpoch(job, 1, 4, [])], job))).toEqual(["lost-step 0"]);
-    expect(checkLedger([fabricateEpoch(job, 1, 4, []), fabricateStep(job, 1, 4)], job, { firstStep: 4 }).ok).toBe(true);
+    const resumed = [fabricateEpoch(job, 1, 4, []), fabricateStep(job, 1, 4), fabricateStep(job, 1, 5)];
+    expect(checkLedger(resumed, job)).toMatchObject({ ok: true, firstStep: 4, steps: 2 });
+    expect(kinds(checkLedger(resumed, job, { firstStep: 0 }))).toEqual(["lost-step 0"]);
+    expect(kinds(checkLedger([{ ...resumed[0]!, cause: "killed" } as RunEvent, ...resumed.slice(1)], job))).toEqual(["lost-step 0"]);
+    // The run goes on in the same log: what it did after its last checkpoint is taken again.
+    const rollbacks = [{ cause: "formed", from: 6, to: 4 }];
+    expect(checkLedger([...good.slice(0, -1), ...resumed], job)).toMatchObject({ ok: true, steps: 6, rollbacks });
   });
 
   it("finds steps that were taken twice", () => {

@@ -50,6 +50,8 @@ export interface LedgerReport {
   readonly ok: boolean;
   /** Whether the log ends with a `finished` event. */
   readonly finished: boolean;
+  /** Where the log begins: 0, unless the run was resumed from a checkpoint of another log. */
+  readonly firstStep: number;
   /** Steps that count: each once. */
   readonly steps: number;
   /** Microbatches that count. */
@@ -204,11 +206,14 @@ class Ledger {
  * microbatch of the global batch exactly once unless its pipeline is dropped, with the same tokens however often it is taken, and one state
  * a stage in all replicas before every step that is hashed.
  * @param events of one run, in the order in which they were logged; a `StepEvent`'s step counts from 0
- * @param options `firstStep`: where a log begins whose run was resumed from a checkpoint of another log
+ * @param options `firstStep`: the step that the log has to begin with. Default: that of the epoch in which the grid formed, not 0 where
+ * a run was resumed from a checkpoint; 0 where the log does not begin with such an epoch
  */
 export function checkLedger(
-  events: readonly RunEvent[], job: LedgerJob, { firstStep = 0 }: { readonly firstStep?: number } = {},
+  events: readonly RunEvent[], job: LedgerJob, options: { readonly firstStep?: number } = {},
 ): LedgerReport {
+  const first = events.find(({ kind }) => kind === "epoch" || kind === "step");
+  const firstStep = options.firstStep ?? (first?.kind === "epoch" && first.cause === "formed" ? first.step : 0);
   const ledger = new Ledger(job, firstStep);
   for (const event of events) {
     if (event.kind === "epoch") ledger.begin(event);
@@ -223,6 +228,7 @@ export function checkLedger(
   return {
     ok: ledger.violations.length === 0,
     finished: events.some(({ kind }) => kind === "finished"),
+    firstStep,
     steps: counting.length,
     microbatches: counting.reduce((sum, [, { microbatches }]) => sum + microbatches, 0),
     hashedSteps: counting.filter(([, { hashed }]) => hashed).length,

@@ -82,13 +82,24 @@ function finalLossOf(steps: readonly StepEvent[]): number | undefined {
   return mean(losses.slice(-Math.min(100, Math.max(1, Math.floor(losses.length / 10)))));
 }
 
+/** Steps that were taken while a worker was missing. By order, not by number: epochs count from 1 again when a run is resumed. */
+function degradedTakes(events: readonly RunEvent[]): Set<StepEvent> {
+  const degraded = new Set<StepEvent>();
+  let healthy = true;
+  for (const event of events) {
+    if (event.kind === "epoch") healthy = event.healthy;
+    else if (event.kind === "step" && !healthy) degraded.add(event);
+  }
+  return degraded;
+}
+
 /** Sums a run up. With the job, its ledger is checked too. */
 export function summarizeRun(events: readonly RunEvent[], job?: LedgerJob): RunSummary {
   const ofKind = <Kind extends RunEvent["kind"]>(kind: Kind): Extract<RunEvent, { readonly kind: Kind }>[] =>
     events.filter((event): event is Extract<RunEvent, { readonly kind: Kind }> => event.kind === kind);
   const steps = countingSteps(events);
   const [epochs, recoveries, faults, checkpoints] = [ofKind("epoch"), ofKind("recovery"), ofKind("fault"), ofKind("checkpoint")];
-  const unhealthy = new Set(epochs.filter(({ healthy }) => !healthy).map(({ epoch }) => epoch));
+  const degraded = degradedTakes(events);
   const inSteps = steps.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
   const last = maximum(events.map(({ at }) => at));
   const first = events[0]?.at;
@@ -112,7 +123,7 @@ export function summarizeRun(events: readonly RunEvent[], job?: LedgerJob): RunS
     lastLoss: losses.at(-1) ?? null,
     finalLoss: finalLossOf(steps) ?? null,
     goodput: training > 0 ? Math.min(1, inSteps / training) : null,
-    degradedSteps: steps.length === 0 ? null : steps.filter(({ epoch }) => unhealthy.has(epoch)).length / steps.length,
+    degradedSteps: steps.length === 0 ? null : steps.filter((step) => degraded.has(step)).length / steps.length,
     epochs: epochs.length,
     epochsByCause: countBy(epochs, ({ cause }) => cause),
     failureRecoveries: figuresOf(recoveries.filter(({ cause }) => cause !== "formed" && cause !== "joined")) ?? null,
