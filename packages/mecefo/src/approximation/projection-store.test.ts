@@ -80,6 +80,9 @@ describe("ProjectionStore", () => {
     const energies = await store.energies();
     expect(energies.map(({ block, matrix }) => `${block}.${matrix}`)).toEqual(["7.gate", "7.up", "7.down"]);
     for (const { energy } of energies) expect(energy).toBeCloseTo(1, 5);
+    store.beginStep(1);
+    expect(await store.energies()).toEqual([]);
+    expect(await store.gradientEnergies()).toHaveLength(3);
     parts.dispose();
   });
 

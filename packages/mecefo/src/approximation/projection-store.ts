@@ -122,9 +122,9 @@ export class ProjectionStore {
     return gradient;
   }
 
-  /** ‖X V₁‖² / ‖X‖² of the inputs of each projected matrix, in its latest step's first microbatch. */
+  /** ‖X V₁‖² / ‖X‖² of the inputs of each matrix projected in the present step, in the step's first microbatch. */
   async energies(): Promise<CapturedEnergy[]> {
-    return await this.#read(({ energy }) => energy);
+    return await this.#read(({ step, energy }) => (step === this.#step ? energy : undefined));
   }
 
   /** ‖G V₁‖² / ‖G‖² of the exact gradient of each projected matrix, at its latest refresh: what share of the gradient was kept then. */

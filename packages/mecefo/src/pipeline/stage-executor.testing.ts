@@ -1,4 +1,6 @@
-import { createModel, languageModelLoss, smallModelConfiguration, type DecoderModel, type ModelParts } from "@frugal/language-model";
+import {
+  createModel, languageModelLoss, smallModelConfiguration, type DecoderModel, type ModelParts, type SmallModelSettings,
+} from "@frugal/language-model";
 import { Generator, keep, tidy, valueAndGrad, type DeviceName, type Parameter, type Tensor } from "@frugal/tensor-core";
 import { ProjectionStore } from "../approximation/projection-store.ts";
 import type { ProjectionSettings, StageMode } from "../approximation/stage-mode.ts";
@@ -6,10 +8,12 @@ import { GradientSums } from "./gradient-sums.ts";
 import { StageExecutor } from "./stage-executor.ts";
 
 /** Sizes of the model of these tests. */
-export const tiny = { vocabularySize: 31, hiddenSize: 16, intermediateSize: 40, numHiddenLayers: 4, numAttentionHeads: 2, maxPositionEmbeddings: 32 };
+export const tiny: Omit<Required<SmallModelSettings>, "bosTokenId" | "eosTokenIds" | "numKeyValueHeads" | "tieWordEmbeddings"> = {
+  vocabularySize: 31, hiddenSize: 16, intermediateSize: 40, numHiddenLayers: 4, numAttentionHeads: 2, maxPositionEmbeddings: 32,
+};
 
 /** A part of a tiny model; the same seed gives every part the weights it has in the whole. */
-export function tinyModel(parts: ModelParts = {}, { tied = false, device = "cpu" as DeviceName } = {}): DecoderModel {
+export function tinyModel(parts: ModelParts = {}, { tied = false, device = "cpu" }: { readonly tied?: boolean; readonly device?: DeviceName } = {}): DecoderModel {
   return createModel(smallModelConfiguration({ ...tiny, tieWordEmbeddings: tied }), { generator: new Generator(7), parts, device });
 }
 
