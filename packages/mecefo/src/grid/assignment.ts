@@ -56,8 +56,13 @@ function hostOf(stage: number, live: readonly number[], load: ReadonlyMap<number
 function hostedRuns(stages: number, live: readonly number[]): Map<number, [from: number, to: number]> {
   const load = new Map(live.map((stage) => [stage, 1]));
   const runs = new Map<number, [from: number, to: number]>(live.map((stage) => [stage, [stage, stage + 1]]));
-  for (let stage = 0; stage < stages; stage++) {
-    if (load.has(stage)) continue;
+  const dead = Array.from({ length: stages }, (_, stage) => stage).filter((stage) => !load.has(stage));
+  const isBetween = (stage: number): boolean => {
+    const [before, after] = [live.findLast((host) => host < stage), live.find((host) => host > stage)];
+    return before !== undefined && after !== undefined && stage - before === after - stage;
+  };
+  // The middles of gaps last: whose load is the less is only known once everybody has what nobody else can have.
+  for (const stage of [...dead.filter((each) => !isBetween(each)), ...dead.filter(isBetween)]) {
     const host = hostOf(stage, live, load);
     load.set(host, load.get(host)! + 1);
     const run = runs.get(host)!;
