@@ -3,9 +3,10 @@ import { describe, expect, it } from "vitest";
 import { rightSingularBasis } from "./right-singular-basis.ts";
 
 /*
- * Theorem 1 and corollary 1 of the paper on a problem whose constants are known: fit W [m, n] to a teacher, y = W* x + noise, f(W) = E‖W x - y‖² / 2,
- * x normal with covariance Σ, and a vector v to a mean, as what a mixer has. One pipeline of n is degraded throughout: its gradient of W goes
- * through V₁ of W, taken every τ steps, and the gradient of v is averaged over the others. Momentum as in the theorem, m = β₁ m + (1 - β₁) g.
+ * Theorem 1 and corollary 1 of the paper on a problem whose constants are known: fit W [m, n] to a teacher, y = W* x + noise, f(W) = E‖W
+ * x - y‖² / 2, x normal with covariance Σ, and a vector v to a mean, as what a mixer has. One pipeline of n is degraded throughout: its
+ * gradient of W goes through V₁ of W, taken every τ steps, and the gradient of v is averaged over the others. Momentum as in the theorem,
+ * m = β₁ m + (1 - β₁) g.
  */
 const [m, n, rank, interval] = [4, 6, 3, 100];
 const variances = [1, 1, 0.8, 0.8, 0.6, 0.6];
@@ -68,7 +69,8 @@ async function train(pipelines: number, steps: number, delta: number, seed: numb
 
   let basis: Float32Array = new Float32Array();
   let [total, largestBias] = [0, 0];
-  const [full, through, sample, ofW] = [0, 0, 0, 0].map(() => new Float64Array(m * n)) as [Float64Array, Float64Array, Float64Array, Float64Array];
+  const matrix = (): Float64Array => new Float64Array(m * n);
+  const [full, through, sample, ofW] = [matrix(), matrix(), matrix(), matrix()];
   const [ofV, x] = [new Float64Array(m), new Float64Array(n)];
   for (let step = 0; step < steps; step++) {
     if (step % interval === 0) {

@@ -4,8 +4,8 @@ import { SettingsError } from "../errors.ts";
 export type GradientPair = readonly [estimate: ArrayLike<number>, exact: ArrayLike<number>];
 
 /**
- * ‖ĝ - g‖² / ‖g‖² over all the tensors of a gradient, summed in float64: what assumption 3 of the paper bounds by 1 - δ. Where both are zero there is
- * no error; where the exact one alone is, the error is infinite.
+ * ‖ĝ - g‖² / ‖g‖² over all the tensors of a gradient, summed in float64: what assumption 3 of the paper bounds by 1 - δ. Where both are
+ * zero there is no error; where the exact one alone is, the error is infinite.
  * @throws SettingsError for a pair of different lengths
  */
 export function relativeSquaredError(pairs: Iterable<GradientPair>): number {
@@ -32,8 +32,8 @@ export function averageGradient(gradients: readonly (ArrayLike<number> | undefin
 }
 
 /**
- * The relative squared error to expect of averaging over `active` of `pipelines` gradients that are all noise: (n - |N|) / |N|. Gradients that agree
- * with one another have less.
+ * The relative squared error to expect of averaging over `active` of `pipelines` gradients that are all noise: (n - |N|) / |N|. Gradients
+ * that agree with one another have less.
  */
 export function expectedAveragingError(pipelines: number, active: number): number {
   return (pipelines - active) / active;

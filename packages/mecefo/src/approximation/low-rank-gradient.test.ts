@@ -11,7 +11,8 @@ function example(): { x: Tensor; dy: Tensor; weight: Tensor } {
   const generator = new Generator(3);
   return tidy(() => {
     const spread = generator.normal([inputs, inputs]).multiply(generator.uniform([inputs], 0.05, 1));
-    return { x: matmul(generator.normal([tokens, inputs]), spread), dy: generator.normal([tokens, outputs]), weight: generator.normal([outputs, inputs]) };
+    const x = matmul(generator.normal([tokens, inputs]), spread);
+    return { x, dy: generator.normal([tokens, outputs]), weight: generator.normal([outputs, inputs]) };
   });
 }
 

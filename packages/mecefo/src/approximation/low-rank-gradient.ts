@@ -1,7 +1,8 @@
 import { matmul, tidy, type Tensor } from "@frugal/tensor-core";
 
 /**
- * Ĝ V₁ = Gᵧᵀ (X V₁), [m, r]: a low-rank gradient by its coordinates. Those of microbatches can be added up before V₁ᵀ is multiplied in once.
+ * Ĝ V₁ = Gᵧᵀ (X V₁), [m, r]: a low-rank gradient by its coordinates. Those of microbatches can be added up before V₁ᵀ is multiplied in
+ * once.
  * @param outputGradient Gᵧ [tokens, m]
  * @param projected X V₁ [tokens, r], see `projectInputs`
  */
@@ -10,8 +11,8 @@ export function lowRankCoordinates(outputGradient: Tensor, projected: Tensor): T
 }
 
 /**
- * Ĝ = [Gᵧᵀ (X V₁)] V₁ᵀ: the gradient of a weight [m, n] of Y = X Wᵀ, projected on the span of V₁ (paper §3.3, Eq. 2, with tokens as rows). The full
- * product GᵧᵀX is never formed: 2bmn operations become 2brn + 2brm + 2rmn.
+ * Ĝ = [Gᵧᵀ (X V₁)] V₁ᵀ: the gradient of a weight [m, n] of Y = X Wᵀ, projected on the span of V₁ (paper §3.3, Eq. 2, with tokens as
+ * rows). The full product GᵧᵀX is never formed: 2bmn operations become 2brn + 2brm + 2rmn.
  * @param outputGradient Gᵧ [tokens, m]
  * @param projected X V₁ [tokens, r], see `projectInputs`
  * @param basis V₁ [n, r], orthonormal columns

@@ -1,11 +1,15 @@
-/** A vector that lost this share of its length to those before it is orthogonalised again, until it does not (Kahan and Parlett: "twice is enough"). */
+/**
+ * A vector that lost this share of its length to those before it is orthogonalised again, until it does not (Kahan and Parlett: "twice is
+ * enough").
+ */
 const LENGTH_TO_KEEP = Math.SQRT1_2;
 /** A vector this short beside its original length is a combination of those before it. */
 const NEGLIGIBLE = 1e-6;
 
 /**
- * Gram-Schmidt in float64 on the rows of a matrix [count, length], count ≤ length, row-major. A row that is a combination of those before it, as in
- * a matrix of lesser rank, is replaced by what unit vectors have outside of their span, so that the result is orthonormal always.
+ * Gram-Schmidt in float64 on the rows of a matrix [count, length], count ≤ length, row-major. A row that is a combination of those before
+ * it, as in a matrix of lesser rank, is replaced by what unit vectors have outside of their span, so that the result is orthonormal
+ * always.
  */
 export function orthonormalizeRows(values: ArrayLike<number>, count: number, length: number): Float32Array {
   const rows: Float64Array[] = [];

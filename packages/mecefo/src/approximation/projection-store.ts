@@ -50,9 +50,9 @@ export interface WeightGradientParts {
 }
 
 /**
- * The right singular vectors V₁ that a worker's degraded blocks project their weight gradients on, with the paper's counter for each block: it
- * counts degraded steps, and where it is a multiple of τ, V₁ is taken anew. A block whose degraded steps do not follow one another has begun
- * another episode: its counter starts again, as it does by `reset`.
+ * The right singular vectors V₁ that a worker's degraded blocks project their weight gradients on, with the paper's counter for each
+ * block: it counts degraded steps, and where it is a multiple of τ, V₁ is taken anew. A block whose degraded steps do not follow one
+ * another has begun another episode: its counter starts again, as it does by `reset`.
  */
 export class ProjectionStore {
   readonly settings: ProjectionSettings;
@@ -97,8 +97,8 @@ export class ProjectionStore {
   }
 
   /**
-   * The low-rank gradient of a weight as its two factors Ĝ = (Ĝ V₁) V₁ᵀ: coordinates [m, r], for the caller, and V₁ [n, r], which stays here. Takes V₁
-   * anew first, where that is due: of the weight, of these inputs, or of the exact gradient that these parts give.
+   * The low-rank gradient of a weight as its two factors Ĝ = (Ĝ V₁) V₁ᵀ: coordinates [m, r], for the caller, and V₁ [n, r], which stays
+   * here. Takes V₁ anew first, where that is due: of the weight, of these inputs, or of the exact gradient that these parts give.
    * @throws MecefoError when the block is reset meanwhile
    */
   async factors(parts: WeightGradientParts): Promise<{ readonly coordinates: Tensor; readonly basis: Tensor }> {
@@ -186,7 +186,7 @@ export class ProjectionStore {
 
   async #read(pick: (entry: Entry) => Share | undefined): Promise<CapturedEnergy[]> {
     const energies: CapturedEnergy[] = [];
-    for (const entry of [...this.#entries.values()]) {
+    for (const entry of this.#entries.values()) {
       const found = pick(entry);
       if (found === undefined) continue;
       const [captured, whole] = await Promise.all([found.captured.item(), found.whole.item()]);

@@ -7,8 +7,8 @@ import type { ProjectionSettings } from "./stage-mode.ts";
 /** How `rightSingularBasis` finds its vectors. */
 export interface BasisOptions {
   /**
-   * `subspace`: randomised subspace iteration (Halko, Martinsson & Tropp 2011, algorithm 4.4), whose span nears that of the leading singular vectors
-   * at the cost of a few products with the matrix. `exact`: eigenvectors of the Gram matrix. Default "subspace".
+   * `subspace`: randomised subspace iteration (Halko, Martinsson & Tropp 2011, algorithm 4.4), whose span nears that of the leading
+   * singular vectors at the cost of a few products with the matrix. `exact`: eigenvectors of the Gram matrix. Default "subspace".
    */
   readonly method?: "subspace" | "exact";
   /** Products with AᵀA. Default 2. */
@@ -22,8 +22,8 @@ const DEFAULT_SHARE = 1 / 4;
 const LEAST_RANK = 32;
 
 /**
- * r for a layer of `inputs` inputs: a number of vectors of 1 or more, or a share of the inputs in (0, 1); never more than the inputs. Default: a
- * quarter of the inputs, at least 32.
+ * r for a layer of `inputs` inputs: a number of vectors of 1 or more, or a share of the inputs in (0, 1); never more than the inputs.
+ * Default: a quarter of the inputs, at least 32.
  * @throws SettingsError for a rank that is neither
  */
 export function rankOf({ rank }: Pick<ProjectionSettings, "rank">, inputs: number): number {
@@ -36,9 +36,9 @@ export function rankOf({ rank }: Pick<ProjectionSettings, "rank">, inputs: numbe
 }
 
 /**
- * V₁: orthonormal columns that span (nearly) the first `rank` right singular vectors of a matrix A [m, n], as a tensor [n, rank] on its device.
- * Only the span matters to a projection, so the columns are not rotated to the singular vectors themselves. Asynchronous, because it reads
- * tensors; the result belongs to no scope.
+ * V₁: orthonormal columns that span (nearly) the first `rank` right singular vectors of a matrix A [m, n], as a tensor [n, rank] on its
+ * device. Only the span matters to a projection, so the columns are not rotated to the singular vectors themselves. Asynchronous, because
+ * it reads tensors; the result belongs to no scope.
  * @throws SettingsError when `rank` is not from 1 to n
  */
 export async function rightSingularBasis(matrix: Tensor, rank: number, options: BasisOptions = {}): Promise<Tensor> {
@@ -61,8 +61,8 @@ async function exactBasis(matrix: Tensor, inputs: number, rank: number): Promise
 
 async function subspaceBasis(matrix: Tensor, inputs: number, rank: number, { iterations = 2, seed = 0 }: BasisOptions): Promise<Tensor> {
   const { device } = matrix;
-  // Kept as rows: they lie in memory as Gram-Schmidt reads them, and the products cost the same. Between products they are orthonormalised where
-  // they are shorter, on the side of the outputs or of the inputs, so that the smaller singular values do not drown in rounding.
+  // Kept as rows: they lie in memory as Gram-Schmidt reads them, and the products cost the same. Between products they are orthonormalised
+  // where they are shorter, on the side of the outputs or of the inputs, so that the smaller singular values do not drown in rounding.
   const outputs = matrix.shape[0]!;
   const isShorterOutside = outputs < inputs && rank <= outputs;
   let rows = keep(new Generator(seed).normal([rank, inputs], 0, 1, { device }));

@@ -9,9 +9,9 @@ interface RunningSum {
 }
 
 /**
- * A stage's gradients, summed over the microbatches of a step in float32, in the order they arrive. Passes go backward in the order of their
- * microbatches, so that the bits of a sum do not depend on timing. A parameter that no pass contributed to is absent, not zero: Eq. 1 averages over
- * those that have a gradient.
+ * A stage's gradients, summed over the microbatches of a step in float32, in the order they arrive. Passes go backward in the order of
+ * their microbatches, so that the bits of a sum do not depend on timing. A parameter that no pass contributed to is absent, not zero: Eq.
+ * 1 averages over those that have a gradient.
  */
 export class GradientSums {
   readonly #sums = new Map<Parameter, RunningSum>();
@@ -29,8 +29,8 @@ export class GradientSums {
   }
 
   /**
-   * Adds a microbatch's gradient [m, n] that is coordinates [m, r] · basisᵀ, and takes over the coordinates. Those of one basis are summed as they
-   * are, and multiplied out once, when the sum is asked for.
+   * Adds a microbatch's gradient [m, n] that is coordinates [m, r] · basisᵀ, and takes over the coordinates. Those of one basis are
+   * summed as they are, and multiplied out once, when the sum is asked for.
    * @throws MecefoError when the product does not have the parameter's shape
    */
   addProduct(parameter: Parameter, coordinates: Tensor, basis: Tensor): void {

@@ -27,9 +27,9 @@ export interface FeedForwardOptions {
 }
 
 /**
- * y = h + down(silu(gate(u)) · up(u)), u = norm(h), with the backward pass of the paper's §3.2 and §3.3: exact gradients of activations, norm and
- * biases; gradients of the three matrices exact or of low rank. The same operations in the same order as reverse-mode differentiation does them, so
- * that all that is exact has the same bits.
+ * y = h + down(silu(gate(u)) · up(u)), u = norm(h), with the backward pass of the paper's §3.2 and §3.3: exact gradients of activations,
+ * norm and biases; gradients of the three matrices exact or of low rank. The same operations in the same order as reverse-mode
+ * differentiation does them, so that all that is exact has the same bits.
  */
 export class FeedForwardSegment implements Segment {
   readonly output: Tensor;
@@ -130,7 +130,8 @@ function innerActivations({ feedForward, feedForwardNorm }: StagedBlock, hidden:
 /** @throws SettingsError for a quantised weight, or an activation inside the layer, whose gradient the formulas do not have */
 function plainWeight(matrix: FeedForwardMatrix, { weight, activation }: Linear): Parameter {
   if (!(weight instanceof Parameter) || activation !== undefined) {
-    throw new SettingsError(`the feed-forward's ${matrix} is not a plain linear layer; train a model with float weights and no fused activation`);
+    const fix = "train a model with float weights and no fused activation";
+    throw new SettingsError(`the feed-forward's ${matrix} is not a plain linear layer; ${fix}`);
   }
   return weight;
 }

@@ -54,8 +54,8 @@ async function mixerShares(model: DecoderModel, input: Tensor): Promise<Float64A
 }
 
 /**
- * Two degraded blocks beside the surrogate y = h + FFN(norm(h)), h = x + stopgrad(MHA(norm(x))): central differences of an independent float64
- * forward pass, so that the only rounding is the stage's own.
+ * Two degraded blocks beside the surrogate y = h + FFN(norm(h)), h = x + stopgrad(MHA(norm(x))): central differences of an independent
+ * float64 forward pass, so that the only rounding is the stage's own.
  */
 it("a degraded stage's backward pass is the gradient of its surrogate, by finite differences", async () => {
   const model = tinyModel({ blocks: [0, 2], embedding: false, head: false });

@@ -5,8 +5,9 @@ import type { GradientSums } from "./gradient-sums.ts";
 export type GradientSink = Pick<GradientSums, "add" | "addProduct">;
 
 /**
- * A piece of a stage on a microbatch's way: forward is done when it exists. `backward` takes the gradient of the piece's output, which stays the
- * caller's, and gives that of its input, which becomes the caller's; undefined where nothing lies before the piece. Either method frees what was kept.
+ * A piece of a stage on a microbatch's way: forward is done when it exists. `backward` takes the gradient of the piece's output, which
+ * stays the caller's, and gives that of its input, which becomes the caller's; undefined where nothing lies before the piece. Either
+ * method frees what was kept.
  */
 export interface Segment {
   /** Frees itself with the segment. */

@@ -89,10 +89,12 @@ describe("StageExecutor, degraded", () => {
     plainly.dispose();
   });
 
-  it.each([true, false])("gives the bits of stored activations when it computes them again (low rank: %s)", async (lowRankWeightGradients) => {
+  it.each([true, false])("gives the bits of stored activations when it computes them again (low rank: %s)", async (isLowRank) => {
     const model = tinyModel();
-    const stages = [false, true].map((recomputeFeedForward) =>
-      new TestStage(model, { techniques: { skipMixerBackward: true, recomputeFeedForward, lowRankWeightGradients } }, { rank: 6 }));
+    const stages = [false, true].map((recomputeFeedForward) => {
+      const techniques = { skipMixerBackward: true, recomputeFeedForward, lowRankWeightGradients: isLowRank };
+      return new TestStage(model, { techniques }, { rank: 6 });
+    });
     for (const stage of stages) await runThrough([stage], tinyBatch(5));
     const [stored, recomputed] = await Promise.all(stages.map((stage) => stage.gradients()));
     expect(recomputed).toEqual(stored);

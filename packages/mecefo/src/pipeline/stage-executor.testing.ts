@@ -13,12 +13,16 @@ export const tiny: Omit<Required<SmallModelSettings>, "bosTokenId" | "eosTokenId
 };
 
 /** A part of a tiny model; the same seed gives every part the weights it has in the whole. */
-export function tinyModel(parts: ModelParts = {}, { tied = false, device = "cpu" }: { readonly tied?: boolean; readonly device?: DeviceName } = {}): DecoderModel {
+export function tinyModel(
+  parts: ModelParts = {}, { tied = false, device = "cpu" }: { readonly tied?: boolean; readonly device?: DeviceName } = {},
+): DecoderModel {
   return createModel(smallModelConfiguration({ ...tiny, tieWordEmbeddings: tied }), { generator: new Generator(7), parts, device });
 }
 
 /** Ids and the ids after them. */
-export function tinyBatch(seed: number, batch = 3, sequence = 10): { ids: Int32Array; targets: Int32Array; shape: readonly [number, number] } {
+export function tinyBatch(
+  seed: number, batch = 3, sequence = 10,
+): { readonly ids: Int32Array; readonly targets: Int32Array; readonly shape: readonly [number, number] } {
   const at = (i: number): number => (i * i * 7 + seed * 13 + i * 5) % tiny.vocabularySize;
   const make = (offset: number): Int32Array => Int32Array.from({ length: batch * sequence }, (_, i) => at(i + offset));
   return { ids: make(0), targets: make(1), shape: [batch, sequence] };

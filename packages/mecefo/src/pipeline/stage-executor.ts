@@ -21,9 +21,9 @@ export interface StageExecutorOptions {
 const MILLISECONDS_BETWEEN_TURNS = 10;
 
 /**
- * Runs the passes of one stage: a run of blocks, the embedding before them where the model has it, the head and the loss after them likewise. A
- * healthy stage keeps all activations and differentiates exactly. A degraded one does what its techniques say (paper, algorithms 2 and 3): forward is
- * always exact; embedding, head, norms of feed-forwards and biases have exact gradients always.
+ * Runs the passes of one stage: a run of blocks, the embedding before them where the model has it, the head and the loss after them
+ * likewise. A healthy stage keeps all activations and differentiates exactly. A degraded one does what its techniques say (paper,
+ * algorithms 2 and 3): forward is always exact; embedding, head, norms of feed-forwards and biases have exact gradients always.
  */
 export class StageExecutor {
   readonly #model: StagedModel;
@@ -60,9 +60,12 @@ export class StageExecutor {
     const model = this.#model;
     const hasEmbedding = model.embeddingParameters().length > 0;
     const hasHead = model.headParameters().length > 0;
-    if (hasHead !== (targets !== undefined)) throw new SettingsError(hasHead ? "a stage with the head needs targets" : "targets for a stage without head");
+    if (hasHead !== (targets !== undefined)) {
+      throw new SettingsError(hasHead ? "a stage with the head needs targets" : "targets for a stage without head");
+    }
     if (hasEmbedding !== "ids" in input) {
-      throw new SettingsError(hasEmbedding ? "a stage with the embedding takes ids, not hidden states" : "ids for a stage without embedding");
+      const detail = hasEmbedding ? "a stage with the embedding takes ids, not hidden states" : "ids for a stage without embedding";
+      throw new SettingsError(detail);
     }
     const segments: Segment[] = [];
     try {
@@ -169,7 +172,8 @@ class SegmentedPass implements StagePass {
   async backward(outputGradient?: Tensor): Promise<Tensor | undefined> {
     if (this.#started || this.#disposed) throw new MecefoError("backward: this pass is over; it goes backward once");
     if ((outputGradient === undefined) !== (this.loss !== undefined)) {
-      throw new MecefoError(`backward: ${this.loss === undefined ? "the gradient of the output is missing" : "a stage with a loss takes no gradient"}`);
+      const detail = this.loss === undefined ? "the gradient of the output is missing" : "a stage with a loss takes no gradient";
+      throw new MecefoError(`backward: ${detail}`);
     }
     this.#started = true;
     // A matrix that is embedding and head at once contributes once a microbatch, with both its uses added.

@@ -9,19 +9,20 @@ describe("VirtualGrid beside the real runtime", () => {
   it.each([true, false])("has the same weights and moments, bit for bit, through deaths and returns (tied: %s)", async (tied) => {
     const job = tinyJob({ grid: "2x3", steps: 40, hashEvery: 1, projection: { refreshInterval: 3, rank: 6 } }, tied);
     const events: RunEvent[] = [];
-    const seen: { readonly at: number; readonly then: () => void }[] = [];
+    const seen: { readonly at: number; readonly run: () => void }[] = [];
     const { grid } = tinyGrid(job, {
       onEvent: (event) => {
         events.push(event);
-        if (event.kind === "step") for (const { at, then } of seen) if (at === event.step) then();
+        if (event.kind === "step") for (const { at, run } of seen) if (at === event.step) run();
       },
     }, tied);
     seen.push(
-      { at: 4, then: () => void grid.kill("p0s1") }, { at: 11, then: () => void grid.kill("p1s2") },
-      { at: 18, then: () => grid.start("p0s1") }, { at: 27, then: () => grid.start("p1s2") },
+      { at: 4, run: () => void grid.kill("p0s1") }, { at: 11, run: () => void grid.kill("p1s2") },
+      { at: 18, run: () => grid.start("p0s1") }, { at: 27, run: () => grid.start("p1s2") },
     );
     expect(await grid.run()).toEqual({ kind: "finished", step: 40 });
-    using replay = new VirtualGrid({ job, factory: decoderStageFactory(tinyConfiguration(tied)), sampler: createSampler(tinyTokens(), job) });
+    const factory = decoderStageFactory(tinyConfiguration(tied));
+    using replay = new VirtualGrid({ job, factory, sampler: createSampler(tinyTokens(), job) });
     let live: readonly string[] = [];
     const sizes = new Set<number>();
     for (const event of events) {

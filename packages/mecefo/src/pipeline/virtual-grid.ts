@@ -41,9 +41,9 @@ interface VirtualWorker {
 }
 
 /**
- * A whole grid in one process, without workers, messages or failures that surprise: one replica of each stage stands for all of them. Who is alive is
- * told step by step; passes, sums, their order, clipping and updates are those of the real grid, bit for bit, if hidden states travel as float32. For
- * experiments about loss under failures, and to check a real run against.
+ * A whole grid in one process, without workers, messages or failures that surprise: one replica of each stage stands for all of them. Who
+ * is alive is told step by step; passes, sums, their order, clipping and updates are those of the real grid, bit for bit, if hidden
+ * states travel as float32. For experiments about loss under failures, and to check a real run against.
  */
 export class VirtualGrid {
   readonly job: Job;
@@ -112,7 +112,8 @@ export class VirtualGrid {
       const shape = [inputs.length / this.job.sequenceLength, this.job.sequenceLength];
       using loss = noGrad(() => tidy(() => {
         const models = this.stages.map(({ replica }) => replica.model);
-        const hidden = models.reduce<Tensor>((current, model) => model.forwardBlocks(current, ...model.blockRange), models[0]!.embed(tensor(inputs, shape)));
+        const embedded = models[0]!.embed(tensor(inputs, shape));
+        const hidden = models.reduce((current, model) => model.forwardBlocks(current, ...model.blockRange), embedded);
         return crossEntropy(models.at(-1)!.head(hidden), tensor(targets, shape));
       }));
       sum += await loss.item();
@@ -164,7 +165,9 @@ export class VirtualGrid {
   }
 
   /** Adds a worker's part of each all-reduce, as it stands in the ring: pipeline by pipeline. */
-  async #gather(host: HostAssignment, { executors }: VirtualWorker, buffers: readonly Float32Array[][], tiedBuffers: Float32Array[]): Promise<void> {
+  async #gather(
+    host: HostAssignment, { executors }: VirtualWorker, buffers: readonly Float32Array[][], tiedBuffers: Float32Array[],
+  ): Promise<void> {
     const lastStage = this.stages.length - 1;
     let tiedSum: Float32Array | undefined;
     for (let stage = host.from; stage < host.to; stage++) {
