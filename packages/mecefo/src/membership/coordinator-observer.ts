@@ -129,7 +129,7 @@ class Observer implements CoordinatorObserver {
     if (message.kind === "state") {
       this.#states.accept(message.state);
     } else if (message.kind === "event") {
-      for (const listener of [...this.#eventListeners]) listener(message.event);
+      for (const listener of this.#eventListeners) listener(message.event);
     } else if (message.kind === "job") {
       for (const waiting of this.#jobs.splice(0)) waiting.resolve(message.job);
     } else if (message.kind === "commanded") {

@@ -161,7 +161,7 @@ export class Coordinator {
 
   /** Tells everybody who looks on. */
   publishEvent(event: RunEvent): void {
-    for (const listener of [...this.#eventListeners]) listener(event);
+    for (const listener of this.#eventListeners) listener(event);
     const frame = encodeControlFrame({ kind: "event", event } satisfies CoordinatorMessage);
     for (const session of this.#sessions) if (session.role === "observer") session.sendFrame(frame);
   }
@@ -250,7 +250,7 @@ export class Coordinator {
   }
 
   #broadcastState(state: ClusterState): void {
-    for (const listener of [...this.#stateListeners]) listener(state);
+    for (const listener of this.#stateListeners) listener(state);
     const frame = encodeControlFrame({ kind: "state", state } satisfies CoordinatorMessage);
     for (const session of this.#sessions) if (session.ready) session.sendFrame(frame);
   }

@@ -45,8 +45,8 @@ describe("createInProcessMembership", () => {
   it("shares nothing with those who read and write", async () => {
     const { membership } = await start();
     const found = await membership.plane.read();
-    (found?.state.members as unknown[]).push("changed");
-    expect((await membership.plane.read())?.state.members).toEqual([]);
+    (found!.state.members as unknown[]).push("changed");
+    expect((await membership.plane.read())!.state.members).toEqual([]);
     await membership.close();
   });
 

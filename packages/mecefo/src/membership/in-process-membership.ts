@@ -115,7 +115,7 @@ class InProcess implements InProcessMembership {
   }
 
   publishEvent(event: RunEvent): void {
-    for (const listener of [...this.#eventListeners]) listener(event);
+    for (const listener of this.#eventListeners) listener(event);
   }
 
   async close(): Promise<void> {

@@ -20,7 +20,7 @@ export class StateFeed {
   accept(state: ClusterState): boolean {
     if (this.#state !== undefined && isOlder(state, this.#state)) return false;
     this.#state = state;
-    for (const listener of [...this.#listeners]) listener(state);
+    for (const listener of this.#listeners) listener(state);
     return true;
   }
 
@@ -46,7 +46,7 @@ export class CommandFeed {
 
   accept(command: WorkerCommand): void {
     if (this.#listeners.length === 0) this.#waiting.push(command);
-    for (const listener of [...this.#listeners]) listener(command);
+    for (const listener of this.#listeners) listener(command);
   }
 
   onCommand(listener: (command: WorkerCommand) => void): void {

@@ -69,6 +69,9 @@ describe("SuspicionMonitor", () => {
       if (firstIsHeartbeat) monitor.heartbeat("a", now);
       expect(monitor.suspected(now)).toEqual([]);
       expect(monitor.pauses).toBe(1);
+      // Whoever keeps deadlines of its own learns of it, whichever call noticed it.
+      expect(monitor.tick(now)).toBe(3_600_000 - 50);
+      expect(monitor.tick(now)).toBe(0);
       expect(monitor.limitOf("a")).toBe(1000);
       // Whoever really died meanwhile is found in the usual time.
       expect(pass(monitor, now + 50, now + 900, () => ["a", "b"])).toEqual([]);

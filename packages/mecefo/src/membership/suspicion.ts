@@ -29,6 +29,7 @@ export class SuspicionMonitor {
   readonly #members = new Map<string, Arrivals>();
   #lastCall: number | undefined;
   #pauses = 0;
+  #untold = 0;
 
   constructor(limits: SuspicionLimits) {
     this.#limits = limits;
@@ -41,7 +42,7 @@ export class SuspicionMonitor {
 
   /** A sign of life; the first one makes the member known. */
   heartbeat(id: string, now: number): void {
-    this.tick(now);
+    this.#notice(now);
     const arrivals = this.#members.get(id);
     if (arrivals === undefined) {
       this.#members.set(id, { last: now, intervals: [], next: 0 });
@@ -59,7 +60,7 @@ export class SuspicionMonitor {
 
   /** Milliseconds since its last sign of life; undefined for a stranger. */
   silentFor(id: string, now: number): number | undefined {
-    this.tick(now);
+    this.#notice(now);
     const arrivals = this.#members.get(id);
     return arrivals === undefined ? undefined : Math.max(0, now - arrivals.last);
   }
@@ -76,27 +77,32 @@ export class SuspicionMonitor {
 
   /** Ids of everybody who was silent for longer than its limit, the most silent first. */
   suspected(now: number): string[] {
-    this.tick(now);
+    this.#notice(now);
     return [...this.#members]
       .filter(([id, { last }]) => now - last > this.limitOf(id))
       .sort(([, a], [, b]) => a.last - b.last)
       .map(([id]) => id);
   }
 
-  /** Notices that time passed. Gives the milliseconds that were shifted: 0 unless the caller itself was stopped. */
+  /** Lets time pass. Gives the milliseconds that were shifted since the last tick, by whatever call: 0 unless the caller itself was stopped. */
   tick(now: number): number {
-    const gap = this.#lastCall === undefined ? 0 : now - this.#lastCall;
-    this.#lastCall = Math.max(now, this.#lastCall ?? now);
-    if (gap < Math.max(2 * USUAL_GAP, this.#limits.suspicionFloor / 2)) return 0;
-    const missed = gap - USUAL_GAP;
-    this.pause(missed);
-    return missed;
+    this.#notice(now);
+    const untold = this.#untold;
+    this.#untold = 0;
+    return untold;
   }
 
   /** Nobody listened for so many milliseconds: they count for nobody. */
   pause(milliseconds: number): void {
     this.#pauses++;
+    this.#untold += milliseconds;
     for (const arrivals of this.#members.values()) arrivals.last += milliseconds;
+  }
+
+  #notice(now: number): void {
+    const gap = this.#lastCall === undefined ? 0 : now - this.#lastCall;
+    this.#lastCall = Math.max(now, this.#lastCall ?? now);
+    if (gap >= Math.max(2 * USUAL_GAP, this.#limits.suspicionFloor / 2)) this.pause(gap - USUAL_GAP);
   }
 }
 

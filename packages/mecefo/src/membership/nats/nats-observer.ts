@@ -101,7 +101,7 @@ class Observer implements NatsObserver {
     this.#store = store;
     this.#jobName = jobName;
     this.#events = new NatsEventReader(store, link, (event) => {
-      for (const listener of [...this.#eventListeners]) listener(event);
+      for (const listener of this.#eventListeners) listener(event);
     });
   }
 
