@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { runToEnd } from "@frugal/language-model/command-line";
 import { Command } from "commander";
+import { chaosCommand } from "./cli/chaos.ts";
 import { reportCommand } from "./cli/report.ts";
 import { simulateCommand } from "./cli/simulate.ts";
 import { trainCommand } from "./cli/train.ts";
@@ -15,6 +16,6 @@ const program = new Command("mecefo")
   .description("Trains decoder models on grids of workers that may die.")
   .version(version)
   .showHelpAfterError("(--help says more)");
-for (const command of [trainCommand, workerCommand, simulateCommand, reportCommand]) program.addCommand(command());
+for (const command of [trainCommand, workerCommand, chaosCommand, simulateCommand, reportCommand]) program.addCommand(command());
 
 await runToEnd("mecefo", () => program.parseAsync(), [MecefoError]);

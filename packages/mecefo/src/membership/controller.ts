@@ -9,6 +9,7 @@ import { assignmentOf } from "./holdings.ts";
 import type { ControlPlane, Leadership, Sender } from "./membership.ts";
 import { nextEpoch, placeApplicants, inSlotOrder, type EpochChange, type RestorePoint } from "./next-epoch.ts";
 import { epochEvent, recoveryEvent, stepEvent } from "./run-events.ts";
+import { STEPS_AHEAD } from "./steps-ahead.ts";
 import { SuspicionMonitor } from "./suspicion.ts";
 import { timeoutDefaults, type Timeouts } from "./timeouts.ts";
 import { VoteBook } from "./vote-book.ts";
@@ -75,7 +76,9 @@ export class Controller implements Leadership {
   #settled = new Map<string, Settled>();
   #waitsFor = new Map<string, string>();
   #epochBegan: number;
+  /** When the epoch's cause was learnt of, and that of the next one. */
   #causeAt: number;
+  #nextCauseAt: number | undefined;
   #recovered = true;
   // Of the step.
   readonly #books = new Map<number, VoteBook>();
@@ -164,8 +167,10 @@ export class Controller implements Leadership {
 
   heartbeat({ id }: Sender): void {
     if (this.#dead.has(id)) return;
+    const now = this.#now();
+    this.#noticePause(now);
     this.#disconnected.delete(id);
-    this.#monitor.heartbeat(id, this.#now());
+    this.#monitor.heartbeat(id, now);
   }
 
   disconnected({ id }: Sender): void {
@@ -180,6 +185,8 @@ export class Controller implements Leadership {
 
   exited({ id }: Sender, how: string): void {
     this.#applicants.delete(id);
+    // What it said last may come later than the news of its end.
+    if (!this.#isMember(id)) this.#dead.add(id);
     this.#evict(id, "killed", how);
     this.#pump();
   }
@@ -188,13 +195,7 @@ export class Controller implements Leadership {
     const state = this.#state;
     if (state === undefined || this.#closed) return;
     const now = this.#now();
-    const paused = this.#monitor.tick(now);
-    if (paused > 0) {
-      // The leader itself was stopped: nothing that was due meanwhile counts.
-      this.#epochBegan += paused;
-      this.#stepBegan += paused;
-      for (const [id, at] of this.#disconnected) this.#disconnected.set(id, at + paused);
-    }
+    this.#noticePause(now);
     for (const id of this.#monitor.suspected(now)) {
       const silence = Math.round(this.#monitor.silentFor(id, now) ?? 0);
       this.#applicants.delete(id);
@@ -212,6 +213,15 @@ export class Controller implements Leadership {
 
   close(): void {
     this.#closed = true;
+  }
+
+  /** The leader itself was stopped: nothing that was due meanwhile counts. Before anything else that looks at the time. */
+  #noticePause(now: number): void {
+    const paused = this.#monitor.tick(now);
+    if (paused === 0) return;
+    this.#epochBegan += paused;
+    this.#stepBegan += paused;
+    for (const [id, at] of this.#disconnected) this.#disconnected.set(id, at + paused);
   }
 
   #isMember(id: string): boolean {
@@ -246,7 +256,7 @@ export class Controller implements Leadership {
 
   #evict(id: string, cause: EpochCause, reason: string): void {
     if (!this.#isMember(id) || this.#evictions.has(id)) return;
-    if (this.#evictions.size === 0 && this.#troubles.length === 0) this.#causeAt = this.#now();
+    this.#nextCauseAt ??= this.#now();
     this.#evictions.set(id, { cause, reason: `${this.#nameOf(id)}: ${reason}` });
   }
 
@@ -299,7 +309,7 @@ export class Controller implements Leadership {
     const { peer } = trouble;
     // Neither leader nor peer can reach it: it is dead, and nobody has to wait for the grace to end.
     if (peer !== undefined && this.#disconnected.has(peer)) return this.#evict(peer, "killed", "its connections to the leader and to others closed");
-    if (this.#evictions.size === 0 && this.#troubles.length === 0) this.#causeAt = this.#now();
+    this.#nextCauseAt ??= this.#now();
     this.#troubles.push({ trouble, from: id, at: this.#now() });
   }
 
@@ -350,7 +360,9 @@ export class Controller implements Leadership {
   }
 
   async #refreshRestorePoint(): Promise<void> {
-    this.#restorePoint = (await this.#options.restorePoint?.()) ?? this.#options.resume ?? { load: { from: "seed" }, step: 0 };
+    // Where no checkpoints are written, training that is lost is not begun again without asking.
+    const beginning = this.#options.job.checkpoint && { load: { from: "seed" as const }, step: 0 };
+    this.#restorePoint = (await this.#options.restorePoint?.()) ?? this.#options.resume ?? beginning;
   }
 
   #depose(): void {
@@ -366,7 +378,7 @@ export class Controller implements Leadership {
     void (async () => {
       try {
         for (let next = this.#next(); next !== undefined && !this.#closed; next = this.#next()) {
-          const revision = await this.#options.plane.compareAndSet(next, this.#revision);
+          const revision = await this.#write(next);
           if (revision === undefined) return this.#depose();
           this.#revision = revision;
           this.#moveTo(next);
@@ -375,6 +387,16 @@ export class Controller implements Leadership {
         this.#writing = false;
       }
     })();
+  }
+
+  /** The new revision; undefined when another leads now, or nobody knows whether the state was written. */
+  async #write(next: ClusterState): Promise<number | undefined> {
+    try {
+      return await this.#options.plane.compareAndSet(next, this.#revision);
+    } catch (error) {
+      this.#note(`the state could not be written: ${error instanceof Error ? error.message : String(error)}`);
+      return undefined;
+    }
   }
 
   /** The state that follows from what is known, if any does. */
@@ -389,11 +411,17 @@ export class Controller implements Leadership {
     if (state.step >= state.stopAt && (this.#finalCheckpoint || checkpoint === undefined)) {
       return { ...state, phase: "finished", reason: "all steps are taken" };
     }
+    const { lostStages } = assignmentOf(this.#settings, state);
+    if (state.step >= state.stopAt && lostStages.length > 0) {
+      const reason = `asked to stop while nobody has stage ${lostStages.join(", ")}: the last checkpoint stands as it is`;
+      return { ...state, phase: "finished", reason };
+    }
     const now = this.#now();
     const decision = this.#decision(state);
     const change = this.#change(state, decision, now);
     // The step in flight is still taken; where none is, training ends where it stands.
-    const last = state.step + (assignmentOf(this.#settings, state).trainable ? 1 : 0);
+    const ahead = this.#options.job.strategy === "none" ? STEPS_AHEAD : 0;
+    const last = state.step + (assignmentOf(this.#settings, state).trainable ? 1 + ahead : 0);
     const stopAt = this.#stopRequested ? Math.min(state.stopAt, last) : state.stopAt;
     if (change !== undefined) return nextEpoch(this.#settings, { ...state, stopAt }, change);
     if (decision !== undefined) return { ...state, stopAt, step: state.step + 1, decision, load: undefined };
@@ -404,7 +432,7 @@ export class Controller implements Leadership {
     const { grid } = this.#options.job;
     const members = placeApplicants(grid, [], [...this.#applicants.values()].map(({ hello }) => hello));
     if (members.length < grid.pipelines * grid.stages) return undefined;
-    const { load, step } = this.#restorePoint!;
+    const { load, step } = this.#restorePoint ?? { load: { from: "seed" as const }, step: 0 };
     return { ...state, epoch: state.epoch + 1, phase: "training", step, load, members: inSlotOrder(members), reason: "all workers are there" };
   }
 
@@ -444,13 +472,13 @@ export class Controller implements Leadership {
     if (gone.size === 0 && troubles.length === 0 && !joins && this.#discard === undefined && !isStopped) return undefined;
     const reasons = [
       ...[...gone.values()].map(({ reason }) => reason),
-      ...(gone.size === 0 ? troubles.slice(0, 4).map(({ trouble, from }) => `${this.#nameOf(from)}: ${trouble.detail}`) : []),
+      ...(gone.size === 0 ? troubles.slice(0, 4).map(({ trouble, from }) => (from === "" ? trouble.detail : `${this.#nameOf(from)}: ${trouble.detail}`)) : []),
       ...(this.#discard === undefined ? [] : [this.#discard]),
       ...joining.map((member: Member) => `${slotName(member.slot)} is back`),
       ...(isStopped ? ["asked to stop"] : []),
     ];
     const kinds: readonly (EpochCause | undefined)[] = [
-      [...gone.values()][0]?.cause, this.#discard === undefined ? undefined : "divergence", causeOf(troubles[0]?.trouble),
+      this.#discard === undefined ? undefined : "divergence", [...gone.values()][0]?.cause, causeOf(troubles[0]?.trouble),
       joining.length > 0 ? "joined" : "requested",
     ];
     return {
@@ -467,6 +495,7 @@ export class Controller implements Leadership {
     const [worst] = [...blamed].toSorted(([, a], [, b]) => b - a)[0] ?? [];
     this.#barren = [];
     if (worst !== undefined) this.#evict(worst, "link", `its links failed in ${BARREN_EPOCHS} epochs in a row`);
+    else this.#fail(`${BARREN_EPOCHS} epochs in a row ended without a step, and nobody is to blame; the last: ${this.#troubles[0]!.trouble.detail}`);
   }
 
   /** Takes over what has been written. */
@@ -501,8 +530,10 @@ export class Controller implements Leadership {
       this.#monitor.forget(id);
     }
     if (this.#troubles.length > 0) this.#barren.push(this.#troubles.flatMap(({ trouble }) => trouble.peer ?? []));
-    const isJoinOnly = this.#evictions.size === 0 && this.#troubles.length === 0;
-    if (isJoinOnly) this.#causeAt = Math.max(...[...ids].map((id) => this.#applicants.get(id)?.at ?? 0), before.epoch === 0 ? this.#epochBegan : 0);
+    const joinedAt = [...ids].flatMap((id) => this.#applicants.get(id)?.at ?? []);
+    // Whoever joined waited for a step's end by choice: the recovery begins with the epoch then.
+    this.#causeAt = this.#nextCauseAt ?? (before.epoch === 0 && joinedAt.length > 0 ? Math.max(...joinedAt) : now);
+    this.#nextCauseAt = undefined;
     for (const id of ids) this.#applicants.delete(id);
     this.#evictions = new Map([...this.#evictions].filter(([id]) => ids.has(id)));
     this.#disconnected = new Map([...this.#disconnected].filter(([id]) => ids.has(id)));

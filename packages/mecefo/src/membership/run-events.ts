@@ -31,12 +31,13 @@ export function stepEvent(
   const losses = all.flatMap(({ vote }) => vote.loss ?? []);
   const microbatches = losses.reduce((sum, loss) => sum + loss.microbatches, 0);
   const loss = losses.reduce((sum, part) => sum + part.sum, 0) / microbatches;
-  const hashes = new Map<number, { hash: string; replicas: number }>();
-  for (const { stage, stateHash } of all.flatMap(({ vote }) => vote.stages)) {
-    if (stateHash === undefined) continue;
-    const known = hashes.get(stage);
+  // By stage and hash: replicas that differ are both to be seen.
+  const hashes = new Map<string, { stage: number; hash: string; replicas: number }>();
+  for (const { stage, stateHash: hash } of all.flatMap(({ vote }) => vote.stages)) {
+    if (hash === undefined) continue;
+    const known = hashes.get(`${stage} ${hash}`);
     if (known) known.replicas++;
-    else hashes.set(stage, { hash: stateHash, replicas: 1 });
+    else hashes.set(`${stage} ${hash}`, { stage, hash, replicas: 1 });
   }
   const energy = all.flatMap(({ vote }): readonly CapturedEnergy[] => vote.energy ?? []);
   const batches = all.flatMap(({ vote }) => vote.batches).toSorted((a, b) => a.microbatch - b.microbatch);
@@ -46,7 +47,7 @@ export function stepEvent(
     gradientNorm: squaredNorm === null ? null : Math.sqrt(squaredNorm),
     tokens: batches.length * job.microbatchSize * job.sequenceLength,
     skipped: squaredNorm === null,
-    stateHashes: [...hashes].toSorted(([a], [b]) => a - b).map(([stage, value]) => ({ stage, ...value })),
+    stateHashes: [...hashes.values()].toSorted((a, b) => a.stage - b.stage),
     busy: all.map(({ slot, vote: { timings } }) => ({ slot, busy: timings.busy, waiting: timings.waiting, allReduce: timings.allReduce })),
     ...(energy.length > 0 && { energy }),
   };

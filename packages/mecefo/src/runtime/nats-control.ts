@@ -1,19 +1,25 @@
+import { SettingsError } from "../errors.ts";
 import type { Job } from "../job/job.ts";
 import { observeNats, publishNatsJob } from "../membership/nats/nats-observer.ts";
-import { natsAccess } from "./nats-access.ts";
+import { natsAccess } from "../membership/join-access.ts";
+import { parseJoinUrl } from "./join-url.ts";
 import type { LaunchedControl } from "./process-grid.ts";
 
 /**
  * Puts the job where workers find it, and looks on. The leader is one of them: this process may end, and be started again, without any effect on the run.
  * @param servers "nats://host:4222,host:4222"
  */
-export async function startNatsControl({ servers, job }: { readonly servers: string; readonly job: Job }): Promise<LaunchedControl> {
-  const hosts = servers.replace(/^nats:\/\//, "").replace(/\/$/, "");
-  const access = natsAccess(hosts.split(",").map((host) => `nats://${host.replace(/^nats:\/\//, "")}`));
+export async function startNatsControl({ servers, job, token }: {
+  readonly servers: string; readonly job: Job; readonly token: string;
+}): Promise<LaunchedControl> {
+  const joinUrl = `${servers.replace(/\/$/, "")}/${job.name}`;
+  const target = parseJoinUrl(joinUrl);
+  if (target.kind !== "nats") throw new SettingsError(`${servers} is no NATS cluster`);
+  const access = natsAccess(target, token);
   await publishNatsJob(access, job);
   const observer = await observeNats({ ...access, jobName: job.name });
   return {
-    joinUrl: `nats://${hosts.replaceAll("nats://", "")}/${job.name}`,
+    joinUrl,
     get state() {
       return observer.state;
     },

@@ -10,8 +10,8 @@ import { openCodec } from "../job/open-codec.ts";
 import { openData } from "../job/prepare-data.ts";
 import { createSampler } from "../job/sampler.ts";
 import type { Job } from "../job/job.ts";
-import { fetchJob } from "../membership/coordinator-observer.ts";
-import { createCoordinatorMembership } from "../membership/coordinator-membership.ts";
+import { fetchJob } from "../membership/fetch-job.ts";
+import { createThreadedMembership, type NetworkMembershipOptions } from "../membership/network-membership.ts";
 import { timeoutDefaults } from "../membership/timeouts.ts";
 import { startNetworkThread } from "../start-network-thread.ts";
 import { createThreadedTransport } from "../transport/threaded-transport.ts";
@@ -47,7 +47,7 @@ const REJOIN_DELAY = 100;
  */
 export async function runWorker(options: RunWorkerOptions): Promise<WorkerOutcome> {
   const target = parseJoinUrl(options.join);
-  const job = await fetchJob({ address: (target as { address: string }).address, token: options.token });
+  const job = await fetchJob(target, options.token);
   setThreads(job.threads);
   const factory = await openStageFactory(job);
   const data = await openData(job.data.folder, job.data.sha256);
@@ -75,6 +75,7 @@ async function joinOnce(options: RunWorkerOptions, target: JoinTarget, job: Job,
   const timeouts = { ...timeoutDefaults, ...job.timeouts };
   const id = `${slot ?? "worker"}-${randomUUID().slice(0, 12)}`;
   const folder = listen === "unix:" ? await mkdtemp(join(tmpdir(), "mecefo-")) : undefined;
+  const membershipOptions: NetworkMembershipOptions = { target, token, memberId: id, job, timeouts: job.timeouts };
   let broken: ((error: Error) => void) | undefined;
   const death = new Promise<never>((_, reject) => {
     broken = reject;
@@ -85,13 +86,14 @@ async function joinOnce(options: RunWorkerOptions, target: JoinTarget, job: Job,
       id, token, listen: folder === undefined ? listen : `unix:${join(folder, "data.sock")}`, linkTimeout: timeouts.linkEstablishment,
       ...(advertise !== undefined && { advertise }),
     },
+    membership: membershipOptions,
     onDeath: (error) => broken?.(error),
   });
   const ends: (() => unknown)[] = [() => thread.terminate(), () => folder !== undefined && rm(folder, { recursive: true, force: true })];
   try {
     const transport = await Promise.race([createThreadedTransport({ port: thread.transportPort }), death]);
     ends.unshift(() => transport.close());
-    const membership = await Promise.race([createCoordinatorMembership({ address: (target as { address: string }).address, token, memberId: id, timeouts: job.timeouts }), death]);
+    const membership = await Promise.race([createThreadedMembership(thread.membershipPort), death]);
     ends.unshift(() => membership.close());
     const worker = new Worker({ ...parts, id, transport, membership, wanted: slot, allowFaults, hostname: hostname(), ...(log && { log }) });
     ends.unshift(() => {

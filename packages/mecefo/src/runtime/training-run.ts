@@ -146,7 +146,7 @@ export async function startTraining(options: TrainingOptions): Promise<TrainingR
       });
     } else {
       const launched = control.startsWith("nats://")
-        ? await startNatsControl({ servers: control, job })
+        ? await startNatsControl({ servers: control, job, token })
         : await startEmbeddedControl({ job, token, resume, listen: control === "unix:" ? `unix:${join(sockets, "control.sock")}` : control });
       launched.onEvent(record);
       joinUrl = launched.joinUrl;

@@ -53,11 +53,15 @@ export function parseStateHeader(bytes: Uint8Array): StateHeader {
   }
 }
 
-/** @throws StateTransferError when the checksum is another */
+/** @throws StateTransferError when the length or checksum is another, or the parameters described are not as long as the bytes */
 export function decodeState(header: StateHeader, bytes: Uint8Array<ArrayBuffer>): StageState {
   const checksum = crc32(bytes);
   if (bytes.byteLength !== header.byteLength || checksum !== header.checksum) {
     throw new StateTransferError(`stage ${header.stage}: ${bytes.byteLength} bytes with checksum ${checksum}, announced were ${header.byteLength} with ${header.checksum}`);
+  }
+  const described = header.parameters.reduce((sum, { shape }) => sum + 12 * shape.reduce((product, side) => product * side, 1), 0);
+  if (described !== bytes.byteLength) {
+    throw new StateTransferError(`stage ${header.stage}: parameters of ${described} bytes are described, ${bytes.byteLength} came`);
   }
   let offset = 0;
   const parameters = header.parameters.map(({ name, shape, steps }): ParameterState => {

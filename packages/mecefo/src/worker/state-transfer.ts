@@ -105,6 +105,7 @@ function readRequest({ payload }: ReceivedMessage): StateRequest | undefined {
 export class PartialState {
   header: StateHeader | undefined;
   bytes: Uint8Array<ArrayBuffer> | undefined;
+  /** Numbers of the chunks that are in `bytes`. */
   readonly chunks: Set<number> = new Set();
 
   /** @throws StateTransferError for a state other than the one expected */
@@ -113,10 +114,20 @@ export class PartialState {
       if (header[name] !== expected[name]) throw new StateTransferError(`stage ${expected.stage}: the donor has ${name} ${header[name]}, expected ${expected[name]}`);
     }
     if (this.header?.checksum === header.checksum && this.header.step === header.step) return this.bytes!;
-    if (this.header?.step === header.step) throw new StateTransferError(`stage ${expected.stage}: two donors have different states of step ${header.step}`);
+    if (this.header?.step === header.step) {
+      this.forget();
+      throw new StateTransferError(`stage ${expected.stage}: two donors have different states of step ${header.step}`);
+    }
     this.header = header;
     this.chunks.clear();
     return (this.bytes = new Uint8Array(header.byteLength));
+  }
+
+  /** What arrived is of no use: the next attempt begins at the beginning. */
+  forget(): void {
+    this.header = undefined;
+    this.bytes = undefined;
+    this.chunks.clear();
   }
 }
 
@@ -144,7 +155,7 @@ export async function fetchState({ transport, mailbox }: TransferLinks, wish: St
   const tag = (kind: "stateRequest" | "state", sequence: number): MessageTag => ({ kind, epoch, step, channel: stage, sequence });
   const receive = async <Result>(donor: Peer, sequence: number, use: (payload: Uint8Array) => Result): Promise<Result> => {
     const message = await stalling(mailbox.receive(donor.id, tag("state", sequence)), wish.stall, () =>
-      new StateTransferError(`stage ${stage}: ${donor.id} has sent nothing for ${wish.stall} ms`));
+      new StateTransferError(`stage ${stage}: ${donor.id} has sent nothing for ${wish.stall} ms`, { peer: donor.id }));
     received += message.payload.byteLength;
     try {
       return use(message.payload);
@@ -155,8 +166,11 @@ export async function fetchState({ transport, mailbox }: TransferLinks, wish: St
   await Promise.all(donors.map(async (donor, first) => {
     const request: StateRequest = { first, of: donors.length, have: [...partial.chunks] };
     await transport.send(donor, tag("stateRequest", first), new TextEncoder().encode(JSON.stringify(request)));
-    const header = await receive(donor, HEADER, (payload) => (payload.byteLength === 0 ? undefined : parseStateHeader(payload)));
-    if (header === undefined) throw new StateTransferError(`stage ${stage}: ${donor.id} does not hold step ${step} of it`);
+    const header = await receive(donor, HEADER, (payload) => {
+      if (payload.byteLength > HEADER_BYTES) throw new StateTransferError(`stage ${stage}: ${donor.id} describes it in ${payload.byteLength} bytes`);
+      return payload.byteLength === 0 ? undefined : parseStateHeader(payload);
+    });
+    if (header === undefined) throw new StateTransferError(`stage ${stage}: ${donor.id} does not hold step ${step} of it`, { peer: donor.id });
     const bytes = partial.begin(header, { stage, step, byteLength });
     const had = new Set(request.have);
     for (let chunk = first; chunk * STATE_CHUNK_BYTES < byteLength; chunk += donors.length) {
@@ -169,7 +183,12 @@ export async function fetchState({ transport, mailbox }: TransferLinks, wish: St
       });
     }
   }));
-  return { state: decodeState(partial.header!, partial.bytes!), bytes: received };
+  try {
+    return { state: decodeState(partial.header!, partial.bytes!), bytes: received };
+  } catch (error) {
+    partial.forget();
+    throw error;
+  }
 }
 
 /** @throws what `late` makes when the promise takes longer */

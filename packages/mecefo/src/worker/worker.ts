@@ -1,62 +1,27 @@
-import type { ActivationCodec } from "@frugal/language-model";
 import { cosineSchedule, memory, tidy, type Schedule } from "@frugal/tensor-core";
 import { ProjectionStore } from "../approximation/projection-store.ts";
 import { CheckpointError, EpochEndedError, EvictedError, LinkError, MecefoError, MembershipError, StateTransferError } from "../errors.ts";
 import { slotName } from "../grid/grid.ts";
 import { partitionBlocks, type StagePartition } from "../grid/stage-partition.ts";
-import type { Job } from "../job/job.ts";
-import type { MicrobatchSampler } from "../job/sampler.ts";
-import type { StageFactory, StageParts } from "../job/stage-factory.ts";
+import type { StageParts } from "../job/stage-factory.ts";
 import type { ClusterState, Decision } from "../membership/cluster-state.ts";
 import { assignmentOf, donorsOf } from "../membership/holdings.ts";
-import type { Membership } from "../membership/membership.ts";
+import { STEPS_AHEAD } from "../membership/steps-ahead.ts";
 import { timeoutDefaults, type Timeouts } from "../membership/timeouts.ts";
 import type { Settled, StageVote } from "../membership/worker-report.ts";
 import { runPasses } from "../pipeline/run-passes.ts";
 import { linkFailureKind } from "../transport/link-failure.ts";
 import { Mailbox } from "../transport/mailbox.ts";
-import type { Transport } from "../transport/transport.ts";
 import { exchangeNorms } from "./exchange-norms.ts";
 import { planEpoch, type EpochPlan } from "./epoch-plan.ts";
 import { HeldStage } from "./held-stage.ts";
 import { reduceGradients } from "./reduce-gradients.ts";
-import type { ParameterState, StageState } from "./stage-state.ts";
 import { fetchState, PartialState, StateDonor } from "./state-transfer.ts";
 import { StateWatch } from "./state-watch.ts";
 import { StepClock } from "./step-clock.ts";
+import type { WorkerOptions, WorkerOutcome } from "./worker-options.ts";
 
-/** Where a worker reads and writes checkpoints. */
-export interface WorkerCheckpoints {
-  /** Weights and moments of the named parameters. @throws CheckpointError */
-  read(folder: string, wanted: readonly { readonly name: string; readonly shape: readonly number[] }[]): Promise<ParameterState[]>;
-  /** Writes one stage's part of a checkpoint. */
-  write(state: StageState): Promise<{ readonly file: string; readonly sha256: string; readonly bytes: number }>;
-}
-
-/** Options of `Worker`. */
-export interface WorkerOptions {
-  /** Identity in membership and transport: another one at every start. */
-  readonly id: string;
-  readonly job: Job;
-  readonly jobHash: string;
-  readonly factory: StageFactory;
-  readonly sampler: MicrobatchSampler;
-  readonly codec: ActivationCodec;
-  readonly transport: Transport;
-  readonly membership: Membership;
-  /** The slot to ask for, "p0s1". Default: any. */
-  readonly wanted?: string | undefined;
-  readonly checkpoints?: WorkerCheckpoints | undefined;
-  /** Whether commands may bring faults about. Default false. */
-  readonly allowFaults?: boolean;
-  /** For a "kill" command. Default: SIGKILL to the own process. */
-  readonly kill?: () => void;
-  readonly hostname?: string;
-  readonly log?: (line: string) => void;
-}
-
-/** How a worker's part in a run ended. */
-export type WorkerOutcome = { readonly kind: "finished"; readonly step: number } | { readonly kind: "failed"; readonly reason: string };
+export type { WorkerCheckpoints, WorkerOptions, WorkerOutcome } from "./worker-options.ts";
 
 /** A wait longer than this, in milliseconds, is told to the leader. */
 const LONG_WAIT = 300;
@@ -160,7 +125,7 @@ export class Worker {
       const plan = this.#beginEpoch(state);
       await this.#settle(state, plan);
       let { step } = state;
-      while (plan.assignment.trainable && step < this.#watch.current!.stopAt) {
+      while (plan.assignment.trainable && await this.#mayBegin(epoch, step)) {
         await this.#step(plan, step++);
         await this.#checkpoint(plan, step);
       }
@@ -170,7 +135,9 @@ export class Worker {
       if (error instanceof EpochEndedError) return;
       const detail = error instanceof Error ? error.message : String(error);
       if (error instanceof LinkError) this.#reportLink(error.peer, detail);
-      else if (error instanceof StateTransferError) membership.report({ kind: "trouble", epoch, trouble: "transfer", detail: detail.slice(0, 1000) });
+      else if (error instanceof StateTransferError) {
+        membership.report({ kind: "trouble", epoch, trouble: "transfer", detail: detail.slice(0, 1000), ...(error.peer !== undefined && { peer: error.peer }) });
+      }
       else if (error instanceof CheckpointError) membership.report({ kind: "trouble", epoch, trouble: "load", detail: detail.slice(0, 1000) });
       else {
         // Nothing that another epoch could mend.
@@ -179,6 +146,13 @@ export class Worker {
       }
       await this.#watch.next((next) => next.epoch !== epoch || next.phase !== "training");
     }
+  }
+
+  /** Whether a step is to be taken. Who does not wait for decisions keeps close to the leader all the same, so that all stop at the same step. */
+  async #mayBegin(epoch: number, step: number): Promise<boolean> {
+    const state = await this.#watch.next((next) => next.epoch !== epoch || next.phase !== "training" || step >= next.stopAt || step - next.step <= STEPS_AHEAD);
+    if (state.epoch !== epoch || state.phase !== "training") throw new EpochEndedError(epoch);
+    return step < state.stopAt;
   }
 
   /** Settles what the last epoch left open, and turns to the peers of the new one. */
@@ -216,7 +190,7 @@ export class Worker {
     }
     await Promise.all(wanted.filter((stage) => !this.#held.has(stage)).map(async (stage) => {
       if (state.load === undefined) transfers.push(await this.#fetch(state, plan, stage));
-      else await this.#load(state, stage);
+      else await this.#load(state, plan, stage);
     }));
     wanted.forEach((stage, i) => {
       this.#held.get(stage)!.setMode(host.modes[i]!);
@@ -231,7 +205,7 @@ export class Worker {
     return new HeldStage({ stage, parts, factory, job }, { stages: job.grid.stages, projections: this.#projections });
   }
 
-  async #load(state: ClusterState, stage: number): Promise<void> {
+  async #load(state: ClusterState, plan: EpochPlan, stage: number): Promise<void> {
     const created = this.#create(stage);
     try {
       if (state.load!.from === "checkpoint") {
@@ -240,6 +214,7 @@ export class Worker {
         const wanted = created.replica.parameters.map(({ name, parameter }) => ({ name, shape: parameter.shape }));
         created.replica.load({ step: state.step, parameters: await checkpoints.read(state.load!.folder, wanted) });
       } else created.replica.step = state.step;
+      if (this.#plan !== plan) throw new EpochEndedError(state.epoch);
     } catch (error) {
       created.dispose();
       throw error;
@@ -259,6 +234,8 @@ export class Worker {
       const { state: received, bytes } = await fetchState({ transport, mailbox: this.#mailbox }, {
         stage, epoch: state.epoch, step: state.step, byteLength: created.stateBytes, donors, stall: this.#timeouts.transferStall, partial,
       });
+      // The last chunk may have come as the epoch ended.
+      if (this.#plan !== plan) throw new EpochEndedError(state.epoch);
       created.replica.load(received);
       this.#partial.delete(stage);
       this.#hold(stage, created);

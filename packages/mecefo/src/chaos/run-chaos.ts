@@ -1,0 +1,139 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { RunEvent } from "../report/run-event.ts";
+import type { WorkerFault } from "../runtime/grid-runtime.ts";
+import type { Fault } from "./fault-schedule-format.ts";
+import type { FaultSchedule } from "./fault-schedule.ts";
+
+/** What faults are brought about in. */
+export interface ChaosTarget {
+  inject(slot: string, fault: WorkerFault): Promise<void>;
+  /** Ends the run in order. */
+  stop(): void;
+}
+
+/** Options of `Chaos`. */
+export interface ChaosOptions {
+  readonly schedule: FaultSchedule;
+  /** Steps that are taken in good health after the last fault before the run is ended. Default 3. */
+  readonly calmSteps?: number | undefined;
+  /** Milliseconds without a step after which the run hangs. Default 60,000. */
+  readonly hangLimit?: number | undefined;
+  readonly onFault?: (fault: Fault) => void;
+}
+
+/** What chaos did. */
+export interface ChaosReport {
+  readonly faults: readonly Fault[];
+  /** Times that no step was taken for longer than the limit. */
+  readonly hangs: number;
+  /** Longest time without a step, in milliseconds. */
+  readonly longestPause: number;
+}
+
+const POLL = 20;
+
+/**
+ * Brings a schedule's faults about in a run, one when it is due and whether or not the last one is mended, then waits until all workers are back and
+ * ends the run. It learns what it needs from the run's events: give it all of them.
+ */
+export class Chaos {
+  readonly #options: ChaosOptions;
+  readonly #hangLimit: number;
+  readonly #done: Fault[] = [];
+  /** Slots whose worker has been there through a whole recovery. */
+  #settled = new Set<string>();
+  #live: readonly string[] = [];
+  #healthySteps = 0;
+  #healthy = false;
+  #ended = false;
+  #begun = false;
+  #lastStep: number = performance.now();
+  #longestPause = 0;
+  /** Until when a slot's worker stands still. */
+  readonly #stopped = new Map<string, number>();
+
+  constructor(options: ChaosOptions) {
+    this.#options = options;
+    this.#hangLimit = options.hangLimit ?? 60_000;
+  }
+
+  /** Takes in what happens. */
+  observe(event: RunEvent): void {
+    const now = performance.now();
+    switch (event.kind) {
+      case "epoch":
+        this.#live = event.live;
+        this.#healthy = event.healthy;
+        this.#settled = new Set([...this.#settled].filter((slot) => event.live.includes(slot)));
+        this.#healthySteps = 0;
+        break;
+      case "recovery":
+        for (const slot of this.#live) this.#settled.add(slot);
+        if (!this.#begun) this.#lastStep = now;
+        this.#begun = true;
+        break;
+      case "step":
+        this.#longestPause = Math.max(this.#longestPause, now - this.#lastStep);
+        this.#lastStep = now;
+        if (this.#healthy) this.#healthySteps++;
+        break;
+      case "finished":
+      case "failed":
+        this.#ended = true;
+        break;
+      default:
+    }
+  }
+
+  /** Until the schedule is done and the run is well again, or ends, or hangs. */
+  async run(target: ChaosTarget): Promise<ChaosReport> {
+    const { schedule, calmSteps = 3, onFault } = this.#options;
+    while (!this.#begun && !this.#ended) await sleep(POLL);
+    const began = performance.now();
+    let hangs = 0;
+    for (;;) {
+      await sleep(POLL);
+      if (this.#ended) break;
+      const now = performance.now();
+      if (now - this.#lastStep > this.#hangLimit) {
+        hangs++;
+        break;
+      }
+      if (schedule.remaining === 0) {
+        // In calm: everybody is back, and steps are taken.
+        if (this.#healthySteps >= calmSteps) break;
+        continue;
+      }
+      if (now - began < schedule.due!) continue;
+      const well = [...this.#settled].filter((slot) => (this.#stopped.get(slot) ?? 0) < now);
+      const fault = schedule.next(well, now - began);
+      if (fault === undefined) continue;
+      this.#healthySteps = 0;
+      this.#done.push(fault);
+      onFault?.(fault);
+      if (fault.kind === "stop") this.#stopped.set(fault.slot, now + fault.duration);
+      // Killed: whoever comes next in its slot has to settle first.
+      if (fault.kind === "kill") this.#settled.delete(fault.slot);
+      await target.inject(fault.slot, toWorkerFault(fault));
+    }
+    this.#longestPause = Math.max(this.#longestPause, this.#ended ? 0 : performance.now() - this.#lastStep);
+    if (!this.#ended) target.stop();
+    return { faults: this.#done, hangs, longestPause: this.#longestPause };
+  }
+}
+
+/** A schedule's fault as a worker's. */
+export function toWorkerFault(fault: Fault): WorkerFault {
+  switch (fault.kind) {
+    case "kill":
+      return { kind: "kill", repairAfter: fault.repairAfter };
+    case "stop":
+      return { kind: "stop", durationMilliseconds: fault.duration };
+    case "cut":
+      return { kind: "cut" };
+    case "slow":
+      return { kind: "slow", delayMilliseconds: fault.delay, durationMilliseconds: fault.duration };
+    case "corrupt":
+      return { kind: "corrupt", frames: fault.frames };
+  }
+}
