@@ -62,6 +62,13 @@ export class EvictedError extends MecefoError {
 /** State of a stage that did not arrive as it was sent: another step, another length, another checksum. */
 export class StateTransferError extends MecefoError {
   override readonly name = "StateTransferError";
+  /** Identity of the donor to blame, where it is known. */
+  readonly peer: string | undefined;
+
+  constructor(message: string, { peer, ...options }: ErrorOptions & { readonly peer?: string } = {}) {
+    super(message, options);
+    this.peer = peer;
+  }
 }
 
 /** A checkpoint that is missing, damaged, of another version, or of another job. */

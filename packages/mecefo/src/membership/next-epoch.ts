@@ -80,7 +80,8 @@ export function nextEpoch(settings: AssignmentSettings, state: ClusterState, cha
     cause,
     reason,
   };
-  if (settings.strategy === "none" && change.gone.size > 0) {
+  // Without fault tolerance workers have gone on already: a step cannot be begun again.
+  if (settings.strategy === "none" && cause !== "joined" && cause !== "requested") {
     return { ...next, phase: "failed", reason: `${reason}; the strategy "none" does not survive failures` };
   }
   const unheld = unheldStages(members, settings.grid.stages);

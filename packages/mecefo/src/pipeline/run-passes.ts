@@ -98,15 +98,18 @@ class PassRun {
     }
     const passes: StagePass[] = [];
     this.#passes.set(microbatch, passes);
-    await clock.computing(() => {
-      for (const executor of executors) {
-        const isHead = !next && executor === executors.at(-1);
-        const pass = executor.forward(input, isHead ? batch!.targets : undefined);
-        passes.push(pass);
-        if (pass.output) input = { hidden: pass.output };
-      }
-    });
-    received?.dispose();
+    try {
+      await clock.computing(() => {
+        for (const executor of executors) {
+          const isHead = !next && executor === executors.at(-1);
+          const pass = executor.forward(input, isHead ? batch!.targets : undefined);
+          passes.push(pass);
+          if (pass.output) input = { hidden: pass.output };
+        }
+      });
+    } finally {
+      received?.dispose();
+    }
     const last = passes.at(-1)!;
     if (next) await this.#send(next, "activation", to, microbatch, last.output!);
     else this.#lossSum += await last.loss!.item();
