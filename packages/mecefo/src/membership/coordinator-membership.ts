@@ -20,7 +20,10 @@ export interface CoordinatorMembershipOptions {
   /** Made anew by every process: whoever was evicted joins as somebody else. */
   readonly memberId: string;
   readonly timeouts?: Partial<Timeouts> | undefined;
-  /** A coordinator that is not reached for so many milliseconds is given up: the worker is told that it is refused. Default: the limit `forming`. */
+  /**
+   * A coordinator that is not reached for so many milliseconds is given up: the worker is told that it is refused. Default: the limit
+   * `forming`.
+   */
   readonly giveUpAfter?: number | undefined;
 }
 
@@ -28,7 +31,8 @@ const SHORTEST_BACKOFF = 20;
 const LONGEST_BACKOFF = 1000;
 
 /**
- * A worker's side of a coordinator's control plane. Resolves when it is connected; connects again, with a backoff, whenever the connection is lost.
+ * A worker's side of a coordinator's control plane. Resolves when it is connected; connects again, with a backoff, whenever the
+ * connection is lost.
  * @throws LinkError when the coordinator cannot be reached in time, MembershipError when it refuses
  */
 export async function createCoordinatorMembership(options: CoordinatorMembershipOptions): Promise<Membership> {

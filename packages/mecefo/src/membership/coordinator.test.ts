@@ -1,6 +1,6 @@
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createConnection, type Socket } from "node:net";
-import { tmpdir } from "node:os";
+import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { FormatError, LinkError, MembershipError } from "../errors.ts";
@@ -153,7 +153,8 @@ describe("a coordinator", () => {
     };
     for (let round = 0; round < 40; round++) {
       const { socket, closed } = await raw();
-      const valid = encodeControlFrame({ kind: "answer", version: 1, role: "worker", id: "x", nonce: "0".repeat(64), proof: "0".repeat(64) });
+      const zeros = "0".repeat(64);
+      const valid = encodeControlFrame({ kind: "answer", version: 1, role: "worker", id: "x", nonce: zeros, proof: zeros });
       const bytes = random(2) === 0 ? Buffer.from(Array.from({ length: 1 + random(200) }, () => random(256))) : Buffer.from(valid);
       bytes[random(bytes.length)] = random(256);
       for (let at = 0; at < bytes.length; at += 37) socket.write(bytes.subarray(at, at + 37));
@@ -186,7 +187,7 @@ describe("a coordinator", () => {
 
   it("takes over a socket and a lock that a killed process left", async () => {
     await writeFile(join(folder, "control.sock"), "");
-    await writeFile(join(folder, "control.sock.lock"), JSON.stringify({ pid: 2 ** 22 + 1, hostname: (await import("node:os")).hostname() }));
+    await writeFile(join(folder, "control.sock.lock"), JSON.stringify({ pid: 2 ** 22 + 1, hostname: hostname() }));
     await coordinator();
     expect(await fetchJob({ address, token })).toEqual(makeJob());
   });

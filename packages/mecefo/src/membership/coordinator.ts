@@ -124,7 +124,9 @@ export class Coordinator {
   }
 
   /** @internal */
-  async start(listen: (server: Server) => Promise<{ address: string; release: ReleaseLock }>, unlock: ReleaseLock | undefined): Promise<void> {
+  async start(
+    listen: (server: Server) => Promise<{ readonly address: string; readonly release: ReleaseLock }>, unlock: ReleaseLock | undefined,
+  ): Promise<void> {
     const { address, release } = await listen(this.#server);
     this.#address = address;
     this.#release = unlock === undefined ? [release] : [release, unlock];
@@ -219,18 +221,23 @@ export class Coordinator {
     this.#tellState(session);
   }
 
-  /** A worker knows more than this coordinator: it was started again without its record. While it has begun nothing of its own it takes that over. */
+  /**
+   * A worker knows more than this coordinator: it was started again without its record. While it has begun nothing of its own it takes
+   * that over.
+   */
   #adopt(session: CoordinatorSession, seen: ClusterState): void {
     const state = this.state;
     if (seen.job !== this.#options.job.name || (state !== undefined && state.phase !== "forming")) {
       session.refuse(
-        `its epoch ${seen.epoch} of job "${seen.job}" is newer than epoch ${state?.epoch ?? 0} of "${this.#options.job.name}" here: it belongs to another run`,
+        `its epoch ${seen.epoch} of job "${seen.job}" is newer than epoch ${state?.epoch ?? 0} of "${this.#options.job.name}" here: it `
+        + "belongs to another run",
       );
       return;
     }
     // All connect again and tell again what they told the leader before.
     for (const other of this.#sessions) other.end("the coordinator takes over a newer state");
-    void this.#record.overwrite(goOn(seen, "a coordinator without a record took its workers' over")).then(async () => await this.#host.start());
+    const next = goOn(seen, "a coordinator without a record took its workers' over");
+    void this.#record.overwrite(next).then(async () => await this.#host.start());
   }
 
   #sessionClosed(session: CoordinatorSession, reason: "over" | "refused" | "broken"): void {

@@ -4,7 +4,10 @@ import type { ClusterState } from "./cluster-state.ts";
 import type { ControlPlane, Leadership, Sender } from "./membership.ts";
 import type { Hello, Vote, WorkerReport } from "./worker-report.ts";
 
-/** A leader for tests of what is between workers and leaders: takes every hello, takes a step at the first vote, begins an epoch at every trouble. */
+/**
+ * A leader for tests of what is between workers and leaders: takes every hello, takes a step at the first vote, begins an epoch at every
+ * trouble.
+ */
 export class FakeLeadership implements Leadership {
   readonly received: { readonly from: string; readonly report: WorkerReport }[] = [];
   readonly heartbeats: string[] = [];
@@ -47,7 +50,8 @@ export class FakeLeadership implements Leadership {
     }
     if (report.kind === "vote") this.#change((state) => take(state, report));
     if (report.kind === "trouble") {
-      this.#change((state) => state.epoch > report.epoch ? state : { ...state, epoch: state.epoch + 1, cause: "link", reason: report.detail });
+      const { detail: reason, epoch } = report;
+      this.#change((state) => state.epoch > epoch ? state : { ...state, epoch: state.epoch + 1, cause: "link", reason });
     }
   }
 
@@ -108,7 +112,8 @@ function take(state: ClusterState, { epoch, step }: Vote): ClusterState {
 /** A state with some fields given. */
 export function makeState(given: Partial<ClusterState> = {}): ClusterState {
   return {
-    formatVersion: 1, job: "test-job", epoch: 0, phase: "forming", step: 0, stopAt: 10, members: [], cause: "formed", reason: "a test began", ...given,
+    formatVersion: 1, job: "test-job", epoch: 0, phase: "forming", step: 0, stopAt: 10, members: [], cause: "formed",
+    reason: "a test began", ...given,
   };
 }
 
@@ -128,7 +133,8 @@ export function makeJob(name = "test-job"): Job {
     formatVersion: 1, name, model: { kind: "decoder", configuration: {} }, data: { folder: "nowhere", sha256: "0".repeat(64) },
     grid: { pipelines: 1, stages: 1 }, microbatches: 1, microbatchSize: 1, sequenceLength: 8, steps: 10, seed: 1,
     optimizer: {
-      learningRate: 1e-3, warmupSteps: 0, finalLearningRateScale: 0.1, betas: [0.9, 0.95], epsilon: 1e-8, weightDecay: 0, maximumGradientNorm: 1,
+      learningRate: 1e-3, warmupSteps: 0, finalLearningRateScale: 0.1, betas: [0.9, 0.95], epsilon: 1e-8, weightDecay: 0,
+      maximumGradientNorm: 1,
     },
     strategy: "mecefo", techniques: { skipMixerBackward: true, recomputeFeedForward: true, lowRankWeightGradients: true },
     projection: { basis: "weight", refreshInterval: 100 }, maximumChain: 2, lostPipeline: "reroute", emptyMixer: "exact", codec: "float32",

@@ -1,7 +1,7 @@
 import type { RunEvent } from "../report/run-event.ts";
 import type { ClusterObserver } from "./cluster-observer.ts";
 import type { ClusterState } from "./cluster-state.ts";
-import { LeadershipHost, leadershipTickInterval, type CreateLeadership } from "./leadership-host.ts";
+import { LeadershipHost, type CreateLeadership } from "./leadership-host.ts";
 import type { ControlPlane, Membership } from "./membership.ts";
 import { CommandFeed, StateFeed } from "./state-feed.ts";
 import { StateRecord } from "./state-record.ts";
@@ -61,7 +61,7 @@ class InProcess implements InProcessMembership {
       compareAndSet: async (state, revision) => await this.#record.compareAndSet(structuredClone(state), revision),
       command: (id, command) => this.#clients.get(id)?.commanded(command),
     };
-    this.#host = new LeadershipHost(createLeadership, this.plane, (event) => this.publishEvent(event), tickInterval ?? leadershipTickInterval);
+    this.#host = new LeadershipHost(createLeadership, this.plane, (event) => this.publishEvent(event), tickInterval);
   }
 
   get state(): ClusterState | undefined {

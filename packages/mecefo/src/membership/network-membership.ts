@@ -26,7 +26,10 @@ export interface NetworkMembershipOptions {
   readonly timeouts?: Partial<Timeouts> | undefined;
 }
 
-/** A worker's side of whatever control plane the target names. With NATS it also leads when it is elected. @throws LinkError, MembershipError */
+/**
+ * A worker's side of whatever control plane the target names. With NATS it also leads when it is elected. @throws LinkError,
+ * MembershipError
+ */
 export async function createMembership({ target, token, memberId, job, timeouts }: NetworkMembershipOptions): Promise<Membership> {
   if (target.kind === "coordinator") return await createCoordinatorMembership({ address: target.address, token, memberId, timeouts });
   const hash = jobHash(job);
@@ -41,7 +44,8 @@ export async function createMembership({ target, token, memberId, job, timeouts 
 }
 
 /**
- * Runs a worker's membership in this thread, heartbeats included, for `createThreadedMembership` at the other end of the port. One that cannot be
+ * Runs a worker's membership in this thread, heartbeats included, for `createThreadedMembership` at the other end of the port. One that
+ * cannot be
  * made is told of by a notice.
  */
 export async function serveMembership(port: MessagePort, options: NetworkMembershipOptions): Promise<void> {

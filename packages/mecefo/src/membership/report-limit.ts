@@ -10,8 +10,8 @@ export function encodeReport(report: WorkerReport): string {
   const bytes = Buffer.byteLength(text);
   if (bytes > largestReport) {
     throw new MembershipError(
-      `a "${report.kind}" report of ${bytes} bytes; the control plane carries at most ${largestReport}. Use fewer microbatches per worker, or leave the `
-      + "captured energy out",
+      `a "${report.kind}" report of ${bytes} bytes; the control plane carries at most ${largestReport}. Use fewer microbatches per `
+      + "worker, or leave the captured energy out",
     );
   }
   return text;

@@ -6,7 +6,9 @@ export function isOlder(state: Pick<ClusterState, "epoch" | "step">, other: Pick
   return state.epoch < other.epoch || (state.epoch === other.epoch && state.step < other.step);
 }
 
-/** Hands states to listeners, and never one that is older than the one before: a registry that came back from a backup contradicts nobody. */
+/**
+ * Hands states to listeners, and never one that is older than the one before: a registry that came back from a backup contradicts nobody.
+ */
 export class StateFeed {
   #state: ClusterState | undefined;
   readonly #listeners = new Set<(state: ClusterState) => void>();

@@ -10,7 +10,9 @@ export class StateRecord {
   readonly #changed: (state: ClusterState) => void;
   #queue: Promise<unknown> = Promise.resolve();
 
-  constructor(changed: (state: ClusterState) => void, persist?: PersistState, initial?: { readonly state: ClusterState; readonly revision: number }) {
+  constructor(
+    changed: (state: ClusterState) => void, persist?: PersistState, initial?: { readonly state: ClusterState; readonly revision: number },
+  ) {
     this.#changed = changed;
     this.#persist = persist;
     this.#current = initial;

@@ -21,8 +21,10 @@ const USUAL_GAP = 50;
  * Tells from heartbeats who is taken for dead: whoever was silent for longer than the median of its own intervals plus k median absolute
  * deviations, within a floor and a ceiling. All times are milliseconds of one monotonic clock, given by the caller.
  *
- * Whoever judges may itself have been stopped (SIGSTOP, a sleeping laptop, a blocked event loop): nothing was heard then because nobody listened.
- * So it has to be called often (`suspected` or `tick`, every 50 ms or so); after a gap of half the floor or more all arrivals are shifted by it.
+ * Whoever judges may itself have been stopped (SIGSTOP, a sleeping laptop, a blocked event loop): nothing was heard then because nobody
+ * listened.
+ * So it has to be called often (`suspected` or `tick`, every 50 ms or so); after a gap of half the floor or more all arrivals are shifted
+ * by it.
  */
 export class SuspicionMonitor {
   readonly #limits: SuspicionLimits;
@@ -84,7 +86,10 @@ export class SuspicionMonitor {
       .map(([id]) => id);
   }
 
-  /** Lets time pass. Gives the milliseconds that were shifted since the last tick, by whatever call: 0 unless the caller itself was stopped. */
+  /**
+   * Lets time pass. Gives the milliseconds that were shifted since the last tick, by whatever call: 0 unless the caller itself was
+   * stopped.
+   */
   tick(now: number): number {
     this.#notice(now);
     const untold = this.#untold;

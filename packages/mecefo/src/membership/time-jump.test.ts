@@ -6,7 +6,8 @@ import { makeHello, makeJob, until } from "./fake-leadership.testing.ts";
 import { createInProcessMembership } from "./in-process-membership.ts";
 
 it("a coordinator that was itself stopped for an hour evicts nobody, and still finds whoever is silent", async () => {
-  const job = { ...makeJob(), grid: { pipelines: 2, stages: 2 }, timeouts: { heartbeatInterval: 10, suspicionFloor: 200, suspicionCeiling: 1000 } };
+  const timeouts = { heartbeatInterval: 10, suspicionFloor: 200, suspicionCeiling: 1000 };
+  const job = { ...makeJob(), grid: { pipelines: 2, stages: 2 }, timeouts };
   let jump = 0;
   const membership = await createInProcessMembership({
     heartbeatInterval: 10, tickInterval: 10,

@@ -46,12 +46,13 @@ export async function connectControl(
           fail(new MembershipError(`the coordinator at ${address} refused: ${message.reason}`));
         } else if (message.kind === "challenge" && coordinatorNonce === undefined) {
           if (message.version !== controlProtocolVersion) {
-            fail(new MembershipError(`the coordinator at ${address} speaks version ${message.version} of the control protocol, not ${controlProtocolVersion}`));
+            const versions = `version ${message.version} of the control protocol, not ${controlProtocolVersion}`;
+            fail(new MembershipError(`the coordinator at ${address} speaks ${versions}`));
             return;
           }
           coordinatorNonce = message.nonce;
           const proof = proveToken(token, "client", { coordinatorNonce, clientNonce, role, id });
-          socket.send({ kind: "answer", version: controlProtocolVersion, role, ...(id === undefined ? {} : { id }), nonce: clientNonce, proof });
+          socket.send({ kind: "answer", version: controlProtocolVersion, role, id, nonce: clientNonce, proof });
         } else if (message.kind === "welcome" && coordinatorNonce !== undefined) {
           if (!isSameProof(message.proof, proveToken(token, "coordinator", { coordinatorNonce, clientNonce, role, id }))) {
             fail(new MembershipError(`whoever listens at ${address} does not know the token`));

@@ -13,7 +13,9 @@ export function parseControlAddress(text: string): ControlAddress {
   if (text.startsWith("unix:")) {
     const path = text.slice("unix:".length);
     if (path === "" || Buffer.byteLength(path) > LONGEST_SOCKET_PATH) {
-      throw new SettingsError(`address "${text}": a Unix socket's path has 1 to ${LONGEST_SOCKET_PATH} bytes; use a shorter folder, e.g. in the system's temporary one`);
+      throw new SettingsError(
+        `address "${text}": a Unix socket's path has 1 to ${LONGEST_SOCKET_PATH} bytes; use a shorter folder, e.g. in the system's temporary one`,
+      );
     }
     return { kind: "unix", path };
   }

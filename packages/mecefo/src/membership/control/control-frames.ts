@@ -26,7 +26,10 @@ export class ControlFrameReader {
   #pieces: Buffer[] = [];
   #buffered = 0;
 
-  /** Whole messages, as parsed JSON. @throws FrameError for a length over the limit, before anything is kept for it, and for what is not JSON */
+  /**
+   * Whole messages, as parsed JSON. @throws FrameError for a length over the limit, before anything is kept for it, and for what is not
+   * JSON
+   */
   *push(piece: Buffer): Generator<unknown, void> {
     this.#pieces.push(piece);
     this.#buffered += piece.length;

@@ -96,7 +96,8 @@ export interface HandshakeFacts {
 /** HMAC-SHA-256 of the handshake under the token, from one side's view: one side's proof cannot be played back as the other's. */
 export function proveToken(token: string, side: "client" | "coordinator", facts: HandshakeFacts): string {
   const { coordinatorNonce, clientNonce, role, id = "" } = facts;
-  return createHmac("sha256", token).update(["mecefo", controlProtocolVersion, side, coordinatorNonce, clientNonce, role, id].join("\n")).digest("hex");
+  const text = ["mecefo", controlProtocolVersion, side, coordinatorNonce, clientNonce, role, id].join("\n");
+  return createHmac("sha256", token).update(text).digest("hex");
 }
 
 /** Compares proofs in a time that tells nothing. */

@@ -2,7 +2,8 @@ import type { Job } from "../../job/job.ts";
 import type { ClusterState } from "../cluster-state.ts";
 import type { WorkerCommand, WorkerReport } from "../worker-report.ts";
 import {
-  controlProtocolVersion, isSameProof, makeNonce, proveToken, type ClientMessage, type ControlAnswer, type ControlRole, type CoordinatorMessage,
+  controlProtocolVersion, isSameProof, makeNonce, proveToken,
+  type ClientMessage, type ControlAnswer, type ControlRole, type CoordinatorMessage,
 } from "./control-protocol.ts";
 import type { ControlSocket } from "./control-socket.ts";
 
@@ -117,8 +118,9 @@ export class CoordinatorSession {
 
   #answered({ version, role, id, nonce, proof }: ControlAnswer): void {
     const facts = { coordinatorNonce: this.#nonce, clientNonce: nonce, role, id };
+    const spoken = `version ${version} of the control protocol; this coordinator speaks ${controlProtocolVersion}`;
     if (this.#role !== undefined) this.refuse("a second answer to the challenge");
-    else if (version !== controlProtocolVersion) this.refuse(`version ${version} of the control protocol; this coordinator speaks ${controlProtocolVersion}`);
+    else if (version !== controlProtocolVersion) this.refuse(spoken);
     else if (!isSameProof(proof, proveToken(this.#settings.token, "client", facts))) this.refuse("the token is wrong");
     else if (role === "worker" && id === undefined) this.refuse("a worker without a member id");
     else {
@@ -139,8 +141,9 @@ export class CoordinatorSession {
     } else if (message.kind === "heartbeat") {
       this.#listener.heartbeat(id);
     } else if (message.kind === "report") {
-      if (message.report.kind === "hello" && message.report.id !== id) this.refuse(`a hello of "${message.report.id}" over the connection of "${id}"`);
-      else this.#listener.report(id, message.report);
+      const { report } = message;
+      if (report.kind === "hello" && report.id !== id) this.refuse(`a hello of "${report.id}" over the connection of "${id}"`);
+      else this.#listener.report(id, report);
     } else {
       this.refuse(`a worker cannot send "${message.kind}"`);
     }

@@ -25,8 +25,8 @@ export async function takeFileLock(path: string, what: string): Promise<ReleaseL
       const holder = readHolder(text);
       if (holder !== undefined && isAlive(holder)) {
         throw new MembershipError(
-          `two coordinators: process ${holder.pid} on ${holder.hostname} already leads ${what}. End it first; if there is no such coordinator, `
-          + `delete ${path}`,
+          `two coordinators: process ${holder.pid} on ${holder.hostname} already leads ${what}. End it first; if there is no such `
+          + `coordinator, delete ${path}`,
         );
       }
       await removeIfStill(path, text);

@@ -5,7 +5,9 @@ import { formatControlAddress, type ControlAddress } from "./control-address.ts"
 import { takeFileLock, type ReleaseLock } from "./file-lock.ts";
 
 /** Makes a server listen, as the only one at its address. Gives the address that it got and what gives it up. @throws MembershipError */
-export async function listenAlone(server: Server, address: ControlAddress): Promise<{ readonly address: string; readonly release: ReleaseLock }> {
+export async function listenAlone(
+  server: Server, address: ControlAddress,
+): Promise<{ readonly address: string; readonly release: ReleaseLock }> {
   if (address.kind === "tcp") {
     await listen(server, { host: address.host, port: address.port }, formatControlAddress(address));
     const { port } = server.address() as AddressInfo;
@@ -28,7 +30,8 @@ export async function listenAlone(server: Server, address: ControlAddress): Prom
 async function listen(server: Server, where: { host: string; port: number } | { path: string }, name: string): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     const failed = (error: NodeJS.ErrnoException): void => {
-      reject(error.code === "EADDRINUSE" ? alreadyThere(name) : new MembershipError(`cannot listen at ${name}: ${error.message}`, { cause: error }));
+      const taken = error.code === "EADDRINUSE";
+      reject(taken ? alreadyThere(name) : new MembershipError(`cannot listen at ${name}: ${error.message}`, { cause: error }));
     };
     server.once("error", failed);
     server.listen(where, () => {

@@ -29,7 +29,9 @@ export async function readPersistedState(path: string, job: string): Promise<{ s
   let text: string;
   try {
     const bytes = await readFile(path);
-    if (bytes.length > LARGEST_FILE) throw new FormatError(path, `${bytes.length} bytes; a coordinator's state has at most ${LARGEST_FILE}`);
+    if (bytes.length > LARGEST_FILE) {
+      throw new FormatError(path, `${bytes.length} bytes; a coordinator's state has at most ${LARGEST_FILE}`);
+    }
     text = bytes.toString("utf8");
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;

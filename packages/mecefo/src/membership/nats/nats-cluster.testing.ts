@@ -38,7 +38,9 @@ export interface NatsTestClusterOptions {
 /** Whether nats-server is installed. Without it tests are skipped with a line on stderr, except under CI, where it is required. */
 export function hasNatsServer(): boolean {
   const found = spawnSync("nats-server", ["--version"], { stdio: "ignore" }).status === 0;
-  if (!found && process.env["CI"] !== undefined) throw new Error("nats-server is not installed, and is required under CI (apt-get install nats-server)");
+  if (!found && process.env["CI"] !== undefined) {
+    throw new Error("nats-server is not installed, and is required under CI (apt-get install nats-server)");
+  }
   if (!found) process.stderr.write("SKIPPED: nats-server is not installed (apt-get install nats-server), its tests do not run\n");
   return found;
 }
@@ -122,7 +124,9 @@ async function untilReady(access: { servers: string[]; token?: string }, size: n
         await connection.close();
       }
     } catch (error) {
-      if (performance.now() > deadline) throw new Error(`nats-server is not ready after 30 s: ${(error as Error).message}`, { cause: error });
+      if (performance.now() > deadline) {
+        throw new Error(`nats-server is not ready after 30 s: ${(error as Error).message}`, { cause: error });
+      }
       await sleep(50);
     }
   }

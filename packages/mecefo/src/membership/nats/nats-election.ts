@@ -27,7 +27,8 @@ export interface NatsElectionOptions {
 }
 
 /**
- * Takes the lock key when nobody has it or when its revision has not moved for a lease, by this worker's own clock and as read from a cluster that
+ * Takes the lock key when nobody has it or when its revision has not moved for a lease, by this worker's own clock and as read from a
+ * cluster that
  * has a quorum; then renews it. Of several that try at once, the compare-and-set lets one win.
  */
 export class NatsElection {
@@ -71,7 +72,8 @@ export class NatsElection {
     if (beat.id === this.#options.id) return;
     this.#beatAt = performance.now();
     this.#urgent = beat.resigned;
-    if (this.#observed === undefined || beat.revision > this.#observed.revision) this.#observed = { revision: beat.revision, since: this.#beatAt };
+    if (this.#observed !== undefined && beat.revision <= this.#observed.revision) return;
+    this.#observed = { revision: beat.revision, since: this.#beatAt };
   }
 
   /** Takes no part any more; gives the lock back. */

@@ -28,8 +28,9 @@ export class NatsEventWriter {
 
   write(event: RunEvent): void {
     let text = JSON.stringify(event);
-    if (Buffer.byteLength(text) > LARGEST_EVENT) {
-      text = JSON.stringify({ kind: "note", at: event.at, text: `a "${event.kind}" event of ${Buffer.byteLength(text)} bytes is too large for NATS` });
+    const bytes = Buffer.byteLength(text);
+    if (bytes > LARGEST_EVENT) {
+      text = JSON.stringify({ kind: "note", at: event.at, text: `a "${event.kind}" event of ${bytes} bytes is too large for NATS` });
     }
     this.#waiting.push({ id: `${this.#writer}.${this.#count++}`, text });
     if (this.#waiting.length > MOST_WAITING) this.#waiting.shift();

@@ -18,7 +18,9 @@ export interface NatsLeadingOptions {
   readonly election: NatsElection;
   readonly events: NatsEventWriter;
   readonly createLeadership: CreateLeadership;
-  /** Milliseconds for which nothing is judged after the cluster stalled: longer than the gap from which the suspicion monitor notices it. */
+  /**
+   * Milliseconds for which nothing is judged after the cluster stalled: longer than the gap from which the suspicion monitor notices it.
+   */
   readonly settleTime: number;
   /** A leader could not be made, or it broke. */
   failed(error: Error): void;
@@ -28,7 +30,8 @@ export interface NatsLeadingOptions {
 const MOST_HELD = 65_536;
 
 /**
- * A worker's term as the leader. While its connection is lost or its lock is not renewed in time, it judges nobody: what it does not hear then says
+ * A worker's term as the leader. While its connection is lost or its lock is not renewed in time, it judges nobody: what it does not hear
+ * then says
  * nothing. Heartbeats are dropped and time stands still for the leadership, which afterwards sees one gap.
  */
 export class NatsLeading {

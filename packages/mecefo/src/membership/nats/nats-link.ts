@@ -51,7 +51,8 @@ export class NatsLink {
         if (refused) throw new MembershipError(`NATS at ${servers.join(", ")} refuses the credentials: ${cause.message}`, { cause });
         if (performance.now() > deadline) {
           throw new MembershipError(
-            `no NATS server can be reached at ${servers.join(", ")} (${cause.message}); start one with JetStream, e.g. "nats-server -js"`, { cause },
+            `no NATS server can be reached at ${servers.join(", ")} (${cause.message}); start one with JetStream, e.g. "nats-server -js"`,
+            { cause },
           );
         }
         await sleep(100);

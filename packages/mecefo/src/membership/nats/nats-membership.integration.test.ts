@@ -92,13 +92,16 @@ describe.skipIf(!installed)("NATS membership, one server", () => {
     await until("another leader", () => leaderOf(others) !== undefined);
     const next = leaderOf(others)!.leaders[0]!;
     expect(next.leadership.state.members).toHaveLength(3);
-    await until("the report again", () => next.leadership.received.some(({ from, report }) => from === others[0]!.id && report.kind === "settled"));
+    const isAgain = ({ from, report }: FakeLeadership["received"][number]): boolean => from === others[0]!.id && report.kind === "settled";
+    await until("the report again", () => next.leadership.received.some(isAgain));
     others[1]!.membership.report(makeVote(3, 0));
     await until("the decision", () => others.every(({ membership }) => membership.state?.step === 1));
     const found = await next.plane.read();
     expect(found!.revision).toBeGreaterThan(before!.revision);
     // Of several that write over the same revision one succeeds.
-    const written = await Promise.all([1, 2, 3].map(async (n) => await next.plane.compareAndSet({ ...found!.state, reason: `${n}` }, found!.revision)));
+    const write = async (reason: string): Promise<number | undefined> =>
+      await next.plane.compareAndSet({ ...found!.state, reason }, found!.revision);
+    const written = await Promise.all([write("one"), write("two"), write("three")]);
     expect(written.filter((revision) => revision !== undefined)).toHaveLength(1);
   }, 30_000);
 
@@ -185,7 +188,9 @@ describe.skipIf(!installed)("NATS membership, one server", () => {
     const { connect } = await import("@nats-io/transport-node");
     const stranger = await connect({ servers: [...cluster.servers] });
     for (const subject of ["report", "heartbeat", "state", "leader", "command.a1"]) {
-      for (const text of ["", "{", "[]", "{\"from\":\"../x\"}", "x".repeat(100_000)]) stranger.publish(`mecefo.${jobName}.${subject}`, text);
+      for (const text of ["", "{", "[]", "{\"from\":\"../x\"}", "x".repeat(100_000)]) {
+        stranger.publish(`mecefo.${jobName}.${subject}`, text);
+      }
     }
     await stranger.flush();
     await stranger.close();
@@ -195,10 +200,12 @@ describe.skipIf(!installed)("NATS membership, one server", () => {
   }, 30_000);
 
   it("says what is wrong with servers", async () => {
-    await expect(publishNatsJob({ servers: ["nats://127.0.0.1:1"] }, makeJob("x"))).rejects.toThrow(/no NATS server can be reached at nats:\/\/127.0.0.1:1/);
+    const nobody = publishNatsJob({ servers: ["nats://127.0.0.1:1"] }, makeJob("x"));
+    await expect(nobody).rejects.toThrow(/no NATS server can be reached at nats:\/\/127.0.0.1:1/);
     const without = await startNatsCluster({ jetStream: false });
     open.push({ close: async () => await without.stop() });
-    await expect(publishNatsJob({ servers: without.servers }, makeJob("x"))).rejects.toThrow(/without JetStream; start it with "nats-server -js"/);
+    const plain = publishNatsJob({ servers: without.servers }, makeJob("x"));
+    await expect(plain).rejects.toThrow(/without JetStream; start it with "nats-server -js"/);
     const guarded = await startNatsCluster({ token: "secret" });
     open.push({ close: async () => await guarded.stop() });
     await expect(publishNatsJob({ servers: guarded.servers, token: "guess" }, makeJob("x"))).rejects.toThrow(/refuses the credentials/);

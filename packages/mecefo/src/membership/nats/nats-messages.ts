@@ -11,7 +11,9 @@ const count = z.int().min(0);
 export const natsReportSchema: z.ZodType<{ from: string; report: WorkerReport }> = z.object({ from: identity, report: workerReportSchema });
 
 /** A state that was written, with its revision. */
-export const natsStateSchema: z.ZodType<{ revision: number; state: ClusterState }> = z.object({ revision: count, state: clusterStateSchema });
+export const natsStateSchema: z.ZodType<{ revision: number; state: ClusterState }> = z.object({
+  revision: count, state: clusterStateSchema,
+});
 
 /** A leader's sign of life. */
 export const natsBeatSchema: z.ZodType<LeaderBeat> = z.object({ id: identity, term: count, revision: count, resigned: z.boolean() });

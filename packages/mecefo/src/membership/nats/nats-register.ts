@@ -21,7 +21,8 @@ const LARGEST_VALUE = 1_000_000;
 const RETRY_INTERVAL = 50;
 
 /**
- * One key of a bucket, changed by compare-and-set. Where a write was not answered (a server died, there is no quorum), it is looked up whether it
+ * One key of a bucket, changed by compare-and-set. Where a write was not answered (a server died, there is no quorum), it is looked up
+ * whether it
  * took place, and if not it is repeated: it takes place at most once, and whoever calls always learns which.
  */
 export class NatsRegister<Value> {
@@ -85,9 +86,11 @@ export class NatsRegister<Value> {
   }
 
   #throwIfFinal(error: unknown): void {
-    if (error instanceof errors.ClosedConnectionError || error instanceof errors.DrainingConnectionError || error instanceof FormatError) throw error;
+    if (error instanceof errors.ClosedConnectionError || error instanceof errors.DrainingConnectionError) throw error;
+    if (error instanceof FormatError) throw error;
     if (error instanceof JetStreamApiError && FINAL.includes(error.code)) {
-      throw new MembershipError(`NATS key "${this.#key}": ${error.message}; the job's bucket was removed or is too small`, { cause: error });
+      const detail = `${error.message}; the job's bucket was removed or is too small`;
+      throw new MembershipError(`NATS key "${this.#key}": ${detail}`, { cause: error });
     }
   }
 }

@@ -1,5 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { DiscardPolicy, JetStreamApiError, jetstream, jetstreamManager, type JetStreamClient, type JetStreamManager } from "@nats-io/jetstream";
+import {
+  DiscardPolicy, JetStreamApiError, jetstream, jetstreamManager, type JetStreamClient, type JetStreamManager,
+} from "@nats-io/jetstream";
 import { Kvm, type KV } from "@nats-io/kv";
 import { z } from "zod";
 import { MecefoError, MembershipError } from "../../errors.ts";
@@ -142,7 +144,8 @@ export async function withPatience<Result>(link: NatsLink, task: () => Promise<R
       if (link.connection.isClosed() || cause instanceof MecefoError) throw error;
       if (performance.now() > deadline) {
         throw new MembershipError(
-          `NATS at ${server} does not answer for JetStream (${cause.message}): more than half of its servers have to run; check that they reach each other`,
+          `NATS at ${server} does not answer for JetStream (${cause.message}): more than half of its servers have to run; check that they `
+          + "reach each other",
           { cause },
         );
       }
