@@ -175,6 +175,32 @@ describe.skipIf(!installed)("NATS membership, one server", () => {
     })).rejects.toThrow(/another job named/);
   }, 30_000);
 
+  it("gives the name of a run that is over to the next, and tells it where to begin", async () => {
+    const jobName = `job${names++}`;
+    const access = { servers: cluster.servers };
+    const { membership, leaders } = await join(cluster, jobName, "a1");
+    await until("a leader", () => leaders.length === 1);
+    const other = { ...makeJob(jobName), seed: 99 };
+    await expect(publishNatsJob(access, other)).rejects.toThrow(/another job named/);
+    const found = await leaders[0]!.plane.read();
+    await leaders[0]!.plane.compareAndSet({ ...found!.state, phase: "finished" }, found!.revision);
+    await membership.close();
+    const resume = { load: { from: "checkpoint", folder: "step-40" }, step: 40 } as const;
+    await publishNatsJob(access, other, resume);
+    let given: unknown;
+    const next = await createNatsMembership({
+      ...access, job: other, memberId: "b2",
+      createLeadership: async (plane, _, point) => {
+        given = point;
+        return await FakeLeadership.create(plane, jobName);
+      },
+    });
+    open.push(next);
+    await until("the next leader", () => next.state !== undefined);
+    expect(given).toEqual(resume);
+    expect(next.state).toMatchObject({ phase: "forming", epoch: 0 });
+  }, 30_000);
+
   it("refuses a report over the limit", async () => {
     const { membership } = await join(cluster, `job${names++}`, "a1");
     const batches = Array.from({ length: 12_000 }, (_, microbatch) => ({ microbatch, hash: "0".repeat(64) }));

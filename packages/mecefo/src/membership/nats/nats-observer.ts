@@ -31,14 +31,20 @@ const LOOK_INTERVAL = 1000;
 const COMMAND_LIMIT = 2000;
 
 /**
- * Puts a job into NATS, where workers find it; `resume` is where it begins when it is taken up from a checkpoint.
- * @throws MembershipError when there is another job of this name, or no JetStream
+ * Puts a job into NATS, where workers find it; `resume` is where it begins when it is taken up from a checkpoint. What is left of a run
+ * of the same
+ * name that has finished or failed is removed.
+ * @throws MembershipError when another job of this name is not over, or there is no JetStream
  */
 export async function publishNatsJob(access: NatsAccess, job: Job, resume?: RestorePoint): Promise<void> {
-  await withStore(access, job.name, "create", async (store, link) => {
+  await withStore(access, job.name, "create", async (found, link) => {
+    const phase = (await withPatience(link, async () => await found.state.read()))?.value.phase;
+    const isOver = phase === "finished" || phase === "failed";
+    if (isOver) await removeStore(found);
+    const store = isOver ? await openNatsStore(link, job.name, "launcher", "create") : found;
     if (resume !== undefined) {
-      const found = await withPatience(link, async () => await store.resume.read());
-      const written = await store.resume.write(resume, found?.revision ?? 0, () => true);
+      const revision = (await withPatience(link, async () => await store.resume.read()))?.revision ?? 0;
+      const written = await store.resume.write(resume, revision, () => true);
       if (written === undefined) throw new MembershipError(`job "${job.name}" is taken up by somebody else at the same time`);
     }
     await registerJob(link, store, job);
