@@ -118,8 +118,8 @@ function niceTicks(low, high, count) {
   for (let tick = Math.ceil(low / every) * every; tick <= high + every * 1e-6; tick += every) ticks.push(Number(tick.toPrecision(10)));
   return ticks;
 }
-/** A curve over steps: index 1 is the loss, 2 the tokens a second. */
-function drawCurve(target, index, fromZero, format, name) {
+/** A curve over steps: index 1 is the loss, 2 the tokens a second, 4 the energy, which only degraded steps have. */
+function drawCurve(target, index, bounds, format, name) {
   const own = points.filter((point) => point[index] !== null);
   if (own.length === 0) { target.replaceChildren(element("p", "No step has been taken yet.", "empty")); return; }
   const [width, height, left, right, top, bottom] = [Math.max(240, target.clientWidth), target.dataset.height || 220, 52, 10, 8, 26];
@@ -127,10 +127,10 @@ function drawCurve(target, index, fromZero, format, name) {
   const last = Math.max(own[own.length - 1][0], first + 1);
   let [low, high] = [Infinity, -Infinity];
   for (const point of own) { low = Math.min(low, point[index]); high = Math.max(high, point[index]); }
-  if (fromZero) low = 0;
+  if (bounds.low !== undefined) low = bounds.low;
   const room = (high - low) * 0.06 || Math.abs(high) * 0.05 || 1;
-  if (!fromZero) low -= room;
-  high += room;
+  if (bounds.low === undefined) low -= room;
+  high = bounds.high === undefined ? high + room : bounds.high;
   const x = (step) => left + (step - first) / (last - first) * (width - left - right);
   const y = (value) => top + (high - value) / (high - low) * (height - top - bottom);
   const label = name + " over steps " + first + " to " + last + ", now " + format(own[own.length - 1][index]);
@@ -138,6 +138,7 @@ function drawCurve(target, index, fromZero, format, name) {
   const gap = points.length > 1 ? (last - first) / (points.length - 1) : 1;
   let begun;
   points.forEach((point, i) => {
+    if (bounds.isDegradedAlone) return;
     if (point[3] && begun === undefined) begun = point[0];
     const ends = begun !== undefined && (!point[3] || i === points.length - 1);
     if (!ends) return;
@@ -182,7 +183,7 @@ function drawTiles() {
   if (cells.length > 0 && picture.hiddenCells === 0) small(byId("workers"), String(live), "of " + cells.length);
   setText(byId("epoch"), String(picture.epoch));
   setText(byId("recoveries"), String(picture.recoveries));
-  const recovery = picture.lastRecoveries[0];
+  const recovery = picture.lastFailure;
   if (recovery) small(byId("recovery"), whole(recovery.milliseconds) + "\u00a0ms", bytesText(recovery.bytes));
   setText(byId("subtitle"), picture.strategy + ", " + picture.pipelines + " pipelines \u00d7 " + picture.stages + " stages" +
     (picture.faults > 0 ? ", " + picture.faults + (picture.faults === 1 ? " fault" : " faults") : ""));
@@ -293,10 +294,12 @@ function draw() {
   drawTiles();
   showStatus();
   if (picture.cells.length > 0) drawGrid();
-  drawCurve(byId("loss-chart"), 1, false, (value) => value.toFixed(value < 1 ? 3 : 2), "Loss");
-  drawCurve(byId("speed-chart"), 2, true, shortNumber, "Tokens per second");
+  drawCurve(byId("loss-chart"), 1, {}, (value) => value.toFixed(value < 1 ? 3 : 2), "Loss");
+  drawCurve(byId("speed-chart"), 2, { low: 0 }, shortNumber, "Tokens per second");
   drawEnergy();
-  if (picture.energy.length > 0) drawCurve(byId("energy-chart"), 4, true, (value) => value.toFixed(2), "Captured energy");
+  if (picture.energy.length > 0) {
+    drawCurve(byId("energy-chart"), 4, { low: 0, high: 1, isDegradedAlone: true }, (value) => value.toFixed(1), "Captured energy");
+  };
   drawLists();
   if (byId("worker").open) drawWorker();
 }

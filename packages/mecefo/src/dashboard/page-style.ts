@@ -103,5 +103,6 @@ button:disabled { opacity: .5; cursor: default; }
   #grid thead th:first-child { width: 20px; }
   .pipeline-word { display: none; }
 }
+@media (min-width: 1120px) { .tiles { grid-template-columns: repeat(7, 1fr) 1.4fr; } }
 @media (prefers-reduced-motion: reduce) { .cell { transition: none; } }
 `;

@@ -33,7 +33,10 @@ export interface Picture {
   readonly mixerPipelines: readonly number[];
   readonly energy: readonly { readonly matrix: string; readonly energy: number }[];
   readonly faults: number;
+  /** After failures; the grid's forming and workers that join are among `lastRecoveries` alone. */
   readonly recoveries: number;
+  /** The last one after a failure. */
+  readonly lastFailure: Pick<RecoveryEvent, "milliseconds" | "bytes"> | null;
   /** The last ones, the latest first. */
   readonly lastRecoveries: readonly Pick<RecoveryEvent, "at" | "epoch" | "step" | "cause" | "reason" | "milliseconds" | "bytes">[];
   /** The last faults, notes and checkpoints, the latest first. */
@@ -73,6 +76,7 @@ export class RunPicture {
   #energy: { readonly matrix: string; readonly energy: number }[] = [];
   #faults = 0;
   #recoveries = 0;
+  #lastFailure: Picture["lastFailure"] = null;
   #lastRecoveries: Picture["lastRecoveries"][number][] = [];
   #messages: { readonly at: number; readonly text: string }[] = [];
 
@@ -97,7 +101,10 @@ export class RunPicture {
         break;
       case "recovery": {
         const { at, epoch, step, cause, reason, milliseconds, bytes } = event;
-        this.#recoveries++;
+        if (cause !== "formed" && cause !== "joined") {
+          this.#recoveries++;
+          this.#lastFailure = { milliseconds, bytes };
+        }
         this.#lastRecoveries = [{ at, epoch, step, cause, reason, milliseconds, bytes }, ...this.#lastRecoveries].slice(0, MOST_RECOVERIES);
         this.#settle(epoch);
         break;
@@ -139,7 +146,7 @@ export class RunPicture {
       }),
       hiddenCells: Math.max(0, this.#cells.length - MOST_CELLS_SHOWN),
       mixerPipelines: this.#epoch?.mixerPipelines.map(({ length }) => length) ?? [],
-      energy: this.#energy, faults: this.#faults, recoveries: this.#recoveries, lastRecoveries: this.#lastRecoveries,
+      energy: this.#energy, faults: this.#faults, recoveries: this.#recoveries, lastFailure: this.#lastFailure, lastRecoveries: this.#lastRecoveries,
       messages: this.#messages,
     };
   }
