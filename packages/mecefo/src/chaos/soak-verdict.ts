@@ -5,6 +5,8 @@ import type { ChaosReport } from "./run-chaos.ts";
 /** What a soak has shown. */
 export interface SoakVerdict {
   readonly passed: boolean;
+  /** The run ended in order, and its log has every step with the hashes of all replicas. */
+  readonly isWhole: boolean;
   readonly faults: number;
   readonly faultsByKind: Readonly<Record<string, number>>;
   readonly steps: number;
@@ -59,5 +61,5 @@ export function judgeSoak({ outcome, summary, events }: TrainingResult, { faults
     seconds: summary.seconds,
   };
   const isWhole = outcome.kind === "finished" && ledger?.ok === true && ledger.finished && ledger.hashedSteps === ledger.steps;
-  return { passed: isWhole && hangs === 0 && verdict.unloggedRecoveries === 0, ...verdict };
+  return { passed: isWhole && hangs === 0 && verdict.unloggedRecoveries === 0, isWhole, ...verdict };
 }

@@ -1,11 +1,13 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { integer, note, numberBetween, printJson } from "@frugal/language-model/command-line";
 import { Command, InvalidArgumentError } from "commander";
 import { faultKinds, type FaultKind } from "../chaos/fault-schedule-format.ts";
 import { createFaultSchedule } from "../chaos/fault-schedule.ts";
 import { Chaos } from "../chaos/run-chaos.ts";
 import { judgeSoak, type SoakVerdict } from "../chaos/soak-verdict.ts";
-import { MecefoError } from "../errors.ts";
+import { MecefoError, SettingsError } from "../errors.ts";
 import { parseGrid, slotName, slotsOf } from "../grid/grid.ts";
+import { startLocalNats } from "../membership/nats/local-cluster.ts";
 import { followRun } from "./follow-run.ts";
 import { addRunOptions, trainingOptions, type RunArguments } from "./run-arguments.ts";
 
@@ -18,6 +20,8 @@ interface ChaosArguments extends RunArguments {
   readonly slots?: readonly string[];
   readonly strikeStages: boolean;
   readonly hangLimit: number;
+  readonly localNats?: number;
+  readonly killNats: boolean;
 }
 
 function readKinds(text: string): Partial<Record<FaultKind, number>> {
@@ -36,7 +40,8 @@ function linesOf(verdict: SoakVerdict): string[] {
   const milliseconds = (value: number | null): string => (value === null ? "none" : `${value.toFixed(0)} ms`);
   return [
     `${verdict.passed ? "passed" : "FAILED"}: ${verdict.faults} faults (${kinds}) in ${verdict.seconds.toFixed(0)} s, ${verdict.steps} steps, ${verdict.epochs} epochs`,
-    `  hangs ${verdict.hangs}, divergences ${verdict.divergences}, lost batches ${verdict.lostBatches}, duplicated ${verdict.duplicatedBatches}, rollbacks ${verdict.rollbacks}`,
+    `  hangs ${verdict.hangs}, divergences ${verdict.divergences}, lost batches ${verdict.lostBatches}, duplicated ${verdict.duplicatedBatches}, rollbacks ${verdict.rollbacks}, unlogged recoveries ${verdict.unloggedRecoveries}`,
+    `  the log is ${verdict.isWhole ? "whole" : "NOT whole: the run's end, a step or a hash is missing in it"}`,
     `  ${verdict.recoveries} recoveries: median ${milliseconds(verdict.medianRecoveryMilliseconds)}, longest ${milliseconds(verdict.longestRecoveryMilliseconds)}; `
       + `longest pause between steps ${milliseconds(verdict.longestPauseMilliseconds)}`,
     ...verdict.violations.map((violation) => `  ${violation}`),
@@ -46,13 +51,52 @@ function linesOf(verdict: SoakVerdict): string[] {
 /** Steps of a soak: it ends when its faults do. */
 const PLENTY_OF_STEPS = 1_000_000;
 
+/** A server that was killed is started again after so many milliseconds. */
+const NATS_REPAIR = 10_000;
+
 async function chaos(given: ChaosArguments): Promise<void> {
-  const options = await trainingOptions({ ...given, grid: given.grid ?? "2x2", steps: given.steps ?? PLENTY_OF_STEPS });
+  if (given.killNats && given.localNats !== 3) throw new SettingsError("--kill-nats needs --local-nats 3: of fewer servers none can be spared");
+  if (given.localNats === undefined) return await soak(given, {});
+  const name = `chaos-${process.pid}`;
+  const cluster = await startLocalNats({ size: given.localNats });
+  try {
+    const strikeServer = async (): Promise<void> => {
+      // The one that matters most.
+      const server = (await cluster.leaderOf(`KV_mecefo_${name}`).catch(() => undefined)) ?? 0;
+      note(`fault: kill nats-server ${server} of ${cluster.servers.length}`);
+      await cluster.kill(server);
+      await sleep(NATS_REPAIR);
+      await cluster.restart(server);
+      note(`nats-server ${server} is back`);
+    };
+    const control = `nats://${cluster.servers.map((server) => server.replace("nats://", "")).join(",")}`;
+    await soak(given, { name, control, ...(given.killNats && { strikeServer }) });
+  } finally {
+    await cluster.stop();
+  }
+}
+
+/** What differs where the control plane is NATS. */
+interface SoakControl {
+  readonly name?: string;
+  readonly control?: string;
+  /** Called once, when half of the faults are done. */
+  readonly strikeServer?: () => Promise<void>;
+}
+
+async function soak(given: ChaosArguments, { strikeServer, ...where }: SoakControl): Promise<void> {
+  const options = { ...(await trainingOptions({ ...given, grid: given.grid ?? "2x2", steps: given.steps ?? PLENTY_OF_STEPS })), ...where };
   const schedule = createFaultSchedule({
     seed: given.faultSeed, faults: given.faults, kinds: given.kinds, meanTimeBetweenFaults: given.mtbf, meanTimeToRepair: given.mttr,
     slots: given.slots ?? slotsOf(parseGrid(given.grid ?? "2x2")).map(slotName), keepStages: !given.strikeStages,
   });
-  const bringer = new Chaos({ schedule, hangLimit: given.hangLimit });
+  let serverStruck: Promise<void> | undefined;
+  const bringer = new Chaos({
+    schedule, hangLimit: given.hangLimit,
+    onFault: ({ index }) => {
+      if (index === Math.floor(given.faults / 2)) serverStruck = strikeServer?.();
+    },
+  });
   let report: Awaited<ReturnType<Chaos["run"]>> | undefined;
   const result = await followRun({ ...options, allowFaults: true, onEvent: (event) => bringer.observe(event) }, {
     silent: given.json,
@@ -60,9 +104,11 @@ async function chaos(given: ChaosArguments): Promise<void> {
       report = await bringer.run(run);
     },
   });
+  await serverStruck;
   const verdict = judgeSoak(result, report!);
-  if (given.json) printJson({ ...verdict, seed: given.faultSeed, schedule: schedule.settings });
-  else for (const line of linesOf(verdict)) note(line);
+  const serversKilled = serverStruck === undefined ? 0 : 1;
+  if (given.json) printJson({ ...verdict, serversKilled, seed: given.faultSeed, schedule: schedule.settings });
+  else for (const line of [...linesOf(verdict), ...(serversKilled > 0 ? ["  one nats-server of three was killed as well"] : [])]) note(line);
   if (!verdict.passed) throw new MecefoError(`the soak failed; the log is in ${given.output}/events.jsonl`);
 }
 
@@ -77,6 +123,8 @@ export function chaosCommand(): Command {
     .option("--kinds <list>", "with weights", readKinds, readKinds("kill=3,stop=1,cut=2,slow=2,corrupt=2"))
     .option("--slots <slots...>", "that may be struck (default: all)")
     .option("--strike-stages", "also strike the last worker of a stage: training then goes back to a checkpoint", false)
+    .option("--local-nats <servers>", "start so many nats-servers here (1 or 3), and use them as the control plane", integer(1, 3))
+    .option("--kill-nats", "kill one of three nats-servers as well, halfway", false)
     .option("--hang-limit <ms>", "without a step: a hang", numberBetween(1000, 1e9), 60_000)
     .action((given: ChaosArguments) => chaos(given));
 }

@@ -30,6 +30,7 @@ export interface RunArguments {
   readonly exactGradients?: boolean;
   readonly maximumChain?: number;
   readonly lostPipeline?: "reroute" | "drop";
+  readonly sharing?: "balanced" | "even";
   readonly emptyMixer?: "exact" | "skip";
   readonly codec?: string;
   readonly hashEvery?: number;
@@ -68,6 +69,7 @@ export function addRunOptions(command: Command): Command {
     .option("--exact-gradients", "without technique III: degraded workers compute full weight gradients")
     .option("--maximum-chain <stages>", "that one worker may host (default: all)", integer(1))
     .addOption(new Option("--lost-pipeline <answer>", "microbatches of a pipeline that cannot run").choices(["reroute", "drop"]))
+    .addOption(new Option("--sharing <way>", "slow pipelines give microbatches to faster ones (default), or keep their own").choices(["balanced", "even"]))
     .addOption(new Option("--empty-mixer <answer>", "a mixer that no pipeline has a gradient of").choices(["exact", "skip"]))
     .option("--codec <name|module>", 'between stages: "float32", "float16", or a module that exports an ActivationCodec')
     .option("--hash-every <steps>", "compare replicas' hashes; 0 never (default: 1)", integer(0))
@@ -123,7 +125,7 @@ export async function trainingOptions(given: RunArguments): Promise<TrainingOpti
       },
     }),
     projection: { basis: given.projection, rank: given.rank, refreshInterval: given.refreshInterval },
-    maximumChain: given.maximumChain, lostPipeline: given.lostPipeline, emptyMixer: given.emptyMixer,
+    maximumChain: given.maximumChain, lostPipeline: given.lostPipeline, sharing: given.sharing, emptyMixer: given.emptyMixer,
     checkpointEvery: given.checkpointEvery, output: given.output, control: given.control, workers: given.workers, token,
     restartDelay: given.restartDelay === 0 ? null : given.restartDelay,
     ...(dashboard !== undefined && {

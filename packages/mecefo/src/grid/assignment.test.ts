@@ -7,7 +7,7 @@ import { slotName, slotsOf, type Grid } from "./grid.ts";
 
 function settings(grid: Grid, more: Partial<AssignmentSettings> = {}): AssignmentSettings {
   return {
-    grid, strategy: "mecefo", techniques: allTechniques, maximumChain: grid.stages, lostPipeline: "reroute", emptyMixer: "exact", microbatches: 2, ...more,
+    grid, strategy: "mecefo", techniques: allTechniques, maximumChain: grid.stages, lostPipeline: "reroute", sharing: "even", emptyMixer: "exact", microbatches: 2, ...more,
   };
 }
 

@@ -1,6 +1,7 @@
 import type { StageMode } from "../approximation/stage-mode.ts";
 import type { Job } from "../job/job.ts";
 import type { Grid, Slot } from "./grid.ts";
+import { shareMicrobatches } from "./share-microbatches.ts";
 
 /** A live worker's part in its pipeline. */
 export interface HostAssignment {
@@ -39,7 +40,7 @@ export interface Assignment {
 
 /** What an assignment depends on besides who is alive. */
 export type AssignmentSettings =
-  & Pick<Job, "strategy" | "techniques" | "maximumChain" | "lostPipeline" | "emptyMixer" | "microbatches">
+  & Pick<Job, "strategy" | "techniques" | "maximumChain" | "lostPipeline" | "sharing" | "emptyMixer" | "microbatches">
   & { readonly grid: Grid };
 
 /** The nearest live stage of a pipeline hosts a dead one; of two equally near the one with less to do, of two with as much the later (s+1). */
@@ -114,7 +115,7 @@ export function assign(settings: AssignmentSettings, isLive: (slot: Slot) => boo
     mixerPipelines.push(giving.map(({ pipeline }) => pipeline));
   }
 
-  const shares = shareMicrobatches(settings, drafts.map(({ active }) => active));
+  const shares = shareMicrobatches(settings, drafts.map(({ active, hosts }) => ({ active, widths: hosts.map(width) })));
   const pipelines = drafts.map(({ pipeline, active, hosts }): PipelineAssignment => ({
     pipeline,
     active,
@@ -135,18 +136,4 @@ export function assign(settings: AssignmentSettings, isLive: (slot: Slot) => boo
 
 function width({ from, to }: { readonly from: number; readonly to: number }): number {
   return to - from;
-}
-
-/** Microbatch numbers by pipeline: each its own share; those of inactive ones go round the active ones, or are left out. */
-function shareMicrobatches({ microbatches, lostPipeline }: AssignmentSettings, active: readonly boolean[]): number[][] {
-  const shares = active.map((isActive, pipeline) =>
-    isActive ? Array.from({ length: microbatches }, (_, i) => pipeline * microbatches + i) : []);
-  const takers = shares.filter((_, pipeline) => active[pipeline]);
-  if (lostPipeline === "drop" || takers.length === 0) return shares;
-  let next = 0;
-  active.forEach((isActive, pipeline) => {
-    if (isActive) return;
-    for (let i = 0; i < microbatches; i++) takers[next++ % takers.length]!.push(pipeline * microbatches + i);
-  });
-  return shares;
 }

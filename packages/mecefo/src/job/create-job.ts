@@ -45,6 +45,8 @@ export interface JobOptions {
   readonly maximumChain?: number | undefined;
   /** Default "drop" with "drop-replica", else "reroute". */
   readonly lostPipeline?: Job["lostPipeline"] | undefined;
+  /** Default "balanced". */
+  readonly sharing?: Job["sharing"] | undefined;
   /** Default "exact". */
   readonly emptyMixer?: Job["emptyMixer"] | undefined;
   /** No checkpoints without it. Default: every 100 steps, 3 kept. */
@@ -134,6 +136,7 @@ export function createJob(options: JobOptions): Job {
     projection: withDefaults<ProjectionSettings>({ basis: "weight", refreshInterval: 100 }, options.projection),
     maximumChain: options.maximumChain ?? grid.stages,
     lostPipeline: options.lostPipeline ?? (strategy === "drop-replica" ? "drop" : "reroute"),
+    sharing: options.sharing ?? "balanced",
     emptyMixer: options.emptyMixer ?? "exact",
     ...(checkpoint && { checkpoint: { folder: resolve(checkpoint.folder), every: checkpoint.every ?? 100, keep: checkpoint.keep ?? 3 } }),
     codec: isPlain ? codec : resolve(codec),

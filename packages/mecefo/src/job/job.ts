@@ -53,6 +53,8 @@ export interface Job {
   readonly maximumChain: number;
   /** What becomes of the microbatches of a pipeline that cannot run: the others take them over, or they are left out of the step. */
   readonly lostPipeline: "reroute" | "drop";
+  /** Whether slow pipelines give microbatches to faster ones, or each keeps its own (the paper's way). */
+  readonly sharing: "balanced" | "even";
   /** When no pipeline would compute a mixer's gradient: one does it exactly all the same, or the update is left out. */
   readonly emptyMixer: "exact" | "skip";
   /** Where checkpoints are written, every how many steps, and how many are kept. */
@@ -112,6 +114,7 @@ export const jobSchema: z.ZodType<Job> = z.strictObject({
   }),
   maximumChain: size.max(4096),
   lostPipeline: z.enum(["reroute", "drop"]),
+  sharing: z.enum(["balanced", "even"]),
   emptyMixer: z.enum(["exact", "skip"]),
   checkpoint: z.strictObject({ folder: path, every: size, keep: size }).optional(),
   codec: path,

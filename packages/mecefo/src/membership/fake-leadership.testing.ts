@@ -137,7 +137,7 @@ export function makeJob(name = "test-job"): Job {
       maximumGradientNorm: 1,
     },
     strategy: "mecefo", techniques: { skipMixerBackward: true, recomputeFeedForward: true, lowRankWeightGradients: true },
-    projection: { basis: "weight", refreshInterval: 100 }, maximumChain: 2, lostPipeline: "reroute", emptyMixer: "exact", codec: "float32",
+    projection: { basis: "weight", refreshInterval: 100 }, maximumChain: 2, lostPipeline: "reroute", sharing: "balanced", emptyMixer: "exact", codec: "float32",
     hashEvery: 1, threads: 1, timeouts: {},
   };
 }

@@ -7,7 +7,8 @@ import { startNetworkThread, type NetworkThread } from "../start-network-thread.
 import { startCoordinator, type Coordinator } from "./coordinator.ts";
 import { FakeLeadership, makeHello, makeJob, makeVote, until } from "./fake-leadership.testing.ts";
 import { fetchJob } from "./fetch-job.ts";
-import { startNatsCluster, hasNatsServer } from "./nats/nats-cluster.testing.ts";
+import { startLocalNats } from "./nats/local-cluster.ts";
+import { hasNatsServer } from "./nats/nats-server.testing.ts";
 import { publishNatsJob } from "./nats/nats-observer.ts";
 import { createThreadedMembership, type NetworkMembershipOptions } from "./network-membership.ts";
 import { observeCluster } from "./observe-cluster.ts";
@@ -80,7 +81,7 @@ describe("createThreadedMembership", () => {
   }, 20_000);
 
   it.skipIf(!installed)("leads from the network thread in NATS mode", async () => {
-    const cluster = await startNatsCluster();
+    const cluster = await startLocalNats();
     try {
       const access = { servers: cluster.servers };
       const job = { ...makeJob("threads"), grid: { pipelines: 2, stages: 1 } };

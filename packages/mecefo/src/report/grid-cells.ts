@@ -39,7 +39,7 @@ export function settingsFromEvents(events: readonly RunEvent[]): AssignmentSetti
   // Whether chains were capped does not matter: the events name the pipelines that did not run.
   return {
     grid: { pipelines, stages }, strategy: "mecefo", techniques: allTechniques, maximumChain: stages, lostPipeline: "reroute",
-    emptyMixer: "exact", microbatches: 1,
+    sharing: "balanced", emptyMixer: "exact", microbatches: 1,
   };
 }
 

@@ -14,7 +14,7 @@ export const fabricatedJob: Job = {
     maximumGradientNorm: 1,
   },
   strategy: "mecefo", techniques: allTechniques, projection: { basis: "weight", refreshInterval: 100 }, maximumChain: 3,
-  lostPipeline: "reroute", emptyMixer: "exact", codec: "float32", hashEvery: 1, threads: 1, timeouts: {},
+  lostPipeline: "reroute", sharing: "balanced", emptyMixer: "exact", codec: "float32", hashEvery: 1, threads: 1, timeouts: {},
 };
 
 /** A fabricated failure and its repair. */

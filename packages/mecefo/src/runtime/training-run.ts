@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
+import { setTimeout as sleep } from "node:timers/promises";
 import { join, resolve } from "node:path";
 import { evaluateCheckpoint, type Evaluation } from "../checkpoint/trained-model.ts";
 import { latestCheckpoint } from "../checkpoint/open-checkpoint.ts";
@@ -146,7 +147,7 @@ export async function startTraining(options: TrainingOptions): Promise<TrainingR
       });
     } else {
       const launched = control.startsWith("nats://")
-        ? await startNatsControl({ servers: control, job, token })
+        ? await startNatsControl({ servers: control, job, token, resume })
         : await startEmbeddedControl({ job, token, resume, listen: control === "unix:" ? `unix:${join(sockets, "control.sock")}` : control });
       launched.onEvent(record);
       joinUrl = launched.joinUrl;
@@ -176,7 +177,7 @@ export async function startTraining(options: TrainingOptions): Promise<TrainingR
       stop: () => {
         runtime.requestStop();
       },
-      finished: finish(job, runtime, events, ends),
+      finished: finish(job, runtime, events, record, ends),
     };
   } catch (error) {
     for (const end of ends) await end().catch(() => {});
@@ -184,10 +185,18 @@ export async function startTraining(options: TrainingOptions): Promise<TrainingR
   }
 }
 
-async function finish(job: Job, runtime: GridRuntime, events: readonly RunEvent[], ends: readonly (() => Promise<unknown>)[]): Promise<TrainingResult> {
+/** A leader in another process tells of the end a moment after the state says so; one that died meanwhile never does. */
+const LAST_WORDS = 3000;
+
+async function finish(
+  job: Job, runtime: GridRuntime, events: readonly RunEvent[], record: (event: RunEvent) => void, ends: readonly (() => Promise<unknown>)[],
+): Promise<TrainingResult> {
   let outcome: WorkerOutcome;
   try {
     outcome = await runtime.run();
+    const isTold = (): boolean => events.some(({ kind }) => kind === "finished" || kind === "failed");
+    for (const until = Date.now() + LAST_WORDS; !isTold() && Date.now() < until;) await sleep(20);
+    if (!isTold()) record(outcome.kind === "finished" ? { at: Date.now(), ...outcome } : { at: Date.now(), step: lastStep(events), ...outcome });
   } finally {
     for (const end of ends) await end();
   }
@@ -199,6 +208,10 @@ async function finish(job: Job, runtime: GridRuntime, events: readonly RunEvent[
       return await evaluateCheckpoint(checkpoint, job.data.folder, { maximumTokens });
     },
   };
+}
+
+function lastStep(events: readonly RunEvent[]): number {
+  return events.findLast((event) => event.kind === "step")?.step ?? 0;
 }
 
 /**

@@ -88,7 +88,13 @@ export class LinkTable {
       throw new FrameError(`${describeFrame(tag)} of ${payload.byteLength} bytes, over the limit of ${this.maximumPayloadBytes}`);
     }
     this.#driver.open(link);
-    await link.queue.push(tag, payload);
+    try {
+      await link.queue.push(tag, payload);
+    } catch (error) {
+      if (error instanceof MecefoError) throw error;
+      // What the system says of a socket (EPIPE, ECONNRESET) before its close is told.
+      throw new LinkError(to.id, linkFailureCause("closed", error instanceof Error ? error.message : String(error)), { cause: error });
+    }
   }
 
   /** `Transport.onMessage`. */

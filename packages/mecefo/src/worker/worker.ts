@@ -46,6 +46,8 @@ export class Worker {
   #prepared: { readonly epoch: number; readonly step: number; readonly stages: readonly number[] } | undefined;
   #writes: Promise<void> = Promise.resolve();
   #plan: EpochPlan | undefined;
+  /** Peers whose link failed in this epoch: told once. */
+  readonly #broken = new Set<string>();
 
   constructor(options: WorkerOptions) {
     const { job, transport, membership, factory } = options;
@@ -134,7 +136,7 @@ export class Worker {
     } catch (error) {
       if (error instanceof EpochEndedError) return;
       const detail = error instanceof Error ? error.message : String(error);
-      if (error instanceof LinkError) this.#reportLink(error.peer, detail);
+      if (error instanceof LinkError) this.#reportLink(error.peer, detail.replace(/^link to \S+: /, ""));
       else if (error instanceof StateTransferError) {
         membership.report({ kind: "trouble", epoch, trouble: "transfer", detail: detail.slice(0, 1000), ...(error.peer !== undefined && { peer: error.peer }) });
       }
@@ -165,6 +167,7 @@ export class Worker {
     const member = state.members.find((candidate) => candidate.id === id)!;
     const plan = planEpoch(state, member, assignment, job.grid.stages, this.#tied);
     this.#plan = plan;
+    this.#broken.clear();
     for (const stage of this.#held.values()) stage.sums.clear();
     this.#donor.beginEpoch(state.epoch, plan.peers);
     this.#mailbox.beginEpoch(state.epoch);
@@ -349,12 +352,13 @@ export class Worker {
 
   #reportLink(peer: string, cause: string): void {
     const plan = this.#plan;
-    const other = plan?.peers.find(({ id }) => id === peer);
-    if (plan === undefined || other === undefined || this.#watch.current?.epoch !== plan.epoch) return;
+    const isPeer = plan?.peers.some(({ id }) => id === peer) ?? false;
+    if (plan === undefined || !isPeer || this.#broken.has(peer) || this.#watch.current?.epoch !== plan.epoch) return;
+    this.#broken.add(peer);
     const kind = linkFailureKind(cause);
     this.#options.membership.report({
       kind: "trouble", epoch: plan.epoch, trouble: kind === "corruption" ? "corruption" : "link", peer,
-      detail: `${slotName(plan.member.slot)}: link to ${this.#slotOf(peer)} failed: ${cause}`.slice(0, 1000),
+      detail: `link to ${this.#slotOf(peer)} failed: ${cause}`.slice(0, 1000),
     });
   }
 

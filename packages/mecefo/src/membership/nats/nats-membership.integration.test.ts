@@ -5,7 +5,8 @@ import type { RunEvent } from "../../report/run-event.ts";
 import { FakeLeadership, makeHello, makeJob, makeVote, until } from "../fake-leadership.testing.ts";
 import type { ControlPlane } from "../membership.ts";
 import type { WorkerCommand } from "../worker-report.ts";
-import { hasNatsServer, startNatsCluster, type NatsTestCluster } from "./nats-cluster.testing.ts";
+import { startLocalNats, type LocalNatsCluster } from "./local-cluster.ts";
+import { hasNatsServer } from "./nats-server.testing.ts";
 import { createNatsMembership, type NatsMembership } from "./nats-membership.ts";
 import { fetchNatsJob, observeNats, publishNatsJob, removeNatsJob, type NatsObserver } from "./nats-observer.ts";
 
@@ -21,7 +22,7 @@ interface Participant {
 
 let open: { close(): Promise<void> }[] = [];
 
-async function join(cluster: NatsTestCluster, jobName: string, id: string): Promise<Participant> {
+async function join(cluster: LocalNatsCluster, jobName: string, id: string): Promise<Participant> {
   const leaders: Participant["leaders"] = [];
   const membership = await createNatsMembership({
     servers: cluster.servers, memberId: id, job: { ...makeJob(jobName), timeouts: { leaderLease: 800 } },
@@ -35,7 +36,7 @@ async function join(cluster: NatsTestCluster, jobName: string, id: string): Prom
   return { id, membership, leaders };
 }
 
-async function observe(cluster: NatsTestCluster, jobName: string): Promise<NatsObserver> {
+async function observe(cluster: LocalNatsCluster, jobName: string): Promise<NatsObserver> {
   const observer = await observeNats({ servers: cluster.servers, jobName });
   open.push(observer);
   return observer;
@@ -54,10 +55,10 @@ afterEach(async () => {
 });
 
 describe.skipIf(!installed)("NATS membership, one server", () => {
-  let cluster: NatsTestCluster;
+  let cluster: LocalNatsCluster;
 
   beforeAll(async () => {
-    cluster = await startNatsCluster();
+    cluster = await startLocalNats();
   }, 60_000);
   afterAll(async () => await cluster.stop());
 
@@ -228,11 +229,11 @@ describe.skipIf(!installed)("NATS membership, one server", () => {
   it("says what is wrong with servers", async () => {
     const nobody = publishNatsJob({ servers: ["nats://127.0.0.1:1"] }, makeJob("x"));
     await expect(nobody).rejects.toThrow(/no NATS server can be reached at nats:\/\/127.0.0.1:1/);
-    const without = await startNatsCluster({ jetStream: false });
+    const without = await startLocalNats({ jetStream: false });
     open.push({ close: async () => await without.stop() });
     const plain = publishNatsJob({ servers: without.servers }, makeJob("x"));
     await expect(plain).rejects.toThrow(/without JetStream; start it with "nats-server -js"/);
-    const guarded = await startNatsCluster({ token: "secret" });
+    const guarded = await startLocalNats({ token: "secret" });
     open.push({ close: async () => await guarded.stop() });
     await expect(publishNatsJob({ servers: guarded.servers, token: "guess" }, makeJob("x"))).rejects.toThrow(/refuses the credentials/);
     await publishNatsJob({ servers: guarded.servers, token: "secret" }, makeJob("x"));
@@ -240,10 +241,10 @@ describe.skipIf(!installed)("NATS membership, one server", () => {
 });
 
 describe.skipIf(!installed)("NATS membership, three servers", () => {
-  let cluster: NatsTestCluster;
+  let cluster: LocalNatsCluster;
 
   beforeAll(async () => {
-    cluster = await startNatsCluster({ size: 3 });
+    cluster = await startLocalNats({ size: 3 });
   }, 60_000);
   afterAll(async () => await cluster.stop());
 

@@ -4,7 +4,8 @@ import { jobHash } from "../../job/job-hash.ts";
 import { makeHello, makeJob, until } from "../fake-leadership.testing.ts";
 import type { Membership } from "../membership.ts";
 import { createMembership } from "../network-membership.ts";
-import { hasNatsServer, startNatsCluster, type NatsTestCluster } from "./nats-cluster.testing.ts";
+import { startLocalNats, type LocalNatsCluster } from "./local-cluster.ts";
+import { hasNatsServer } from "./nats-server.testing.ts";
 import { observeNats, publishNatsJob, type NatsObserver } from "./nats-observer.ts";
 
 const installed = hasNatsServer();
@@ -13,13 +14,13 @@ const job = { ...makeJob("server-loss"), grid };
 const slots = Array.from({ length: 6 }, (_, i) => `p${Math.floor(i / 3)}s${i % 3}`);
 
 describe.skipIf(!installed)("the real leader over three NATS servers", () => {
-  let cluster: NatsTestCluster;
+  let cluster: LocalNatsCluster;
   let members: Membership[];
   let observer: NatsObserver;
   const notes: string[] = [];
 
   beforeAll(async () => {
-    cluster = await startNatsCluster({ size: 3 });
+    cluster = await startLocalNats({ size: 3 });
     await publishNatsJob({ servers: cluster.servers }, job);
     observer = await observeNats({ servers: cluster.servers, jobName: job.name });
     observer.onEvent((event) => notes.push(JSON.stringify(event)));

@@ -6,9 +6,10 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
+import { MembershipError } from "../../errors.ts";
 
-/** Real nats-server processes with JetStream, for tests and benchmarks. */
-export interface NatsTestCluster {
+/** nats-server processes with JetStream on this machine: for chaos runs, tests and benchmarks. */
+export interface LocalNatsCluster {
   /** "nats://127.0.0.1:port" of each. */
   readonly servers: readonly string[];
   /** Process ids; undefined where a server does not run. */
@@ -25,8 +26,8 @@ export interface NatsTestCluster {
   stop(): Promise<void>;
 }
 
-/** Settings of a test cluster. */
-export interface NatsTestClusterOptions {
+/** Settings of a cluster on this machine. */
+export interface LocalNatsOptions {
   /** 1 or 3. Default 1. */
   readonly size?: number;
   /** Without it, to see what is said then. Default true. */
@@ -35,18 +36,17 @@ export interface NatsTestClusterOptions {
   readonly token?: string;
 }
 
-/** Whether nats-server is installed. Without it tests are skipped with a line on stderr, except under CI, where it is required. */
-export function hasNatsServer(): boolean {
-  const found = spawnSync("nats-server", ["--version"], { stdio: "ignore" }).status === 0;
-  if (!found && process.env["CI"] !== undefined) {
-    throw new Error("nats-server is not installed, and is required under CI (apt-get install nats-server)");
-  }
-  if (!found) process.stderr.write("SKIPPED: nats-server is not installed (apt-get install nats-server), its tests do not run\n");
-  return found;
+/** Whether nats-server is installed here. */
+export function isNatsServerInstalled(): boolean {
+  return spawnSync("nats-server", ["--version"], { stdio: "ignore" }).status === 0;
 }
 
-/** Starts servers in a temporary folder, at free ports of this computer, and waits until they store streams. */
-export async function startNatsCluster({ size = 1, jetStream = true, token }: NatsTestClusterOptions = {}): Promise<NatsTestCluster> {
+/**
+ * Starts servers in a temporary folder, at free ports of this computer, and waits until they store streams.
+ * @throws MembershipError when nats-server is not installed or does not get ready
+ */
+export async function startLocalNats({ size = 1, jetStream = true, token }: LocalNatsOptions = {}): Promise<LocalNatsCluster> {
+  if (!isNatsServerInstalled()) throw new MembershipError("nats-server is not installed (Debian: apt-get install nats-server)");
   const folder = await mkdtemp(join(tmpdir(), "mecefo-nats-"));
   const ports = await freePorts(2 * size);
   const clientPorts = ports.slice(0, size);
@@ -125,7 +125,7 @@ async function untilReady(access: { servers: string[]; token?: string }, size: n
       }
     } catch (error) {
       if (performance.now() > deadline) {
-        throw new Error(`nats-server is not ready after 30 s: ${(error as Error).message}`, { cause: error });
+        throw new MembershipError(`nats-server is not ready after 30 s: ${(error as Error).message}`, { cause: error });
       }
       await sleep(50);
     }
