@@ -62,6 +62,8 @@ export {
   type TransportStatistics,
 } from "./transport/transport.ts";
 export { createSocketTransport, type SocketTransport, type SocketTransportOptions } from "./transport/socket-transport.ts";
+export { createThreadedTransport, type ThreadedTransport, type ThreadedTransportOptions } from "./transport/threaded-transport.ts";
+export { startNetworkThread, type NetworkThread, type NetworkThreadOptions } from "./start-network-thread.ts";
 export {
   createMemoryTransport, MemoryHub, type MemoryTransport, type MemoryTransportOptions,
 } from "./transport/memory-transport.ts";
