@@ -24,6 +24,8 @@ interface Entry {
  */
 export class StageGradients {
   readonly values: Float32Array;
+  /** Settles once no all-reduce that was begun refers to the values any more: before it, nobody may write to them. */
+  free: Promise<unknown> = Promise.resolve();
   readonly #entries: readonly Entry[];
 
   constructor(parameters: readonly { readonly parameter: Parameter; readonly mixerBlock: number | undefined }[]) {

@@ -51,7 +51,7 @@ export class LedCluster {
   readonly #options: Partial<ControllerOptions>;
   readonly #starts = new Map<string, number>();
 
-  constructor(job: Partial<Parameters<typeof tinyJob>[0]> = {}, options: Partial<ControllerOptions> = {}, plane = new FakePlane()) {
+  constructor(job: Partial<Parameters<typeof tinyJob>[0]> = {}, options: Partial<ControllerOptions> = {}, plane: FakePlane = new FakePlane()) {
     this.job = tinyJob({ steps: 50, timeouts: {}, ...job });
     this.hash = jobHash(this.job);
     this.plane = plane;

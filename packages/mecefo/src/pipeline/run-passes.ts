@@ -136,7 +136,7 @@ class PassRun {
 
   /** All messages are written out: their links are whole. */
   async sent(): Promise<void> {
-    await Promise.all(this.#sends);
+    await this.#resources.mailbox.within(this.#place.epoch, Promise.all(this.#sends));
   }
 
   results(): PassResults {

@@ -35,6 +35,7 @@ export class Mailbox {
   readonly #handlers = new Map<MessageKind, (message: ReceivedMessage) => void>();
   readonly #failures = new Map<string, string>();
   readonly #watch: NodeJS.Timeout;
+  readonly #within = new Set<{ readonly epoch: number; readonly reject: (error: Error) => void }>();
   #unclaimedBytes = 0;
   #epoch = -1;
   #ended = -1;
@@ -94,6 +95,24 @@ export class Mailbox {
       this.#waiting.delete(key);
       waiting.reject(new EpochEndedError(waiting.tag.epoch));
     }
+    for (const waiting of this.#within) if (waiting.epoch <= epoch) waiting.reject(new EpochEndedError(waiting.epoch));
+  }
+
+  /**
+   * The promise's result, unless the epoch ends first: for what waits for a peer in other ways than by `receive`, such as sends, which a peer that
+   * stands still holds up for as long as it is a peer.
+   * @throws EpochEndedError, LinkError when the mailbox is closed
+   */
+  within<Result>(epoch: number, promise: Promise<Result>): Promise<Result> {
+    return new Promise((resolve, reject) => {
+      const waiting = { epoch, reject };
+      this.#within.add(waiting);
+      promise.then(resolve, reject).finally(() => {
+        this.#within.delete(waiting);
+      });
+      if (this.#closed) reject(new LinkError("everybody", "the mailbox is closed"));
+      else if (epoch < this.#epoch || epoch <= this.#ended) reject(new EpochEndedError(epoch));
+    });
   }
 
   /** Messages of this kind in the current epoch go to the handler, whoever sends them, instead of waiting for `receive`: requests. */
@@ -140,6 +159,7 @@ export class Mailbox {
     clearInterval(this.#watch);
     for (const { peer, reject } of this.#waiting.values()) reject(new LinkError(peer, "the mailbox was closed"));
     this.#waiting.clear();
+    for (const { reject } of this.#within) reject(new LinkError("everybody", "the mailbox was closed"));
     for (const message of this.#unclaimed.values()) this.#options.transport.release(message);
     this.#unclaimed.clear();
     this.#unclaimedBytes = 0;

@@ -27,7 +27,7 @@ export async function exchangeNorms(
     transport.release(message);
     if (byteLength !== 8) throw new StateTransferError(`the norm of stage ${stage} came from ${peer.id} in ${byteLength} bytes, expected 8`);
   }));
-  await Promise.all(sends);
+  await mailbox.within(plan.epoch, Promise.all(sends));
   const sum = norms.reduce((total, norm) => total + norm, 0);
   return Number.isFinite(sum) ? sum : null;
 }

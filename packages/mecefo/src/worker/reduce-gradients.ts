@@ -24,11 +24,17 @@ export async function reduceGradients(
   const { epoch, host, groups } = plan;
   const lastStage = plan.assignment.mixerPipelines.length - 1;
   const hosted = Array.from({ length: host.to - host.from }, (_, i) => held.get(host.from + i)!);
+  for (const { tied: copy } of hosted) if (copy) await mailbox.within(epoch, copy.free);
   const tied = await gatherTied(hosted, lastStage);
   await Promise.all(groups.map(async ({ channel, participants, rank }) => {
     const own = channel <= lastStage ? held.get(channel)!.gradients : tied!;
-    if (own !== tied) await own.fill(held.get(channel)!.sums);
-    await ringAllReduce(own.values, { transport, mailbox, epoch, step, channel, participants, rank });
+    if (own !== tied) {
+      await mailbox.within(epoch, own.free);
+      await own.fill(held.get(channel)!.sums);
+    }
+    const ring = ringAllReduce(own.values, { transport, mailbox, epoch, step, channel, participants, rank });
+    own.free = ring.catch(() => {});
+    await mailbox.within(epoch, ring);
   }));
   const tiedNorm = tied?.average() ?? null;
   const tiedHash = tied?.hash() ?? "";

@@ -165,7 +165,8 @@ export async function fetchState({ transport, mailbox }: TransferLinks, wish: St
   };
   await Promise.all(donors.map(async (donor, first) => {
     const request: StateRequest = { first, of: donors.length, have: [...partial.chunks] };
-    await transport.send(donor, tag("stateRequest", first), new TextEncoder().encode(JSON.stringify(request)));
+    // A donor that cannot be reached is waited for only as long as the epoch lasts.
+    await mailbox.within(epoch, transport.send(donor, tag("stateRequest", first), new TextEncoder().encode(JSON.stringify(request))));
     const header = await receive(donor, HEADER, (payload) => {
       if (payload.byteLength > HEADER_BYTES) throw new StateTransferError(`stage ${stage}: ${donor.id} describes it in ${payload.byteLength} bytes`);
       return payload.byteLength === 0 ? undefined : parseStateHeader(payload);
