@@ -85,15 +85,24 @@ export class Chaos {
     }
   }
 
-  /** Until the schedule is done and the run is well again, or ends, or hangs. */
-  async run(target: ChaosTarget): Promise<ChaosReport> {
+  /** A run that is under way already, of whose beginning nothing was heard: who is there. */
+  begin(live: readonly string[]): void {
+    this.#live = live;
+    this.#settled = new Set(live);
+    this.#begun = true;
+    this.#healthy = true;
+    this.#lastStep = performance.now();
+  }
+
+  /** Until the schedule is done and the run is well again, or ends, or hangs, or the signal aborts. */
+  async run(target: ChaosTarget, signal?: AbortSignal): Promise<ChaosReport> {
     const { schedule, calmSteps = 3, onFault } = this.#options;
-    while (!this.#begun && !this.#ended) await sleep(POLL);
+    while (!this.#begun && !this.#ended && !signal?.aborted) await sleep(POLL);
     const began = performance.now();
     let hangs = 0;
     for (;;) {
       await sleep(POLL);
-      if (this.#ended) break;
+      if (this.#ended || signal?.aborted) break;
       const now = performance.now();
       if (now - this.#lastStep > this.#hangLimit) {
         hangs++;

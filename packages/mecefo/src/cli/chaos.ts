@@ -1,15 +1,19 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { integer, note, numberBetween, printJson } from "@frugal/language-model/command-line";
+import { integer, interruptible, interruption, note, numberBetween, printJson } from "@frugal/language-model/command-line";
 import { Command, InvalidArgumentError } from "commander";
 import { faultKinds, type FaultKind } from "../chaos/fault-schedule-format.ts";
-import { createFaultSchedule } from "../chaos/fault-schedule.ts";
+import { createFaultSchedule, type FaultSchedule } from "../chaos/fault-schedule.ts";
+import { attachedTarget } from "../chaos/attached-target.ts";
 import { Chaos } from "../chaos/run-chaos.ts";
 import { judgeSoak, type SoakVerdict } from "../chaos/soak-verdict.ts";
 import { MecefoError, SettingsError } from "../errors.ts";
-import { parseGrid, slotName, slotsOf } from "../grid/grid.ts";
+import { parseGrid, slotName, slotsOf, type Grid } from "../grid/grid.ts";
+import { fetchJob } from "../membership/fetch-job.ts";
+import { observeCluster } from "../membership/observe-cluster.ts";
 import { startLocalNats } from "../membership/nats/local-cluster.ts";
+import { parseJoinUrl } from "../runtime/join-url.ts";
 import { followRun } from "./follow-run.ts";
-import { addRunOptions, trainingOptions, type RunArguments } from "./run-arguments.ts";
+import { addRunOptions, readToken, trainingOptions, type RunArguments } from "./run-arguments.ts";
 
 interface ChaosArguments extends RunArguments {
   readonly faults: number;
@@ -20,6 +24,7 @@ interface ChaosArguments extends RunArguments {
   readonly slots?: readonly string[];
   readonly strikeStages: boolean;
   readonly hangLimit: number;
+  readonly join?: string;
   readonly localNats?: number;
   readonly killNats: boolean;
 }
@@ -54,7 +59,43 @@ const PLENTY_OF_STEPS = 1_000_000;
 /** A server that was killed is started again after so many milliseconds. */
 const NATS_REPAIR = 10_000;
 
+function scheduleOf(given: ChaosArguments, grid: Grid): FaultSchedule {
+  return createFaultSchedule({
+    seed: given.faultSeed, faults: given.faults, kinds: given.kinds, meanTimeBetweenFaults: given.mtbf, meanTimeToRepair: given.mttr,
+    slots: given.slots ?? slotsOf(grid).map(slotName), keepStages: !given.strikeStages,
+  });
+}
+
+/** Strikes a run that others started. */
+async function strikeElsewhere(given: ChaosArguments, join: string): Promise<void> {
+  const token = await readToken(given.tokenFile);
+  if (token === undefined) throw new SettingsError("give the run's secret: in the variable MECEFO_TOKEN, or with --token-file");
+  const target = parseJoinUrl(join);
+  const { grid } = await fetchJob(target, token);
+  const observer = await observeCluster(target, token);
+  try {
+    const schedule = scheduleOf(given, grid);
+    const bringer = new Chaos({
+      schedule, hangLimit: given.hangLimit,
+      onFault: (fault) => {
+        note(`fault: ${JSON.stringify(fault)}`);
+      },
+    });
+    observer.onEvent((event) => {
+      bringer.observe(event);
+    });
+    bringer.begin(observer.state?.members.map(({ slot }) => slotName(slot)) ?? []);
+    const report = await interruptible(() => bringer.run(attachedTarget(observer), interruption));
+    if (given.json) printJson({ ...report, schedule: schedule.settings });
+    else note(`${report.faults.length} faults, ${report.hangs} hangs, longest pause ${report.longestPause.toFixed(0)} ms; the run's own log says what came of them`);
+    if (report.hangs > 0) throw new MecefoError("no step was taken for too long");
+  } finally {
+    await observer.close();
+  }
+}
+
 async function chaos(given: ChaosArguments): Promise<void> {
+  if (given.join !== undefined) return await strikeElsewhere(given, given.join);
   if (given.killNats && given.localNats !== 3) throw new SettingsError("--kill-nats needs --local-nats 3: of fewer servers none can be spared");
   if (given.localNats === undefined) return await soak(given, {});
   const name = `chaos-${process.pid}`;
@@ -86,10 +127,7 @@ interface SoakControl {
 
 async function soak(given: ChaosArguments, { strikeServer, ...where }: SoakControl): Promise<void> {
   const options = { ...(await trainingOptions({ ...given, grid: given.grid ?? "2x2", steps: given.steps ?? PLENTY_OF_STEPS })), ...where };
-  const schedule = createFaultSchedule({
-    seed: given.faultSeed, faults: given.faults, kinds: given.kinds, meanTimeBetweenFaults: given.mtbf, meanTimeToRepair: given.mttr,
-    slots: given.slots ?? slotsOf(parseGrid(given.grid ?? "2x2")).map(slotName), keepStages: !given.strikeStages,
-  });
+  const schedule = scheduleOf(given, parseGrid(given.grid ?? "2x2"));
   let serverStruck: Promise<void> | undefined;
   const bringer = new Chaos({
     schedule, hangLimit: given.hangLimit,
@@ -123,6 +161,7 @@ export function chaosCommand(): Command {
     .option("--kinds <list>", "with weights", readKinds, readKinds("kill=3,stop=1,cut=2,slow=2,corrupt=2"))
     .option("--slots <slots...>", "that may be struck (default: all)")
     .option("--strike-stages", "also strike the last worker of a stage: training then goes back to a checkpoint", false)
+    .option("--join <url>", "strike a run that was started elsewhere (with --allow-faults), instead of one of its own")
     .option("--local-nats <servers>", "start so many nats-servers here (1 or 3), and use them as the control plane", integer(1, 3))
     .option("--kill-nats", "kill one of three nats-servers as well, halfway", false)
     .option("--hang-limit <ms>", "without a step: a hang", numberBetween(1000, 1e9), 60_000)

@@ -1,4 +1,4 @@
-import { interruptible, interruption, note, startProgress } from "@frugal/language-model/command-line";
+import { interruptible, interruption, note, startProgress, type Progress } from "@frugal/language-model/command-line";
 import type { RunEvent } from "../report/run-event.ts";
 import { startTraining, type TrainingOptions, type TrainingResult, type TrainingRun } from "../runtime/training-run.ts";
 
@@ -29,7 +29,7 @@ function lineOf(event: RunEvent): string | undefined {
 export async function followRun(
   options: TrainingOptions, { silent, meanwhile }: { readonly silent: boolean; readonly meanwhile?: (run: TrainingRun) => Promise<void> },
 ): Promise<TrainingResult> {
-  let progress: ReturnType<typeof startProgress> | undefined;
+  let progress: Progress | undefined = undefined;
   const early: string[] = [];
   const tell = (line: string): void => {
     if (silent) return;
@@ -49,6 +49,7 @@ export async function followRun(
     },
   });
   if (run.dashboard) note(`dashboard: ${run.dashboard.url}`);
+  if (options.allowFaults && run.joinUrl !== undefined && !silent) note(`faults can be brought about with: MECEFO_TOKEN=… mecefo chaos --join ${run.joinUrl}`);
   if (options.workers === "external") note(`workers join with: MECEFO_TOKEN=… mecefo worker --join ${run.joinUrl}`);
   if (options.workers === "external" && options.token === undefined) note(`the run's secret, drawn anew: ${run.token}`);
   progress = startProgress("training", run.job.steps, { silent });
