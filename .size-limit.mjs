@@ -1,6 +1,7 @@
 // The sources are ESM for Node and browsers; size-limit's default output format has no import.meta.
 const modifyEsbuildConfig = (config) => ({ ...config, format: "esm" });
 
+// @frugal/mecefo is not here: it is for Node alone, where nobody downloads it with a page.
 export default [
   {
     name: "@frugal/tensor-core: tensors with all their methods, products, gradients, and all kernels",

@@ -27,6 +27,8 @@ const config: KnipConfig = {
           entry: [
             ...(kind === "package" ? packageEntries(folder).map(({ source }) => source) : ["src/main.ts", "src/page/main.ts"]),
             ...tests, "scripts/*.ts", "examples/**/*.ts",
+            // Loaded by path, in a thread of its own.
+            "src/network-thread.ts",
           ],
           project: ["src/**/*.ts", "scripts/**/*.ts"],
           // Compiled by AssemblyScript, a project of its own.

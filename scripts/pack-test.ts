@@ -1,10 +1,11 @@
 /**
  * `npm run pack-test`: packs every publishable package, installs the tarballs together into an empty project outside the
  * repository, imports every entry from ESM and requires it from CommonJS there, and type-checks a consumer under both module
- * resolutions, and without the DOM's declarations, with library checks on, runs the examples of the READMEs, and bundles the main and the
- * WebGPU entries for browsers. Entries other than the main one are tried after their optional peers were installed; the WebGPU entry before
- * that too, as it imports its peer only when a device is opened. Examples for WebGPU run where there is an adapter: Mesa's software
- * driver where it is installed, else the machine's own GPU.
+ * resolutions, and without the DOM's declarations, with library checks on, runs the examples of the READMEs, trains with mecefo's command on
+ * a grid of processes, and bundles the main and the WebGPU entries of packages that are not for Node alone for browsers. Entries other than
+ * the main one are tried after their optional peers were installed; the WebGPU entry before that too, as it imports its peer only when a
+ * device is opened. Examples for WebGPU run where there is an adapter: Mesa's software driver where it is installed, else the machine's own
+ * GPU.
  */
 import { execFileSync, execSync, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -13,7 +14,7 @@ import { join } from "node:path";
 import { build } from "esbuild";
 import { extractExamples, type Example } from "./readme-examples.ts";
 import { findLavapipe } from "./webgpu-adapters.ts";
-import { importSpecifiers, listPublishable, repositoryRoot } from "./workspaces.ts";
+import { importSpecifiers, listPublishable, nodeOnlyPackages, repositoryRoot } from "./workspaces.ts";
 
 const packages = listPublishable();
 const project = mkdtempSync(join(tmpdir(), "frugal-pack-test-"));
@@ -166,6 +167,18 @@ async function bundleForBrowsers(names: readonly string[]): Promise<void> {
   }
 }
 
+/** Runs the installed command of mecefo: a grid of four worker processes, each with its network thread, takes a few steps on real text. */
+function trainOnProcesses(): void {
+  const command = join(project, "node_modules/@frugal/mecefo/dist/cli.js");
+  const settings = "train --model nano --data moby-dick --grid 2x2 --steps 6 --sequence-length 32 --output grid --json";
+  const output = execFileSync(process.execPath, [command, ...settings.split(" ")], {
+    cwd: project, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"], timeout: 120_000,
+  });
+  const { outcome, steps, ledger } = JSON.parse(output) as { outcome: string; steps: number; ledger: { ok: boolean } };
+  if (outcome !== "finished" || steps !== 6 || !ledger.ok) throw new Error(`mecefo train: ${output}`);
+  console.log("mecefo trained on 2x2 processes");
+}
+
 function typeCheck(specifiers: readonly string[], examples: readonly string[]): void {
   const imports = specifiers.map(
     (name, index) => `import * as module${index} from "${name}";\nexport const names${index}: string[] = Object.keys(module${index});`,
@@ -229,7 +242,9 @@ try {
     examples.map(({ file }) => file),
   );
   runExamples(examples, openWebGpu());
-  await bundleForBrowsers([...packages.map(({ manifest }) => manifest.name), "@frugal/tensor-core/webgpu"]);
+  trainOnProcesses();
+  const forBrowsers = packages.map(({ manifest }) => manifest.name).filter((name) => !nodeOnlyPackages.includes(name));
+  await bundleForBrowsers([...forBrowsers, "@frugal/tensor-core/webgpu"]);
   console.log(`pack-test: ${packages.length} packages work from their tarballs`);
 } catch (error) {
   console.error(`pack-test failed: ${error instanceof Error ? error.message : String(error)}`);

@@ -24,6 +24,9 @@ export interface Workspace {
 /** Absolute path of the repository root, without a trailing slash. */
 export const repositoryRoot: string = fileURLToPath(new URL("..", import.meta.url)).replace(/[\\/]$/, "");
 
+/** Packages that are for Node alone: processes and sockets are what they are about, so that no browser can run them. */
+export const nodeOnlyPackages: readonly string[] = ["@frugal/mecefo"];
+
 /** All workspaces, packages first. */
 export function listWorkspaces(): Workspace[] {
   const kinds = [
