@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { RunEvent } from "../report/run-event.ts";
 import type { WorkerFault } from "../runtime/grid-runtime.ts";
 import type { Fault } from "./fault-schedule-format.ts";
-import type { FaultSchedule } from "./fault-schedule.ts";
+import type { FaultSource } from "./replayed-faults.ts";
 
 /** What faults are brought about in. */
 export interface ChaosTarget {
@@ -13,7 +13,8 @@ export interface ChaosTarget {
 
 /** Options of `Chaos`. */
 export interface ChaosOptions {
-  readonly schedule: FaultSchedule;
+  /** A `FaultSchedule`, or `ReplayedFaults`. */
+  readonly schedule: FaultSource;
   /** Steps that are taken in good health after the last fault before the run is ended. Default 3. */
   readonly calmSteps?: number | undefined;
   /** Milliseconds without a step after which the run hangs. Default 60,000. */
@@ -115,7 +116,7 @@ export class Chaos {
       }
       if (now - began < schedule.due!) continue;
       const well = [...this.#settled].filter((slot) => (this.#stopped.get(slot) ?? 0) < now);
-      const fault = schedule.next(well, now - began);
+      const fault = schedule.next(well, Math.round(now - began));
       if (fault === undefined) continue;
       this.#healthySteps = 0;
       this.#done.push(fault);

@@ -1,8 +1,11 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { integer, interruptible, interruption, note, numberBetween, printJson } from "@frugal/language-model/command-line";
 import { Command, InvalidArgumentError } from "commander";
 import { faultKinds, type FaultKind } from "../chaos/fault-schedule-format.ts";
-import { createFaultSchedule, type FaultSchedule } from "../chaos/fault-schedule.ts";
+import { createFaultSchedule } from "../chaos/fault-schedule.ts";
+import { readFaults, type FaultSource } from "../chaos/replayed-faults.ts";
 import { attachedTarget } from "../chaos/attached-target.ts";
 import { Chaos } from "../chaos/run-chaos.ts";
 import { judgeSoak, type SoakVerdict } from "../chaos/soak-verdict.ts";
@@ -24,6 +27,7 @@ interface ChaosArguments extends RunArguments {
   readonly slots?: readonly string[];
   readonly strikeStages: boolean;
   readonly hangLimit: number;
+  readonly replay?: string;
   readonly join?: string;
   readonly localNats?: number;
   readonly killNats: boolean;
@@ -59,7 +63,8 @@ const PLENTY_OF_STEPS = 1_000_000;
 /** A server that was killed is started again after so many milliseconds. */
 const NATS_REPAIR = 10_000;
 
-function scheduleOf(given: ChaosArguments, grid: Grid): FaultSchedule {
+async function scheduleOf(given: ChaosArguments, grid: Grid): Promise<FaultSource> {
+  if (given.replay !== undefined) return await readFaults(given.replay);
   return createFaultSchedule({
     seed: given.faultSeed, faults: given.faults, kinds: given.kinds, meanTimeBetweenFaults: given.mtbf, meanTimeToRepair: given.mttr,
     slots: given.slots ?? slotsOf(grid).map(slotName), keepStages: !given.strikeStages,
@@ -67,14 +72,14 @@ function scheduleOf(given: ChaosArguments, grid: Grid): FaultSchedule {
 }
 
 /** Strikes a run that others started. */
-async function strikeElsewhere(given: ChaosArguments, join: string): Promise<void> {
+async function strikeElsewhere(given: ChaosArguments, url: string): Promise<void> {
   const token = await readToken(given.tokenFile);
   if (token === undefined) throw new SettingsError("give the run's secret: in the variable MECEFO_TOKEN, or with --token-file");
-  const target = parseJoinUrl(join);
+  const target = parseJoinUrl(url);
   const { grid } = await fetchJob(target, token);
   const observer = await observeCluster(target, token);
   try {
-    const schedule = scheduleOf(given, grid);
+    const schedule = await scheduleOf(given, grid);
     const bringer = new Chaos({
       schedule, hangLimit: given.hangLimit,
       onFault: (fault) => {
@@ -86,7 +91,7 @@ async function strikeElsewhere(given: ChaosArguments, join: string): Promise<voi
     });
     bringer.begin(observer.state?.members.map(({ slot }) => slotName(slot)) ?? []);
     const report = await interruptible(() => bringer.run(attachedTarget(observer), interruption));
-    if (given.json) printJson({ ...report, schedule: schedule.settings });
+    if (given.json) printJson(report);
     else note(`${report.faults.length} faults, ${report.hangs} hangs, longest pause ${report.longestPause.toFixed(0)} ms; the run's own log says what came of them`);
     if (report.hangs > 0) throw new MecefoError("no step was taken for too long");
   } finally {
@@ -127,7 +132,7 @@ interface SoakControl {
 
 async function soak(given: ChaosArguments, { strikeServer, ...where }: SoakControl): Promise<void> {
   const options = { ...(await trainingOptions({ ...given, grid: given.grid ?? "2x2", steps: given.steps ?? PLENTY_OF_STEPS })), ...where };
-  const schedule = scheduleOf(given, parseGrid(given.grid ?? "2x2"));
+  const schedule = await scheduleOf(given, parseGrid(given.grid ?? "2x2"));
   let serverStruck: Promise<void> | undefined;
   const bringer = new Chaos({
     schedule, hangLimit: given.hangLimit,
@@ -143,9 +148,10 @@ async function soak(given: ChaosArguments, { strikeServer, ...where }: SoakContr
     },
   });
   await serverStruck;
+  await writeFile(join(given.output, "faults.json"), `${JSON.stringify(report!.faults)}\n`);
   const verdict = judgeSoak(result, report!);
   const serversKilled = serverStruck === undefined ? 0 : 1;
-  if (given.json) printJson({ ...verdict, serversKilled, seed: given.faultSeed, schedule: schedule.settings });
+  if (given.json) printJson({ ...verdict, serversKilled, seed: given.faultSeed });
   else for (const line of [...linesOf(verdict), ...(serversKilled > 0 ? ["  one nats-server of three was killed as well"] : [])]) note(line);
   if (!verdict.passed) throw new MecefoError(`the soak failed; the log is in ${given.output}/events.jsonl`);
 }
@@ -161,6 +167,7 @@ export function chaosCommand(): Command {
     .option("--kinds <list>", "with weights", readKinds, readKinds("kill=3,stop=1,cut=2,slow=2,corrupt=2"))
     .option("--slots <slots...>", "that may be struck (default: all)")
     .option("--strike-stages", "also strike the last worker of a stage: training then goes back to a checkpoint", false)
+    .option("--replay <file>", "bring the faults of an earlier soak about again (faults.json in its output folder)")
     .option("--join <url>", "strike a run that was started elsewhere (with --allow-faults), instead of one of its own")
     .option("--local-nats <servers>", "start so many nats-servers here (1 or 3), and use them as the control plane", integer(1, 3))
     .option("--kill-nats", "kill one of three nats-servers as well, halfway", false)
