@@ -342,13 +342,15 @@ export class Controller implements Leadership {
 
   async #shard(shard: Extract<WorkerReport, { kind: "shard" }>): Promise<void> {
     const { commitCheckpoint } = this.#options;
+    // Without fault tolerance workers may be ahead; else it was written before training went back.
+    if (shard.step > this.#state!.step && this.#options.job.strategy !== "none") return;
     const shards = this.#checkpoints.add(shard);
     if (shards === undefined || commitCheckpoint === undefined) return;
     const degraded = shards.some((part) => part.degraded);
     try {
       const folder = await commitCheckpoint(shard.step, shards, degraded);
+      this.#restorePoint = { load: { from: "checkpoint", folder }, step: shard.step };
       this.#emit({ kind: "checkpoint", at: Date.now(), step: shard.step, folder, degraded });
-      await this.#refreshRestorePoint();
       if (shard.step === this.#state!.stopAt) this.#finalCheckpoint = true;
     } catch (error) {
       this.#checkpoints.forget(shard.step);
@@ -529,6 +531,7 @@ export class Controller implements Leadership {
       this.#dead.add(id);
       this.#monitor.forget(id);
     }
+    if (next.step < before.step) this.#checkpoints.goBack();
     if (this.#troubles.length > 0) this.#barren.push(this.#troubles.flatMap(({ trouble }) => trouble.peer ?? []));
     const joinedAt = [...ids].flatMap((id) => this.#applicants.get(id)?.at ?? []);
     // Whoever joined waited for a step's end by choice: the recovery begins with the epoch then.
