@@ -219,8 +219,9 @@ export class Controller implements Leadership {
   #noticePause(now: number): void {
     const paused = this.#monitor.tick(now);
     if (paused === 0) return;
-    this.#epochBegan += paused;
-    this.#stepBegan += paused;
+    // What began meanwhile did not wait that long: nothing may seem to begin in the future.
+    this.#epochBegan = Math.min(now, this.#epochBegan + paused);
+    this.#stepBegan = Math.min(now, this.#stepBegan + paused);
     for (const [id, at] of this.#disconnected) this.#disconnected.set(id, at + paused);
   }
 
