@@ -10,7 +10,7 @@ import { startDashboard, type Dashboard, type DashboardFault, type DashboardOpti
 import { CheckpointError, MecefoError, SettingsError } from "../errors.ts";
 import { createJob, type JobOptions } from "../job/create-job.ts";
 import { openStageFactory } from "../job/decoder-stages.ts";
-import { writeJob } from "../job/job-file.ts";
+import { readJob, writeJob } from "../job/job-file.ts";
 import type { Job } from "../job/job.ts";
 import { openCodec } from "../job/open-codec.ts";
 import { describeData, openData, prepareData, type DataOptions } from "../job/prepare-data.ts";
@@ -26,6 +26,7 @@ import { InProcessGrid } from "./in-process-grid.ts";
 import { resumePoint } from "./job-checkpoints.ts";
 import { startNatsControl } from "./nats-control.ts";
 import { ProcessGrid } from "./process-grid.ts";
+import { resumedOptions } from "./resumed-options.ts";
 
 /** Options of `startTraining`. Those of the job have their defaults from `createJob`. */
 export interface TrainingOptions extends Omit<JobOptions, "data" | "checkpoint"> {
@@ -37,7 +38,10 @@ export interface TrainingOptions extends Omit<JobOptions, "data" | "checkpoint">
   readonly checkpointEvery?: number | undefined;
   /** Checkpoints that are kept. Default 3. */
   readonly keepCheckpoints?: number | undefined;
-  /** Goes on from the output folder's last checkpoint; another grid, strategy or codec may be given. Default false. */
+  /**
+   * Goes on from the output folder's last checkpoint, with the options that the run had where none are given: another grid, strategy or codec may be.
+   * Default false.
+   */
   readonly resume?: boolean | undefined;
   /** Default "processes": one for each slot, on this machine. "in-process": all in this one. "external": started elsewhere, they join. */
   readonly workers?: "processes" | "in-process" | "external" | undefined;
@@ -108,8 +112,9 @@ async function prepare(options: TrainingOptions): Promise<{ job: Job; resume: Re
   if (!known && options.resume) throw new CheckpointError(`${folder} holds no checkpoint to resume from`);
   const dataFolder = join(folder, "data");
   const data = options.resume ? await describeData(dataFolder) : await prepareData({ ...options.data, folder: dataFolder });
+  const chosen = options.resume ? resumedOptions(await readJob(join(folder, "job.json")), options) : options;
   const job = createJob({
-    ...options, data, checkpoint: { folder: checkpoints, every: options.checkpointEvery, keep: options.keepCheckpoints },
+    ...chosen, data, checkpoint: { folder: checkpoints, every: options.checkpointEvery, keep: options.keepCheckpoints },
   });
   if (known) return { job, folder, resume: await resumePoint(job, known.folder) };
   await mkdir(checkpoints, { recursive: true });
