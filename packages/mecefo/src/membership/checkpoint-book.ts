@@ -25,6 +25,11 @@ export class CheckpointBook {
     return [...shards.values()].toSorted((a, b) => a.stage - b.stage);
   }
 
+  /** Training goes back: parts of checkpoints that are not whole yet belong to steps that count no more. */
+  goBack(): void {
+    this.#steps.clear();
+  }
+
   /** A checkpoint that could not be made may be tried again. */
   forget(step: number): void {
     this.#done.delete(step);

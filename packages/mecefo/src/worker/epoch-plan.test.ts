@@ -11,7 +11,7 @@ function plans(lives: string, { tied = false, maximumChain = 9 } = {}): Record<s
   const grid = { pipelines: rows.length, stages: rows[0]!.length };
   const isLive = ({ pipeline, stage }: { pipeline: number; stage: number }): boolean => rows[pipeline]![stage] === "1";
   const assignment = assign({
-    grid, strategy: "mecefo", techniques: allTechniques, maximumChain, lostPipeline: "reroute", emptyMixer: "exact", microbatches: 2,
+    grid, strategy: "mecefo", techniques: allTechniques, maximumChain, lostPipeline: "reroute", sharing: "even", emptyMixer: "exact", microbatches: 2,
   }, isLive);
   const state: ClusterState = {
     formatVersion: 1, job: "run", epoch: 4, phase: "training", step: 9, stopAt: 20, cause: "killed", reason: "",
