@@ -15,6 +15,8 @@ export interface Series {
   readonly points: readonly (readonly [x: number, y: number])[];
   /** Drawn as separate marks. Default: a line. */
   readonly marks?: boolean;
+  /** Marks without a line between them. */
+  readonly isLoose?: boolean;
 }
 
 function render(option: object, height: number): string {
@@ -47,8 +49,8 @@ export function lineChart(series: readonly Series[], labels: { readonly x: strin
       legend,
       xAxis: axis(labels.x, { splitLine: { show: false } }),
       yAxis: axis(labels.y, { nameGap: 42 }),
-      series: series.map(({ name, points, marks = false }) => ({
-        name, type: "line", data: points, showSymbol: marks, symbolSize: 8, lineStyle: { width: marks ? 1 : 2 }, sampling: undefined,
+      series: series.map(({ name, points, isLoose = false, marks = isLoose }) => ({
+        name, type: "line", data: points, showSymbol: marks, symbolSize: 8, lineStyle: { width: isLoose ? 0 : marks ? 1 : 2 }, sampling: undefined,
       })),
     },
     320,
