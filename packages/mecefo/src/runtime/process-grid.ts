@@ -41,6 +41,10 @@ export class ProcessGrid implements GridRuntime {
     this.#processes = new WorkerProcesses({
       join: control.joinUrl, token, allowFaults, restartDelay,
       onLine: (slot, line) => onLine?.(slot, line),
+      onGivenUp: (slot, lastLine) => {
+        // Later, the others go on without it.
+        if ((control.state?.epoch ?? 0) === 0) this.#end?.({ kind: "failed", reason: `the worker of ${slot} does not start: ${lastLine}` });
+      },
       onExit: (slot, pid, how) => {
         const member = this.#members().find((candidate) => candidate.pid === pid && slotName(candidate.slot) === slot);
         if (member) control.exited(member.id, how);

@@ -130,6 +130,8 @@ export async function startTraining(options: TrainingOptions): Promise<TrainingR
   const { workers = "processes", control = "unix:", token = randomBytes(24).toString("base64url"), restartDelay = 1000, allowFaults = false } = options;
   if (token.length < SHORTEST_TOKEN) throw new SettingsError(`the token has ${token.length} characters; use at least ${SHORTEST_TOKEN}`);
   const { job, folder, resume } = await prepare(options);
+  // What workers would fail on is found out before any is started.
+  const [factory, codec] = [await openStageFactory(job), await openCodec(job.codec)];
   await writeJob(join(folder, "job.json"), job);
   const log = await EventLog.open(join(folder, "events.jsonl"));
   const events: RunEvent[] = [];
@@ -146,7 +148,7 @@ export async function startTraining(options: TrainingOptions): Promise<TrainingR
     let runtime: GridRuntime;
     let joinUrl: string | undefined;
     if (workers === "in-process") {
-      const [factory, data, codec] = [await openStageFactory(job), await openData(job.data.folder, job.data.sha256), await openCodec(job.codec)];
+      const data = await openData(job.data.folder, job.data.sha256);
       runtime = new InProcessGrid({
         job, factory, codec, sampler: createSampler(data.tokens, job), resume, onEvent: record, allowFaults, restartDelay: restartDelay ?? undefined,
       });

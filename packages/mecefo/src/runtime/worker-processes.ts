@@ -12,6 +12,8 @@ export interface WorkerProcessesOptions {
   readonly restartDelay: number | undefined;
   /** Lines that workers write. */
   readonly onLine?: (slot: string, line: string) => void;
+  /** A worker crashed too often and is not started again; the last line that it wrote. */
+  readonly onGivenUp?: (slot: string, lastLine: string) => void;
   /** A worker's process has ended. */
   readonly onExit?: (slot: string, pid: number, how: string) => void;
 }
@@ -31,6 +33,7 @@ export class WorkerProcesses {
   readonly #options: WorkerProcessesOptions;
   readonly #children = new Map<string, ChildProcess>();
   readonly #crashes = new Map<string, number>();
+  readonly #lastLines = new Map<string, string>();
   readonly #timers = new Set<NodeJS.Timeout>();
   readonly #held = new Set<string>();
   #closing = false;
@@ -60,7 +63,10 @@ export class WorkerProcesses {
     child.stderr.setEncoding("utf8").on("data", (text: string) => {
       const lines = (rest + text).split("\n");
       rest = lines.pop()!.slice(-4096);
-      for (const line of lines) onLine?.(slot, line);
+      for (const line of lines) {
+        this.#lastLines.set(slot, line);
+        onLine?.(slot, line);
+      }
     });
     const ended = (how: string): void => {
       if (this.#children.get(slot) !== child) return;
@@ -83,7 +89,9 @@ export class WorkerProcesses {
     this.#crashes.set(slot, crashes);
     if (this.#closing || restartDelay === undefined || this.#held.has(slot)) return;
     if (crashes >= CRASH_LIMIT) {
+      const lastLine = this.#lastLines.get(slot) ?? "it wrote nothing";
       this.#options.onLine?.(slot, `ended ${crashes} times within ${CRASH_WINDOW} ms of its start: not started again`);
+      this.#options.onGivenUp?.(slot, lastLine);
       return;
     }
     const timer = setTimeout(() => {
