@@ -9,7 +9,7 @@ for (const pipelines of [8, 128]) {
   const grid = { pipelines, stages: 8 };
   const nodes = pipelines * grid.stages;
   const result = simulate({
-    grid, costs: paperProfile("llama-1b", { grid }), hours: 100, seeds: 4, seed: 1,
+    grid, costs: paperProfile("llama-1b", { grid }), hours: 100, seeds: 4, seed: 1, sharing: "balanced",
     // All nodes together fail this often.
     scenario: { name: `${nodes} nodes`, failureEveryHours: (10 * days) / nodes, repairHours: 2, nodes },
   });
