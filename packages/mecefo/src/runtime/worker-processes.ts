@@ -68,24 +68,25 @@ export class WorkerProcesses {
         onLine?.(slot, line);
       }
     });
-    const ended = (how: string): void => {
+    const ended = (how: string, isCrash: boolean): void => {
       if (this.#children.get(slot) !== child) return;
       this.#children.delete(slot);
       if (rest !== "") onLine?.(slot, rest);
       this.#options.onExit?.(slot, child.pid ?? 0, how);
-      this.#restart(slot, performance.now() - startedAt);
+      this.#restart(slot, isCrash && performance.now() - startedAt < CRASH_WINDOW);
     };
     child.on("error", (error) => {
-      ended(error.message);
+      ended(error.message, true);
     });
     child.on("exit", (code, signal) => {
-      ended(signal === null ? `ended with code ${code}` : `ended by ${signal}`);
+      // Whoever is killed by a signal has not crashed by itself.
+      ended(signal === null ? `ended with code ${code}` : `ended by ${signal}`, signal === null);
     });
   }
 
-  #restart(slot: string, lifetime: number): void {
+  #restart(slot: string, hasCrashed: boolean): void {
     const { restartDelay } = this.#options;
-    const crashes = lifetime < CRASH_WINDOW ? (this.#crashes.get(slot) ?? 0) + 1 : 0;
+    const crashes = hasCrashed ? (this.#crashes.get(slot) ?? 0) + 1 : 0;
     this.#crashes.set(slot, crashes);
     if (this.#closing || restartDelay === undefined || this.#held.has(slot)) return;
     if (crashes >= CRASH_LIMIT) {
