@@ -37,7 +37,8 @@ function renderBlock(block: ReportBlock): string {
     case "table": {
       const cells = (row: readonly string[], tag: string): string =>
         `<tr>${row.map((cell) => `<${tag}>${escape(cell)}</${tag}>`).join("")}</tr>`;
-      return `<table><thead>${cells(block.columns, "th")}</thead><tbody>${block.rows.map((row) => cells(row, "td")).join("")}</tbody></table>`;
+      const body = block.rows.map((row) => cells(row, "td")).join("");
+      return `<div class="wide"><table><thead>${cells(block.columns, "th")}</thead><tbody>${body}</tbody></table></div>`;
     }
     case "chart":
       return `<figure class="chart"><figcaption>${escape(block.title)}</figcaption>${block.svg}</figure>`;
@@ -45,19 +46,24 @@ function renderBlock(block: ReportBlock): string {
 }
 
 const style = `
-:root { color-scheme: light; --ink: #0f172a; --muted: #64748b; --line: #e2e8f0; --accent: #2563eb; }
+:root { color-scheme: light dark; --ink: #0f172a; --muted: #64748b; --line: #e2e8f0; --accent: #2563eb; --ground: #f8fafc; --surface: #fff; --quote: #f1f5f9; --bad: #b91c1c; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e2e8f0; --muted: #94a3b8; --line: #263347; --accent: #60a5fa; --ground: #0b1120; --surface: #131c2e; --quote: #1a2539; --bad: #f87171; }
+  .chart [stroke="#e2e8f0"] { stroke: var(--line); } .chart [fill="#64748b"] { fill: var(--muted); } .chart [fill="#fff"] { fill: var(--surface); }
+}
 * { box-sizing: border-box; }
-body { margin: 0; font: 16px/1.6 system-ui, sans-serif; color: var(--ink); background: #f8fafc; }
+body { margin: 0; font: 16px/1.6 system-ui, sans-serif; color: var(--ink); background: var(--ground); }
 main { max-width: 820px; margin: 0 auto; padding: 48px 24px 96px; }
 h1 { font-size: 2rem; margin: 0 0 4px; } header p { color: var(--muted); margin: 0 0 32px; }
-section { background: #fff; border: 1px solid var(--line); border-radius: 12px; padding: 24px 28px; margin: 0 0 24px; }
+section { background: var(--surface); border: 1px solid var(--line); border-radius: 12px; padding: 24px 28px; margin: 0 0 24px; }
 h2 { font-size: 1.25rem; margin: 0; } .meta { color: var(--muted); font-size: .875rem; margin: 0 0 16px; }
 .figures { display: flex; flex-wrap: wrap; gap: 12px 36px; margin: 16px 0; } .figures dt { color: var(--muted); font-size: .8125rem; }
 .figures dd { margin: 0; font-size: 1.5rem; font-weight: 600; font-variant-numeric: tabular-nums; } .figures small { display: block; font-size: .8125rem; font-weight: 400; color: var(--muted); }
 figure { margin: 20px 0; } figcaption { color: var(--muted); font-size: .875rem; margin-bottom: 6px; }
-blockquote { margin: 0; padding: 12px 16px; border-left: 3px solid var(--accent); background: #f1f5f9; border-radius: 0 8px 8px 0; white-space: pre-wrap; overflow-wrap: anywhere; }
-.chart svg { width: 100%; height: auto; } .failure { color: #b91c1c; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; } th, td { text-align: left; padding: 6px 12px 6px 0; border-bottom: 1px solid var(--line); }
+blockquote { margin: 0; padding: 12px 16px; border-left: 3px solid var(--accent); background: var(--quote); border-radius: 0 8px 8px 0; white-space: pre-wrap; overflow-wrap: anywhere; }
+.chart svg { width: 100%; height: auto; } .failure { color: var(--bad); }
+@media (max-width: 600px) { main { padding: 24px 12px 64px; } section { padding: 18px 16px; } }
+.wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; } td:first-child { white-space: nowrap; } th { font-weight: 600; font-size: .875rem; } th, td { text-align: left; vertical-align: top; padding: 6px 12px 6px 0; border-bottom: 1px solid var(--line); }
 `;
 
 /** The whole report as one self-contained HTML page. */

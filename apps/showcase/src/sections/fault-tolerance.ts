@@ -5,7 +5,7 @@ import { startTraining, type RecoveryEvent, type RunEvent, type StepEvent, type 
 import { lineChart, type Series } from "../report/charts.ts";
 import type { ReportBlock, Section, SectionContext } from "../section.ts";
 
-const steps = 160;
+const steps = 140;
 const sequenceLength = 64;
 /** Slot and step of each kill. */
 const kills: readonly (readonly [slot: string, step: number])[] = [["p0s1", 40], ["p1s0", 95]];
@@ -111,22 +111,46 @@ function marks(course: Course): Series {
   return { name: "kill -9", points, isLoose: true };
 }
 
-const bytes = (count: number): string => (count === 0 ? "–" : `${(count / 1e6).toFixed(2)} MB`);
+/** Units and pairs stay on one line. */
+const unbroken = (text: string): string => text.replaceAll(" ", "\u00a0");
+const bytes = (count: number): string => (count === 0 ? "–" : unbroken(`${(count / 1e6).toFixed(2)} MB`));
 const percent = (share: number | null): string => (share === null ? "–" : `${(100 * share).toFixed(0)} %`);
 const digits = (value: number | null | undefined, count: number): string => value?.toFixed(count) ?? "–";
 
-function recoveryRows({ name, result }: Course): string[][] {
-  return result.events
+/** How much of the loss is above that of the run without faults, at the same step. */
+function above(course: Course, calm: Course): Series {
+  const without = new Map(takes(calm).map(({ step, loss }) => [step, loss]));
+  const losses = new Map(takes(course).map(({ step, loss }) => [step, loss]));
+  const points = [...losses].toSorted(([a], [b]) => a - b).flatMap(([step, loss]): (readonly [number, number])[] => {
+    const other = without.get(step);
+    return other === undefined ? [] : [[step, loss - other]];
+  });
+  return { name: course.name, points: smooth(points) };
+}
+
+/** Milliseconds without a step around a recovery, waiting for a worker included: what the leader calls its own begins later. */
+function pauseAround(events: readonly RunEvent[], recovery: RecoveryEvent): number | undefined {
+  const index = events.indexOf(recovery);
+  const before = events.slice(0, index).findLast(({ kind }) => kind === "step");
+  const after = events.slice(index).find(({ kind }) => kind === "step");
+  return before === undefined || after === undefined ? undefined : after.at - before.at;
+}
+
+function recoveryRows({ name, result: { events } }: Course): string[][] {
+  return events
     .filter((event): event is RecoveryEvent => event.kind === "recovery" && event.cause !== "formed")
-    .map(({ step, reason, milliseconds, bytes: moved, transfers }) => [
-      name, String(step), reason, `${milliseconds.toFixed(0)} ms`, bytes(moved),
-      [...new Set(transfers.map(({ slot, donor }) => `${slot} ← ${donor}`))].join(", ") || "–",
-    ]);
+    .map((recovery) => {
+      const donors = new Set(recovery.transfers.map(({ slot, donor }) => unbroken(`${slot} ← ${donor}`)));
+      return [
+        unbroken(name), String(recovery.step), recovery.reason, unbroken(`${digits(pauseAround(events, recovery), 0)} ms`), bytes(recovery.bytes),
+        [...donors].join(", ") || "–",
+      ];
+    });
 }
 
 function comparisonRow({ name, result: { summary }, validationLoss }: Course): string[] {
   return [
-    name, `${summary.steps}${summary.undoneSteps > 0 ? ` + ${summary.undoneSteps} undone` : ""}`, summary.seconds.toFixed(1), percent(summary.degradedSteps),
+    unbroken(name), `${summary.steps}${summary.undoneSteps > 0 ? ` + ${summary.undoneSteps} undone` : ""}`, summary.seconds.toFixed(1), percent(summary.degradedSteps),
     digits(summary.finalLoss, 3), digits(validationLoss, 3),
     summary.ledger === undefined ? "–" : `${summary.ledger.lost} · ${summary.ledger.duplicated} · ${summary.ledger.divergences}`,
   ];
@@ -163,10 +187,14 @@ function describe(courses: readonly Course[]): ReportBlock[] {
     },
     {
       kind: "table",
-      columns: ["run", "steps", "seconds", "degraded", "loss", "held out", "batches lost · doubled, divergences"],
+      columns: ["run", "steps", "seconds", "degraded", "loss", "held out", "lost · doubled · diverged"],
       rows: courses.map(comparisonRow),
     },
-    { kind: "chart", title: `Loss over steps, the same batches in each, mean of ${window}`, svg: lineChart(courses.map(overSteps), { x: "step", y: "nats per byte" }) },
+    { kind: "chart", title: `Loss over steps, the same batches in each, mean of ${window} steps`, svg: lineChart(courses.map(overSteps), { x: "step", y: "nats per byte" }) },
+    {
+      kind: "chart", title: `Loss above that of the run without faults, at the same step, mean of ${window} steps`,
+      svg: lineChart(courses.map((course) => above(course, calm)), { x: "step", y: "nats per byte" }),
+    },
     {
       kind: "chart", title: "Loss over time, from the moment that all workers were there",
       svg: lineChart(
@@ -174,7 +202,7 @@ function describe(courses: readonly Course[]): ReportBlock[] {
         { x: "seconds", y: "nats per byte" },
       ),
     },
-    { kind: "table", columns: ["run", "step", "what happened", "going on after", "moved", "from whom"], rows: courses.flatMap(recoveryRows) },
+    { kind: "table", columns: ["run", "step", "what happened", "no step for", "moved", "from whom"], rows: courses.flatMap(recoveryRows) },
   ];
 }
 
