@@ -1,0 +1,47 @@
+import { relativeSquaredError, type GradientPair } from "../../packages/mecefo/src/approximation/gradient-error.ts";
+import type { VirtualGrid } from "../../packages/mecefo/src/pipeline/virtual-grid.ts";
+import type { StageState } from "../../packages/mecefo/src/worker/stage-state.ts";
+
+/** ‖ĝ - g‖² / ‖g‖² of the averaged gradient of a step, before clipping: what assumption 3 of the paper bounds by 1 - δ. */
+export interface GradientErrors {
+  readonly step: number;
+  readonly all: number;
+  /** Of attention and the norms before it: technique I. */
+  readonly mixer: number;
+  /** Of the rest: technique III. */
+  readonly others: number;
+}
+
+interface Part {
+  readonly isMixer: boolean;
+  readonly values: Float32Array;
+}
+
+/** The averaged gradients that a grid's last step left, parameter by parameter. */
+function gradientsOf({ stages }: VirtualGrid): Part[] {
+  return stages.flatMap(({ replica, gradients: { values } }) => {
+    let offset = 0;
+    return replica.parameters.map(({ parameter, mixerBlock }) => {
+      const part = { isMixer: mixerBlock !== undefined, values: values.subarray(offset, offset + parameter.size) };
+      offset += parameter.size;
+      return part;
+    });
+  });
+}
+
+/**
+ * Compares the gradient of a grid's last step with the one that nobody's failure would have left.
+ * @param reference of the same model, without failures; it becomes what `before` says, and takes the step
+ * @param before of all stages, before the step
+ */
+export async function gradientErrors(
+  grid: VirtualGrid, reference: VirtualGrid, before: readonly StageState[],
+): Promise<Omit<GradientErrors, "step">> {
+  const estimates = gradientsOf(grid);
+  reference.stages.forEach(({ replica }, stage) => replica.load(before[stage]!));
+  if ((await reference.step()) === undefined) throw new Error("the fault-free grid takes no step");
+  const pairs = gradientsOf(reference).map(({ isMixer, values }, i) => ({ isMixer, pair: [estimates[i]!.values, values] satisfies GradientPair }));
+  const of = (wanted: (isMixer: boolean) => boolean): number =>
+    relativeSquaredError(pairs.filter(({ isMixer }) => wanted(isMixer)).map(({ pair }) => pair));
+  return { all: of(() => true), mixer: of((isMixer) => isMixer), others: of((isMixer) => !isMixer) };
+}
