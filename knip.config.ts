@@ -31,6 +31,8 @@ const config: KnipConfig = {
             "src/network-thread.ts",
           ],
           project: ["src/**/*.ts", "scripts/**/*.ts"],
+          // Of the system, looked for before it is used.
+          ignoreBinaries: ["nats-server"],
           // Compiled by AssemblyScript, a project of its own.
           ignore: ["assembly/**"],
         },

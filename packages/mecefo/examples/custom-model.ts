@@ -9,10 +9,9 @@ import { fileURLToPath } from "node:url";
 import { startTraining, type TrainingRun } from "@frugal/mecefo";
 
 const output = await mkdtemp(join(tmpdir(), "mecefo-example-"));
-let run: TrainingRun | undefined;
 let killed = false;
 
-run = await startTraining({
+const run: TrainingRun = await startTraining({
   output, workers: "in-process", allowFaults: true,
   model: { module: fileURLToPath(new URL("convolution-model.ts", import.meta.url)) },
   grid: "2x2", steps: 40, sequenceLength: 64, optimizer: { learningRate: 4e-3 }, data: { text: "moby-dick" },
@@ -21,7 +20,7 @@ run = await startTraining({
     if (event.kind === "epoch") console.log(`epoch ${event.epoch} (${event.cause}), N(l) by stage ${JSON.stringify(event.mixerPipelines)}`);
     if (event.kind === "step" && event.step === 15 && !killed) {
       killed = true;
-      void run?.inject("p1s1", { kind: "kill", repairAfter: 300 });
+      void run.inject("p1s1", { kind: "kill", repairAfter: 300 });
     }
   },
 });

@@ -11,7 +11,6 @@ const steps = Number(process.argv[2] ?? 30);
 const output = await mkdtemp(join(tmpdir(), "mecefo-example-"));
 // At a third of the steps one worker dies, at half of them another one of another pipeline; both are back 300 ms later.
 const deaths = new Map([[Math.floor(steps / 3), "p0s1"], [Math.floor(steps / 2), "p1s0"]]);
-let run: TrainingRun | undefined;
 
 function follow(event: RunEvent): void {
   if (event.kind === "step" && event.step % 5 === 0) console.log(`step ${event.step}: loss ${event.loss?.toFixed(3)}`);
@@ -22,10 +21,10 @@ function follow(event: RunEvent): void {
   deaths.delete(event.step);
   if (slot === undefined) return;
   console.log(`killing ${slot}`);
-  void run?.inject(slot, { kind: "kill", repairAfter: 300 });
+  void run.inject(slot, { kind: "kill", repairAfter: 300 });
 }
 
-run = await startTraining({
+const run: TrainingRun = await startTraining({
   output, workers: "in-process", allowFaults: true, onEvent: follow,
   model: "nano", grid: "2x2", steps, microbatches: 4, microbatchSize: 2, sequenceLength: 64, data: { text: "moby-dick" },
 });

@@ -14,6 +14,8 @@ export { leaderCheckpoints, resumePoint, workerCheckpoints, type LeaderCheckpoin
 export { parseJoinUrl, type JoinTarget } from "./runtime/join-url.ts";
 export { Worker } from "./worker/worker.ts";
 export type { WorkerCheckpoints, WorkerOptions, WorkerOutcome } from "./worker/worker-options.ts";
+export type { HeldStage } from "./worker/held-stage.ts";
+export type { StageParameter, StageReplica, StageReplicaOptions } from "./worker/stage-replica.ts";
 export type { ParameterState, StageState } from "./worker/stage-state.ts";
 
 export { checkJob, createJob, type JobOptions } from "./job/create-job.ts";
@@ -51,6 +53,7 @@ export {
   averageGradient, expectedAveragingError, expectedProjectionError, relativeSquaredError, type GradientPair,
 } from "./approximation/gradient-error.ts";
 export { StageExecutor, type StageExecutorOptions } from "./pipeline/stage-executor.ts";
+export type { GradientSource, StageGradients } from "./collectives/stage-gradients.ts";
 export { GradientSums } from "./pipeline/gradient-sums.ts";
 export type { StageInput, StagePass } from "./pipeline/stage-pass.ts";
 export { oneForwardOneBackward, type PipelineAction } from "./pipeline/one-forward-one-backward.ts";
@@ -67,6 +70,7 @@ export { startNetworkThread, type NetworkThread, type NetworkThreadOptions } fro
 export {
   createMemoryTransport, MemoryHub, type MemoryTransport, type MemoryTransportOptions,
 } from "./transport/memory-transport.ts";
+export type { Link, LinkDriver } from "./transport/link-table.ts";
 export { Mailbox, type MailboxOptions } from "./transport/mailbox.ts";
 
 export { timeoutDefaults, type TimeoutName, type Timeouts } from "./membership/timeouts.ts";
@@ -108,12 +112,15 @@ export {
   faultKinds, parseFaults, parseFaultScheduleSettings, type Fault, type FaultKind, type FaultScheduleSettings,
 } from "./chaos/fault-schedule-format.ts";
 export { createFaultSchedule, type FaultSchedule } from "./chaos/fault-schedule.ts";
+export { readFaults, ReplayedFaults, type FaultSource } from "./chaos/replayed-faults.ts";
+export { attachedTarget } from "./chaos/attached-target.ts";
 export { Chaos, toWorkerFault, type ChaosOptions, type ChaosReport, type ChaosTarget } from "./chaos/run-chaos.ts";
 export { judgeSoak, type SoakVerdict } from "./chaos/soak-verdict.ts";
 
 export {
   startDashboard, type Dashboard, type DashboardFault, type DashboardOptions,
 } from "./dashboard/dashboard-server.ts";
+export type { RunMetrics } from "./dashboard/metrics.ts";
 export type { EpochEvent, RecoveryEvent, RunEvent, StepEvent } from "./report/run-event.ts";
 export {
   EventLog, readEvents, streamEvents, type BrokenLastLine, type EventLogContents, type ReadEventsOptions,
