@@ -9,10 +9,11 @@ import { markdownReport, terminalTable } from "./src/table.ts";
 import type { Workload } from "./src/workload.ts";
 import { workloads as fourierCompress } from "./fourier-compress/workloads.ts";
 import { workloads as languageModel } from "./language-model/workloads.ts";
+import { workloads as mecefo } from "./mecefo/workloads.ts";
 import { workloads as tensorCore } from "./tensor-core/workloads.ts";
 
 const suites: Readonly<Record<string, readonly (readonly Workload[])[]>> = {
-  "tensor-core": tensorCore, "language-model": languageModel, "fourier-compress": fourierCompress,
+  "tensor-core": tensorCore, "language-model": languageModel, "fourier-compress": fourierCompress, mecefo,
 };
 
 const options = readArguments(Object.keys(suites));

@@ -4,10 +4,11 @@ import { checkClaim, goal, type Check, type Claim } from "./src/check.ts";
 import { fullEffort, quickEffort } from "./src/rounds.ts";
 import { claims as fourierCompress } from "./fourier-compress/claims.ts";
 import { claims as languageModel } from "./language-model/claims.ts";
+import { claims as mecefo } from "./mecefo/claims.ts";
 import { claims as tensorCore } from "./tensor-core/claims.ts";
 
 const suites: Readonly<Record<string, readonly Claim[]>> = {
-  "tensor-core": tensorCore, "language-model": languageModel, "fourier-compress": fourierCompress,
+  "tensor-core": tensorCore, "language-model": languageModel, "fourier-compress": fourierCompress, mecefo,
 };
 
 const options = readArguments(Object.keys(suites));

@@ -37,7 +37,15 @@ export type Task =
   /** Greedy continuation of stories15M, the first block here and the rest in a server process; without `codec`, all of it here. */
   | { readonly kind: "splitGenerate"; readonly tokens: number; readonly codec?: string; readonly mode?: CodecTarget }
   /** Greedy continuations in several sessions at a time, all served by one process. */
-  | { readonly kind: "serveSessions"; readonly sessions: number; readonly tokens: number; readonly batching: boolean };
+  | { readonly kind: "serveSessions"; readonly sessions: number; readonly tokens: number; readonly batching: boolean }
+  /** A step of `microbatches` through a worker's stages, forward and backward; the variant says how many stages it has and how it runs them. */
+  | { readonly kind: "stagePasses"; readonly shape: StageShape; readonly microbatches: number }
+  /** A message to another process, and an empty one back when it has arrived whole. */
+  | { readonly kind: "pointToPoint"; readonly bytes: number; readonly protocol: "unix" | "tcp" }
+  /** Sums an array over processes. */
+  | { readonly kind: "allReduce"; readonly bytes: number; readonly processes: number; readonly protocol: "unix" | "tcp" }
+  /** A stage's weights and moments, written to disk or read back, checksums included. */
+  | { readonly kind: "checkpoint"; readonly part: "write" | "read"; readonly shape: StageShape };
 
 /** What an encoder aims for. */
 export type CodecTarget = { readonly kind: "ratio"; readonly ratio: number } | { readonly kind: "step"; readonly step: number };
@@ -46,6 +54,16 @@ export type CodecTarget = { readonly kind: "ratio"; readonly ratio: number } | {
 export interface ActivationShape {
   readonly tokens: number;
   readonly hiddenSize: number;
+}
+
+/** Sizes of a pipeline's stage, and of what is sent through it. */
+export interface StageShape {
+  readonly hiddenSize: number;
+  readonly intermediateSize: number;
+  readonly heads: number;
+  readonly blocks: number;
+  readonly microbatchSize: number;
+  readonly sequenceLength: number;
 }
 
 /** Sizes of the training step. */

@@ -1,0 +1,88 @@
+/** Training runs of real worker processes, in a temporary folder each. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fullEffort, type Effort } from "../src/rounds.ts";
+import { startTraining, type RunEvent, type StepEvent, type TrainingOptions, type TrainingResult, type TrainingRun } from "@frugal/mecefo";
+
+/** What happens in a run besides training. */
+export interface RunSettings extends Omit<TrainingOptions, "output" | "onEvent"> {
+  /** Called for every event; may kill and stop. */
+  readonly onEvent?: (event: RunEvent, run: TrainingRun) => void;
+}
+
+/** A run that has ended well. */
+export interface EndedRun {
+  readonly run: TrainingRun;
+  readonly result: TrainingResult;
+}
+
+/** Whether to measure roughly. */
+export const isQuick = ({ rounds }: Effort): boolean => rounds < fullEffort.rounds;
+
+/** Calls with an empty folder and removes it. */
+export async function inTemporaryFolder<Result>(call: (folder: string) => Promise<Result>): Promise<Result> {
+  const folder = await mkdtemp(join(tmpdir(), "frugal-mecefo-"));
+  try {
+    return await call(folder);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Trains to the end in a folder. @throws when the run fails, with the workers' last lines */
+export async function train(output: string, { onEvent, ...settings }: RunSettings): Promise<EndedRun> {
+  const lines: string[] = [];
+  const failures: unknown[] = [];
+  const starting = startTraining({
+    model: "nano", grid: "2x2", sequenceLength: 64, threads: 1, ...settings, output,
+    onEvent: (event) => void starting.then((started) => {
+      try {
+        onEvent?.(event, started);
+      } catch (error) {
+        failures.push(error);
+        started.stop();
+      }
+    }, () => {}),
+    onLine: (slot, line) => lines.push(`${slot}: ${line}`),
+  });
+  const run = await starting;
+  const result = await run.finished;
+  if (failures.length > 0) throw failures[0];
+  if (result.outcome.kind !== "finished") {
+    throw new Error([`the run failed: ${result.outcome.reason}`, ...lines.slice(-5)].join("\n"));
+  }
+  return { run, result };
+}
+
+/** `train` in a folder of its own; `read` gets what is needed of it before it is removed. */
+export async function trainOnce<Result>(settings: RunSettings, read: (ended: EndedRun) => Result | Promise<Result>): Promise<Result> {
+  return await inTemporaryFolder(async (folder) => await read(await train(folder, settings)));
+}
+
+/** The steps of a run, those taken while all workers were there and those taken while one was missing. */
+export function stepsByHealth(events: readonly RunEvent[]): { readonly healthy: StepEvent[]; readonly degraded: StepEvent[] } {
+  const steps = { healthy: [] as StepEvent[], degraded: [] as StepEvent[] };
+  let healthy = true;
+  let first = true;
+  for (const event of events) {
+    if (event.kind === "epoch") [healthy, first] = [event.healthy, true];
+    if (event.kind !== "step") continue;
+    // The first of an epoch connects, decomposes and compiles.
+    if (!first) steps[healthy ? "healthy" : "degraded"].push(event);
+    first = false;
+  }
+  return steps;
+}
+
+/** Kills the workers of some slots, each once its step was taken; steps in rising order. */
+export function killAt(kills: readonly { readonly step: number; readonly slot: string; readonly repairAfter?: number }[]) {
+  const waiting = [...kills];
+  return (event: RunEvent, run: TrainingRun): void => {
+    const [next] = waiting;
+    if (event.kind !== "step" || next === undefined || event.step < next.step || !run.live.includes(next.slot)) return;
+    waiting.shift();
+    // In the middle of the next step.
+    setTimeout(() => void run.inject(next.slot, { kind: "kill", ...(next.repairAfter !== undefined && { repairAfter: next.repairAfter }) }), 5);
+  };
+}
