@@ -12,13 +12,14 @@ export interface GradientErrors {
   readonly others: number;
 }
 
-interface Part {
+/** One parameter's averaged gradient. */
+export interface GradientPart {
   readonly isMixer: boolean;
   readonly values: Float32Array;
 }
 
-/** The averaged gradients that a grid's last step left, parameter by parameter. */
-function gradientsOf({ stages }: VirtualGrid): Part[] {
+/** The averaged gradients that a grid's last step left, parameter by parameter; for models without tied matrices. They change with its next step. */
+export function gradientsOf({ stages }: VirtualGrid): GradientPart[] {
   return stages.flatMap(({ replica, gradients: { values } }) => {
     let offset = 0;
     return replica.parameters.map(({ parameter, mixerBlock }) => {
@@ -27,6 +28,14 @@ function gradientsOf({ stages }: VirtualGrid): Part[] {
       return part;
     });
   });
+}
+
+/** The errors of one grid's gradients, beside the exact ones of the same weights and batch. */
+export function errorsOf(estimates: readonly GradientPart[], exact: readonly GradientPart[]): Omit<GradientErrors, "step"> {
+  const pairs = exact.map(({ isMixer, values }, i) => ({ isMixer, pair: [estimates[i]!.values, values] satisfies GradientPair }));
+  const of = (wanted: (isMixer: boolean) => boolean): number =>
+    relativeSquaredError(pairs.filter(({ isMixer }) => wanted(isMixer)).map(({ pair }) => pair));
+  return { all: of(() => true), mixer: of((isMixer) => isMixer), others: of((isMixer) => !isMixer) };
 }
 
 /**
@@ -40,8 +49,5 @@ export async function gradientErrors(
   const estimates = gradientsOf(grid);
   reference.stages.forEach(({ replica }, stage) => replica.load(before[stage]!));
   if ((await reference.step()) === undefined) throw new Error("the fault-free grid takes no step");
-  const pairs = gradientsOf(reference).map(({ isMixer, values }, i) => ({ isMixer, pair: [estimates[i]!.values, values] satisfies GradientPair }));
-  const of = (wanted: (isMixer: boolean) => boolean): number =>
-    relativeSquaredError(pairs.filter(({ isMixer }) => wanted(isMixer)).map(({ pair }) => pair));
-  return { all: of(() => true), mixer: of((isMixer) => isMixer), others: of((isMixer) => !isMixer) };
+  return errorsOf(estimates, gradientsOf(reference));
 }

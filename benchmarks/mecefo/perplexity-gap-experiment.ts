@@ -29,6 +29,8 @@ export interface GapConfiguration {
   /** Of failures. */
   readonly traceSeed: number;
   readonly steps: number;
+  /** Relative change of the learning rate, too small to matter: how far apart two runs grow that nothing else sets apart. Default 0. */
+  readonly nudge?: number;
 }
 
 /** What came of a run. */
@@ -60,6 +62,8 @@ export const GRID = "4x8";
 export const SEQUENCE_LENGTH = 64;
 export const MICROBATCH_SIZE = 2;
 const VOCABULARY_SIZE = 1024;
+/** After a warm-up over a tenth of the steps, and with a cosine to a tenth of it at the end. */
+export const LEARNING_RATE = 2e-3;
 const VALIDATION_BATCHES = 20;
 const VALIDATION_BATCH_SIZE = 16;
 /** Steps at which gradients are compared with fault-free ones. */
@@ -69,7 +73,7 @@ const PROBES = 12;
 export const cacheFolder: string = join(tmpdir(), "frugal-mecefo-perplexity-gap");
 
 /** Moby-Dick, its end held out. */
-async function dataOf(folder: string): Promise<PreparedData> {
+export async function dataOf(folder: string): Promise<PreparedData> {
   try {
     return await describeData(folder);
   } catch {
@@ -122,12 +126,12 @@ export async function runConfiguration(configuration: GapConfiguration, options:
   const { folder = cacheFolder, onStep, probe = true } = options;
   setThreads(1);
   const started = performance.now();
-  const { strategy, techniques, basis, rank, refreshInterval, scenario, seed, traceSeed, steps } = configuration;
+  const { strategy, techniques, basis, rank, refreshInterval, scenario, seed, traceSeed, steps, nudge = 0 } = configuration;
   const data = await dataOf(join(folder, "moby-dick"));
   const model = { ...presetConfiguration("micro", { vocabularySize: data.vocabularySize }), numHiddenLayers: 8 };
   const common = {
     model, data, grid: GRID, microbatches: 1, microbatchSize: MICROBATCH_SIZE, sequenceLength: SEQUENCE_LENGTH, steps, seed, threads: 1,
-    optimizer: { learningRate: 2e-3 },
+    optimizer: { learningRate: LEARNING_RATE * (1 + nudge) },
   };
   const checkpoint = strategy === "checkpoint-restart" ? { folder: join(folder, "unused") } : undefined;
   const job = createJob({ ...common, strategy, techniques, projection: { basis, rank, refreshInterval }, ...(checkpoint && { checkpoint }) });

@@ -19,8 +19,8 @@ export function gapOf({ batchLosses }: GapResult, faultFree: GapResult): Gap {
 }
 
 /** What a run is called in the table. */
-export function runName({ configuration: { strategy, techniques, basis, rank, scenario } }: GapResult): string {
-  if (scenario === undefined) return "fault-free";
+export function runName({ configuration: { strategy, techniques, basis, rank, scenario, nudge } }: GapResult): string {
+  if (scenario === undefined) return nudge ? `fault-free, learning rate × ${1 + nudge}` : "fault-free";
   if (strategy !== "mecefo") return strategy;
   const used = [
     techniques.skipMixerBackward && "I", techniques.recomputeFeedForward && "II",
@@ -35,8 +35,8 @@ const figure = (value: number | undefined, digits: number): string => (value ===
 const percent = (value: number): string => `${value >= 0 ? "+" : "−"}${(100 * Math.abs(value)).toFixed(2)} %`;
 
 function row(result: GapResult, faultFree: GapResult | undefined): string {
-  const { configuration: { seed, traceSeed, scenario }, validationLoss, trace, energy, errors, degradedShare, stalled, trainingTokens } = result;
-  const gap = faultFree === undefined || scenario === undefined ? undefined : gapOf(result, faultFree);
+  const { configuration: { seed, traceSeed }, validationLoss, trace, energy, errors, degradedShare, stalled, trainingTokens } = result;
+  const gap = faultFree === undefined || faultFree === result ? undefined : gapOf(result, faultFree);
   const error = (part: "all" | "mixer" | "others"): string => figure(mean(errors.map((each) => each[part])), 2);
   return [
     runName(result), `${seed}`, trace ? `${traceSeed}` : "–", validationLoss.toFixed(4), Math.exp(validationLoss).toFixed(2),
@@ -55,7 +55,8 @@ const header = [
 /** The runs as a Markdown table, fault-free ones first; each is compared with the fault-free run of its seed. */
 export function gapTable(results: readonly GapResult[]): string {
   const isFaultFree = ({ configuration: { scenario } }: GapResult): boolean => scenario === undefined;
-  const faultFree = new Map(results.filter(isFaultFree).map((result) => [result.configuration.seed, result]));
+  const plain = results.filter((result) => isFaultFree(result) && !result.configuration.nudge);
+  const faultFree = new Map(plain.map((result) => [result.configuration.seed, result]));
   const key = (result: GapResult): string => {
     const { seed, traceSeed, strategy } = result.configuration;
     return [isFaultFree(result) ? 0 : 1, strategy === "mecefo" ? 0 : 1, runName(result), seed, traceSeed].join(" ");

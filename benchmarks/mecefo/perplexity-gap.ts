@@ -23,6 +23,7 @@ const { values: given } = parseArgs({
     seed: { type: "string", default: "0" },
     "trace-seed": { type: "string", default: "3" },
     steps: { type: "string", default: "300" },
+    nudge: { type: "string", default: "0" },
     folder: { type: "string", default: cacheFolder },
     json: { type: "boolean", default: false },
     table: { type: "boolean", default: false },
@@ -47,6 +48,7 @@ function configurationOf(): GapConfiguration {
     basis, rank: Number(given.rank), refreshInterval: Number(given["refresh-interval"]),
     scenario: given["fault-free"] ? undefined : given.scenario,
     seed: Number(given.seed), traceSeed: given["fault-free"] ? 0 : Number(given["trace-seed"]), steps: Number(given.steps),
+    ...(given.nudge !== "0" && { nudge: Number(given.nudge) }),
   };
 }
 
