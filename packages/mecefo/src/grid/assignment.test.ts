@@ -7,7 +7,8 @@ import { slotName, slotsOf, type Grid } from "./grid.ts";
 
 function settings(grid: Grid, more: Partial<AssignmentSettings> = {}): AssignmentSettings {
   return {
-    grid, strategy: "mecefo", techniques: allTechniques, maximumChain: grid.stages, lostPipeline: "reroute", sharing: "even", emptyMixer: "exact", microbatches: 2, ...more,
+    grid, strategy: "mecefo", techniques: allTechniques, maximumChain: grid.stages, lostPipeline: "reroute", sharing: "even", emptyMixer: "exact",
+    microbatches: 2, ...more,
   };
 }
 
@@ -132,7 +133,7 @@ describe("assign", () => {
     const cases = grids.chain((grid) => fc.record({
       grid: fc.constant(grid), dead: fc.array(fc.constantFrom(...slotsOf(grid).map(slotName))), maximumChain: fc.integer({ min: 1, max: grid.stages }),
       strategy: fc.constantFrom(...strategyNames), skipMixerBackward: fc.boolean(), emptyMixer: fc.constantFrom("exact" as const, "skip" as const),
-      lostPipeline: fc.constantFrom("reroute" as const, "drop" as const), microbatches: fc.integer({ min: 1, max: 5 }),
+      lostPipeline: fc.constantFrom("reroute" as const, "drop" as const), sharing: fc.constantFrom("even" as const, "balanced" as const), microbatches: fc.integer({ min: 1, max: 5 }),
     }));
     fc.assert(fc.property(cases, ({ dead, skipMixerBackward, ...more }) => {
       const { grid, maximumChain, strategy, emptyMixer, lostPipeline, microbatches } = more;

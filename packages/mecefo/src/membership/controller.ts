@@ -475,7 +475,7 @@ export class Controller implements Leadership {
     if (gone.size === 0 && troubles.length === 0 && !joins && this.#discard === undefined && !isStopped) return undefined;
     const reasons = [
       ...[...gone.values()].map(({ reason }) => reason),
-      ...(gone.size === 0 ? troubles.slice(0, 4).map(({ trouble, from }) => (from === "" ? trouble.detail : `${this.#nameOf(from)}: ${trouble.detail}`)) : []),
+      ...(gone.size === 0 ? troubles.slice(0, 4).map(({ trouble: { detail }, from }) => (from === "" ? detail : `${this.#nameOf(from)}: ${detail}`)) : []),
       ...(this.#discard === undefined ? [] : [this.#discard]),
       ...joining.map((member: Member) => `${slotName(member.slot)} is back`),
       ...(isStopped ? ["asked to stop"] : []),
@@ -498,7 +498,10 @@ export class Controller implements Leadership {
     const [worst] = [...blamed].toSorted(([, a], [, b]) => b - a)[0] ?? [];
     this.#barren = [];
     if (worst !== undefined) this.#evict(worst, "link", `its links failed in ${BARREN_EPOCHS} epochs in a row`);
-    else this.#fail(`${BARREN_EPOCHS} epochs in a row ended without a step, and nobody is to blame; the last: ${this.#troubles[0]!.trouble.detail}`);
+    else {
+      const { detail } = this.#troubles[0]!.trouble;
+      this.#fail(`${BARREN_EPOCHS} epochs in a row ended without a step, and nobody is to blame; the last: ${detail}`);
+    }
   }
 
   /** Takes over what has been written. */

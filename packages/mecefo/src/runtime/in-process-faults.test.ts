@@ -1,22 +1,17 @@
 import { rawActivationCodec, type ActivationCodec } from "@frugal/language-model";
-import { memory } from "@frugal/tensor-core";
+import { tensor } from "@frugal/tensor-core";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { openCodec } from "../job/open-codec.ts";
 import type { Job } from "../job/job.ts";
 import type { TransportFault } from "../transport/transport.ts";
 import { expectedBatches, hashesOf, runGrid, type Action, type EndedRun } from "./grid-run.testing.ts";
+import { forbidLeaks } from "./leaks.testing.ts";
 import { tinyJob } from "./tiny-run.testing.ts";
 
-let before = 0;
-beforeEach(() => {
-  before = memory().allocations;
-});
-afterEach(() => {
-  expect(memory().allocations).toBe(before);
-});
+forbidLeaks();
 
 const inject = (slot: string, fault: TransportFault): Action => (grid) => grid.inject(slot, fault);
 
@@ -77,13 +72,20 @@ describe("InProcessGrid with codecs", () => {
       const path = join(folder, "codec.mjs");
       // Scales by two on the way, which changes no bit of what arrives.
       await writeFile(path, `
-        const seen = globalThis.mecefoTestCodec = { encoded: 0, directions: new Set() };
+        const seen = globalThis.mecefoTestCodec = { encoded: 0 };
+        const { tensor } = globalThis.mecefoTestTensor;
         export default {
           name: "doubling",
-          async encode(hidden, context) { seen.encoded++; seen.directions.add(context.direction ?? context.kind ?? ""); const d = await hidden.data("float32"); return new Uint8Array(d.map((x) => x * 2).buffer); },
-          async decode(bytes, context, device) { const { tensor } = globalThis.mecefoTestTensor; const v = new Float32Array(bytes.slice().buffer).map((x) => x / 2); return tensor(v, [v.length / 16, 16], { device }); },
+          async encode(hidden) {
+            seen.encoded++;
+            return new Uint8Array((await hidden.data("float32")).map((x) => x * 2).buffer);
+          },
+          async decode(bytes, context, device) {
+            const values = new Float32Array(bytes.slice().buffer).map((x) => x / 2);
+            return tensor(values, [values.length / 16, 16], { device });
+          },
         };`);
-      (globalThis as { mecefoTestTensor?: unknown }).mecefoTestTensor = await import("@frugal/tensor-core");
+      (globalThis as { mecefoTestTensor?: unknown }).mecefoTestTensor = { tensor };
       const codec: ActivationCodec = await openCodec(path);
       const job = tinyJob({ steps: 5, codec: path });
       const run = await runGrid(job, { more: { codec } });

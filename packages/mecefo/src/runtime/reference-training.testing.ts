@@ -43,7 +43,8 @@ export async function trainReference(job: Job, tied: boolean): Promise<Reference
       });
       for (let i = 0; i < microbatches; i++) {
         const { inputs, targets } = sampler.microbatch(step, pipeline * microbatches + i);
-        loss += await runThrough(executors as unknown as Parameters<typeof runThrough>[0], { ids: inputs, targets, shape: [microbatchSize, sequenceLength] });
+        const batch = { ids: inputs, targets, shape: [microbatchSize, sequenceLength] as const };
+        loss += await runThrough(executors as unknown as Parameters<typeof runThrough>[0], batch);
       }
       const found = new Map<Parameter, Float32Array>();
       for (const [stage, { parameters }] of replicas.entries()) {
@@ -80,7 +81,8 @@ export async function trainReference(job: Job, tied: boolean): Promise<Reference
     const scale = Math.min(1, job.optimizer.maximumGradientNorm / (Math.sqrt(squaredNorm) + 1e-6));
     for (const replica of replicas) {
       tidy(() => {
-        replica.update(replica.parameters.map(({ parameter }) => tensor(averages.get(parameter)!.map((value) => value * scale), parameter.shape)), schedule(step));
+        const gradients = replica.parameters.map(({ parameter }) => tensor(averages.get(parameter)!.map((value) => value * scale), parameter.shape));
+        replica.update(gradients, schedule(step));
       });
     }
   }

@@ -99,7 +99,7 @@ describe("state encoding", () => {
     expect(() => decodeState(header, flipped)).toThrow(/checksum/);
     expect(() => decodeState(header, bytes.slice(12))).toThrow(StateTransferError);
     const [first, ...others] = header.parameters;
-    for (const shape of [[1 << 30, 1 << 30], [0], [first!.shape[0]! + 1, first!.shape[1]!], [2 ** 52, 2 ** 52, 2 ** 52, 2 ** 52, 2 ** 52, 2 ** 52, 2 ** 52, 2 ** 52]]) {
+    for (const shape of [[1 << 30, 1 << 30], [0], [first!.shape[0]! + 1, first!.shape[1]!], new Array<number>(8).fill(2 ** 52)]) {
       expect(() => decodeState({ ...header, parameters: [{ ...first!, shape }, ...others] }, bytes)).toThrow(/are described/);
     }
     replica.dispose();

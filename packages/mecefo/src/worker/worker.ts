@@ -138,7 +138,8 @@ export class Worker {
       const detail = error instanceof Error ? error.message : String(error);
       if (error instanceof LinkError) this.#reportLink(error.peer, detail.replace(/^link to \S+: /, ""));
       else if (error instanceof StateTransferError) {
-        membership.report({ kind: "trouble", epoch, trouble: "transfer", detail: detail.slice(0, 1000), ...(error.peer !== undefined && { peer: error.peer }) });
+        const about = error.peer === undefined ? {} : { peer: error.peer };
+        membership.report({ kind: "trouble", epoch, trouble: "transfer", detail: detail.slice(0, 1000), ...about });
       }
       else if (error instanceof CheckpointError) membership.report({ kind: "trouble", epoch, trouble: "load", detail: detail.slice(0, 1000) });
       else {
@@ -152,8 +153,9 @@ export class Worker {
 
   /** Whether a step is to be taken. Who does not wait for decisions keeps close to the leader all the same, so that all stop at the same step. */
   async #mayBegin(epoch: number, step: number): Promise<boolean> {
-    const state = await this.#watch.next((next) => next.epoch !== epoch || next.phase !== "training" || step >= next.stopAt || step - next.step <= STEPS_AHEAD);
-    if (state.epoch !== epoch || state.phase !== "training") throw new EpochEndedError(epoch);
+    const isOver = (state: ClusterState): boolean => state.epoch !== epoch || state.phase !== "training";
+    const state = await this.#watch.next((next) => isOver(next) || step >= next.stopAt || step - next.step <= STEPS_AHEAD);
+    if (isOver(state)) throw new EpochEndedError(epoch);
     return step < state.stopAt;
   }
 
