@@ -5,16 +5,20 @@ import { describeMachine } from "./src/machine.ts";
 import { rewriteFile } from "./src/markers.ts";
 import { resultOf, type Report, type Result } from "./src/result.ts";
 import { ContenderPool, fullEffort, quickEffort } from "./src/rounds.ts";
+import { resultOfFigure, type Study } from "./src/study.ts";
 import { markdownReport, terminalTable } from "./src/table.ts";
 import type { Workload } from "./src/workload.ts";
 import { workloads as fourierCompress } from "./fourier-compress/workloads.ts";
 import { workloads as languageModel } from "./language-model/workloads.ts";
+import { studies as mecefoStudies } from "./mecefo/studies.ts";
 import { workloads as mecefo } from "./mecefo/workloads.ts";
 import { workloads as tensorCore } from "./tensor-core/workloads.ts";
 
 const suites: Readonly<Record<string, readonly (readonly Workload[])[]>> = {
   "tensor-core": tensorCore, "language-model": languageModel, "fourier-compress": fourierCompress, mecefo,
 };
+
+const studies: Readonly<Record<string, readonly Study[]>> = { mecefo: mecefoStudies };
 
 const options = readArguments(Object.keys(suites));
 const effort = options.quick ? quickEffort : fullEffort;
@@ -36,6 +40,14 @@ for (const group of suites[options.package]!) {
     }
   } finally {
     await pool.close();
+  }
+}
+
+for (const study of (studies[options.package] ?? []).filter(({ id }) => options.only.test(id))) {
+  for (const figure of await study.measure(effort)) {
+    const result = resultOfFigure(figure);
+    results.push(result);
+    if (!options.json) console.error(terminalTable([result])[1]);
   }
 }
 

@@ -12,6 +12,9 @@ const microbatches = 4;
 const sequenceLength = 128;
 const microbatchSize = 4;
 
+/** Of the runs' grid. */
+export const tokensPerStep = 2 * microbatches * microbatchSize * sequenceLength;
+
 /** A grid that fills two cores for a second or so a step. */
 const settings: RunSettings = { model: "micro", grid: "2x2", microbatches, microbatchSize, sequenceLength, hashEvery: 0 };
 
@@ -115,15 +118,33 @@ async function overhead(effort: Effort): Promise<Measured> {
   };
 }
 
-/** Recoveries of kills, one after another, each worker started again. */
-export async function measureRecoveries(effort: Effort): Promise<{ readonly killed: readonly RecoveryEvent[]; readonly joined: readonly RecoveryEvent[] }> {
+/** What happened in a run with kills. */
+export interface KilledRun {
+  readonly killed: readonly RecoveryEvent[];
+  readonly joined: readonly RecoveryEvent[];
+  /** From a kill to the leader's answer, in milliseconds. */
+  readonly detection: readonly number[];
+  /** From the start of the processes until the grid has formed. */
+  readonly formingMilliseconds: number;
+}
+
+/** Kills one after another, each worker started again. */
+export async function measureRecoveries(effort: Effort, model: "nano" | "micro" | "small" = "micro"): Promise<KilledRun> {
   const kills = Array.from({ length: isQuick(effort) ? 3 : 12 }, (_, i) => ({ step: 3 + 6 * i, slot: `p${i % 2}s${(i >> 1) % 2}`, repairAfter: 100 }));
+  const steps = kills.at(-1)!.step + 12;
+  const started = Date.now();
+  // Short steps: what is measured lies between them.
+  const small = { microbatchSize: 1, microbatches: 2, ...(model === "small" && { sequenceLength: 32 }) };
   return await trainOnce(
-    { ...settings, microbatchSize: 1, microbatches: 2, strategy: "mecefo", allowFaults: true, steps: kills.at(-1)!.step + 12, onEvent: killAt(kills) },
+    { ...settings, ...small, model, strategy: "mecefo", allowFaults: true, steps, onEvent: killAt(kills) },
     ({ result: { events, summary } }) => {
       if (summary.faults !== kills.length) throw new Error(`${summary.faults} of ${kills.length} workers were killed before the run ended`);
       const of = (cause: string): RecoveryEvent[] => events.filter((event): event is RecoveryEvent => event.kind === "recovery" && event.cause === cause);
-      return { killed: of("killed"), joined: of("joined") };
+      const detection = events.flatMap((event, i) => {
+        const answer = event.kind === "fault" ? events.slice(i).find((later) => later.kind === "epoch" && later.cause === "killed") : undefined;
+        return answer === undefined ? [] : [answer.at - event.at];
+      });
+      return { killed: of("killed"), joined: of("joined"), detection, formingMilliseconds: of("formed")[0]!.at - started };
     },
   );
 }
