@@ -40,6 +40,8 @@ export interface ChartAxes {
   /** Where the y axis begins. Default: near the least value. */
   readonly fromY?: number;
   readonly toY?: number;
+  /** The x axis goes from 0 to here, so that charts under one another agree. Default: what the lines need. */
+  readonly toX?: number;
   /** Vertical lines, e.g. where a fault was brought about. */
   readonly marks?: readonly number[];
 }
@@ -89,7 +91,7 @@ export async function loadCharts(): Promise<ChartMaker> {
     axisLine: { lineStyle: { color: LINE } }, axisTick: { show: false }, splitLine: { lineStyle: { color: LINE } },
   });
   return {
-    lines(lines, { x, y, fromY, toY, marks = [] }) {
+    lines(lines, { x, y, fromY, toY, toX, marks = [] }) {
       const rows = lines.length < 2 ? 0 : Math.ceil(lines.length / LEGEND_COLUMNS);
       const legendHeight = rows * LEGEND_ROW;
       const height = PLOT_HEIGHT + legendHeight + 72;
@@ -111,7 +113,10 @@ export async function loadCharts(): Promise<ChartMaker> {
           animation: false, textStyle: { fontFamily: "system-ui, sans-serif" },
           grid: { left: 72, right: 24, top: legendHeight + 16, height: PLOT_HEIGHT },
           legend: legends,
-          xAxis: { ...axis(x, 30), splitLine: { show: false } },
+          xAxis: {
+            ...axis(x, 30), splitLine: { show: false },
+            ...(toX === undefined ? {} : { min: 0, max: toX, axisLabel: { color: MUTED, showMaxLabel: false } }),
+          },
           yAxis: { ...axis(y, 50), ...(fromY === undefined ? {} : { min: fromY }), ...(toY === undefined ? {} : { max: toY }) },
           series: lines.map(({ name, points }, i) => ({
             name, type: "line", data: thinPoints(points), color: PALETTE[i % PALETTE.length]!,

@@ -6,6 +6,7 @@ import type { LedgerJob } from "./ledger.ts";
 import { renderPage, type ReportPart, type ReportSection } from "./page.ts";
 import type { RecoveryEvent, RunEvent, StepEvent } from "./run-event.ts";
 import { countingSteps, summarizeRun, type RunSummary } from "./run-summary.ts";
+import { maximum } from "./statistics.ts";
 
 /** A run to report on. */
 export interface ReportedRun {
@@ -123,6 +124,7 @@ function runSection(run: ReportedRun, summary: RunSummary, charts: ChartMaker): 
   const { events } = run;
   const begin = events[0]?.at ?? 0;
   const seconds = (at: number): number => (at - begin) / 1000;
+  const toX = Math.max(1e-3, maximum(events.map(({ at }) => seconds(at))) ?? 0);
   const settings = run.job ?? settingsFromEvents(events);
   const steps = countingSteps(events);
   const recoveries = events.filter((event): event is RecoveryEvent => event.kind === "recovery");
@@ -156,7 +158,7 @@ function runSection(run: ReportedRun, summary: RunSummary, charts: ChartMaker): 
     .map(({ at, tokens, milliseconds }): ChartPoint => [seconds(at), (1000 * tokens) / milliseconds]);
   if (speed.length > 0) {
     const title = `Tokens per second${marks.length > 0 ? "; dashed where a fault was brought about" : ""}`;
-    const svg = charts.lines([{ name: "tokens/s", points: speed }], { x: "seconds", y: "tokens/s", fromY: 0, marks });
+    const svg = charts.lines([{ name: "tokens/s", points: speed }], { x: "seconds", y: "tokens/s", fromY: 0, toX, marks });
     parts.push({ kind: "chart", title, svg });
   }
   const mixers = settings === undefined ? undefined : renderMixerTimeline(events, settings.grid.pipelines);
@@ -165,7 +167,7 @@ function runSection(run: ReportedRun, summary: RunSummary, charts: ChartMaker): 
   }
   const energy = energyLines(steps, begin);
   if (energy.length > 0) {
-    const svg = charts.lines(energy, { x: "seconds", y: "share", fromY: 0, toY: 1 });
+    const svg = charts.lines(energy, { x: "seconds", y: "share", fromY: 0, toY: 1, toX });
     parts.push({ kind: "chart", title: "Energy that the projections captured, in degraded steps, mean over blocks", svg });
   }
   if (recoveries.length > 0) {

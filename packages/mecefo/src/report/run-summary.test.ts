@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import type { StepEvent } from "./run-event.ts";
+import type { EpochCause } from "../membership/cluster-state.ts";
+import type { RunEvent, StepEvent } from "./run-event.ts";
 import { fabricatedJob, fabricateEpoch, fabricateRun, fabricateStep } from "./run-events.testing.ts";
 import { countingSteps, summarizeRun } from "./run-summary.ts";
 import { maximum, mean, median } from "./statistics.ts";
@@ -41,6 +42,21 @@ describe("a run's summary", () => {
       outcome: "running", steps: 3, undoneSteps: 2, tokens: 3072, seconds: 1, goodput: 0.4, stepMilliseconds: 100, tokensPerSecond: 10_240,
       degradedSteps: 2 / 3, firstLoss: 0, lastLoss: 2, finalLoss: 2,
     });
+  });
+
+  it("counts the wait for a worker that nothing goes on without, and not its return to a run that went on", () => {
+    const epoch = (number: number, cause: EpochCause, at: number): RunEvent => fabricateEpoch(fabricatedJob, number, 3, [], { at, cause });
+    const recovery = (number: number, cause: EpochCause, at: number, milliseconds: number): RunEvent =>
+      ({ kind: "recovery", at, epoch: number, step: 3, cause, reason: "", milliseconds, bytes: 0, transfers: [] });
+    const begin = [epoch(1, "formed", 0), recovery(1, "formed", 100, 100), fabricateStep(fabricatedJob, 1, 2, { at: 200 })];
+    const restarted = [...begin, epoch(2, "killed", 1000), epoch(3, "joined", 2900), recovery(3, "joined", 3000, 100)];
+    expect(summarizeRun(restarted).failureRecoveries).toMatchObject({ count: 1, medianMilliseconds: 2000 });
+    const wentOn = [
+      ...begin, epoch(2, "killed", 1000), recovery(2, "killed", 1080, 100), fabricateStep(fabricatedJob, 2, 3, { at: 1200 }),
+      epoch(3, "joined", 2900), recovery(3, "joined", 3000, 100),
+    ];
+    expect(summarizeRun(wentOn).failureRecoveries).toMatchObject({ count: 1, medianMilliseconds: 100 });
+    expect(summarizeRun(begin).failureRecoveries).toBeNull();
   });
 
   it("has no figures where nothing was measured", () => {

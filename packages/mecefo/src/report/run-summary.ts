@@ -1,6 +1,6 @@
 import type { EpochCause } from "../membership/cluster-state.ts";
 import { checkLedger, type LedgerJob, type LedgerReport } from "./ledger.ts";
-import type { RecoveryEvent, RunEvent, StepEvent } from "./run-event.ts";
+import type { EpochEvent, RecoveryEvent, RunEvent, StepEvent } from "./run-event.ts";
 import { countBy, maximum, mean, median } from "./statistics.ts";
 
 /** How long recoveries took and what they moved. */
@@ -41,7 +41,10 @@ export interface RunSummary {
   /** Epochs by cause. */
   readonly epochs: number;
   readonly epochsByCause: Partial<Record<EpochCause, number>>;
-  /** All that followed a failure: not the forming of the grid, nor workers that joined. */
+  /**
+   * All that followed a failure: not the forming of the grid, nor workers that joined one that ran. Where training could not go on before
+   * a worker came back, as with checkpoint-restart, the wait for it counts.
+   */
   readonly failureRecoveries: RecoveryFigures | null;
   readonly recoveriesByCause: Partial<Record<EpochCause, RecoveryFigures>>;
   readonly faults: number;
@@ -75,6 +78,27 @@ function figuresOf(recoveries: readonly RecoveryEvent[]): RecoveryFigures | unde
     medianMilliseconds: median(milliseconds)!, maximumMilliseconds: maximum(milliseconds)!,
     medianBytes: median(bytes)!, maximumBytes: maximum(bytes)!,
   };
+}
+
+const isFailure = (cause: EpochCause): boolean => cause !== "formed" && cause !== "joined";
+
+/** Recoveries from failures, each from the first failure that nothing went on after. */
+function recoveriesFromFailures(events: readonly RunEvent[]): RecoveryEvent[] {
+  let failed: EpochEvent | undefined;
+  return events.flatMap((event): RecoveryEvent[] => {
+    if (event.kind === "epoch") {
+      // A run that is resumed forms anew: what came before is over.
+      if (event.cause === "formed") failed = undefined;
+      else if (isFailure(event.cause)) failed ??= event;
+    }
+    if (event.kind === "step") failed = undefined;
+    if (event.kind !== "recovery") return [];
+    const begun = failed;
+    failed = undefined;
+    if (begun === undefined) return isFailure(event.cause) ? [event] : [];
+    const waited = begun.epoch === event.epoch ? 0 : event.at - begun.at;
+    return [{ ...event, milliseconds: Math.max(event.milliseconds, waited) }];
+  });
 }
 
 function finalLossOf(steps: readonly StepEvent[]): number | undefined {
@@ -126,7 +150,7 @@ export function summarizeRun(events: readonly RunEvent[], job?: LedgerJob): RunS
     degradedSteps: steps.length === 0 ? null : steps.filter((step) => degraded.has(step)).length / steps.length,
     epochs: epochs.length,
     epochsByCause: countBy(epochs, ({ cause }) => cause),
-    failureRecoveries: figuresOf(recoveries.filter(({ cause }) => cause !== "formed" && cause !== "joined")) ?? null,
+    failureRecoveries: figuresOf(recoveriesFromFailures(events)) ?? null,
     recoveriesByCause: Object.fromEntries(causes.map((cause) => [cause, figuresOf(recoveries.filter((one) => one.cause === cause))])),
     faults: faults.length,
     faultsByKind: countBy(faults, ({ fault }) => fault),
