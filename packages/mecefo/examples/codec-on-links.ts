@@ -14,6 +14,7 @@ for (const codec of ["float32", fileURLToPath(new URL("int8-link-codec.ts", impo
     output, codec, workers: "in-process", model: "nano", grid: "2x2", steps: 30, sequenceLength: 64, data: { text: "moby-dick" },
   });
   const name = codec === "float32" ? codec : "int8 rows";
-  console.log(`${name.padEnd(10)} ${outcome.kind}, loss ${summary.firstLoss?.toFixed(6)} at first, ${summary.finalLoss?.toFixed(6)} at last`);
+  const [first, last] = [summary.firstLoss?.toFixed(6), summary.finalLoss?.toFixed(6)];
+  console.log(`${name.padEnd(10)} ${outcome.kind}, loss ${first} at first, ${last} at last`);
   await rm(output, { recursive: true });
 }

@@ -2,7 +2,9 @@
  * A model of one's own for `custom-model.ts`: no attention, its mixer is a gated causal convolution. Whatever has blocks of two halves
  * can be trained: a class that implements language-model's `StagedModel`, and a `StageFactory` that makes its stages as default export.
  */
-import { forwardStages, MissingPartError, SettingsError, type GatedFeedForward, type StagedBlock, type StagedModel } from "@frugal/language-model";
+import {
+  forwardStages, MissingPartError, SettingsError, type GatedFeedForward, type StagedBlock, type StagedModel,
+} from "@frugal/language-model";
 import type { StageFactory, StageParts } from "@frugal/mecefo";
 import {
   add, causalConv1d, Embedding, Generator, Linear, Module, Parameter, RmsNorm, swiglu, tidy, type Tensor,
@@ -10,7 +12,9 @@ import {
 
 const sizes = { blockCount: 4, vocabularySize: 256, hiddenSize: 48, intermediateSize: 128, kernelSize: 8, maximumSequenceLength: 256 };
 
-const linear = (generator: Generator, inputs: number, outputs: number): Linear => Linear.create(inputs, outputs, { generator, bias: false });
+function linear(generator: Generator, inputs: number, outputs: number): Linear {
+  return Linear.create(inputs, outputs, { generator, bias: false });
+}
 
 class FeedForward extends Module implements GatedFeedForward {
   readonly gate: Linear;

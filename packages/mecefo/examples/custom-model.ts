@@ -25,5 +25,6 @@ const run: TrainingRun = await startTraining({
   },
 });
 const { outcome, summary } = await run.finished;
-console.log(`${outcome.kind} after ${summary.steps} steps: loss ${summary.firstLoss?.toFixed(3)} at first, ${summary.finalLoss?.toFixed(3)} at last`);
+const [first, last] = [summary.firstLoss?.toFixed(3), summary.finalLoss?.toFixed(3)];
+console.log(`${outcome.kind} after ${summary.steps} steps: loss ${first} at first, ${last} at last`);
 await rm(output, { recursive: true });

@@ -1,6 +1,6 @@
 /**
- * Trains a small model on Moby-Dick while two workers die: `node examples/train-through-failures.ts [steps]`. All workers are in this process here;
- * with `workers: "processes"`, the default, they are processes and the kills are SIGKILLs.
+ * Trains a small model on Moby-Dick while two workers die: `node examples/train-through-failures.ts [steps]`. All workers are in this
+ * process here; with `workers: "processes"`, the default, they are processes and the kills are SIGKILLs.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -14,7 +14,10 @@ const deaths = new Map([[Math.floor(steps / 3), "p0s1"], [Math.floor(steps / 2),
 
 function follow(event: RunEvent): void {
   if (event.kind === "step" && event.step % 5 === 0) console.log(`step ${event.step}: loss ${event.loss?.toFixed(3)}`);
-  if (event.kind === "epoch") console.log(`epoch ${event.epoch}, ${event.live.length} workers (${event.cause}): N(l) by stage ${JSON.stringify(event.mixerPipelines)}`);
+  if (event.kind === "epoch") {
+    const { epoch, live, cause, mixerPipelines } = event;
+    console.log(`epoch ${epoch}, ${live.length} workers (${cause}): N(l) by stage ${JSON.stringify(mixerPipelines)}`);
+  }
   if (event.kind === "recovery") console.log(`  going on after ${event.milliseconds.toFixed(0)} ms, ${event.bytes} bytes from peers`);
   if (event.kind !== "step") return;
   const slot = deaths.get(event.step);
@@ -28,7 +31,8 @@ const run: TrainingRun = await startTraining({
   output, workers: "in-process", allowFaults: true, onEvent: follow,
   model: "nano", grid: "2x2", steps, microbatches: 4, microbatchSize: 2, sequenceLength: 64, data: { text: "moby-dick" },
 });
-const { outcome, summary, evaluate } = await run.finished;
-console.log(`${outcome.kind}: ${summary.steps} steps, ${summary.ledger?.lost} lost and ${summary.ledger?.duplicated} repeated batches, ${summary.ledger?.divergences} divergences`);
+const { outcome, summary: { steps: taken, ledger }, evaluate } = await run.finished;
+const batches = `${ledger?.lost} lost and ${ledger?.duplicated} repeated batches`;
+console.log(`${outcome.kind}: ${taken} steps, ${batches}, ${ledger?.divergences} divergences`);
 console.log(`held-out perplexity ${(await evaluate(20_000)).perplexity.toFixed(1)}`);
 await rm(output, { recursive: true });
