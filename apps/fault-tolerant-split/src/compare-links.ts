@@ -63,13 +63,21 @@ async function train(
   },
 ): Promise<TrainingResult> {
   let taken = 0;
-  let reached: (() => void) | undefined;
+  let failure: unknown;
+  const act = async (): Promise<void> => {
+    if (killAt !== undefined) await run.inject(victim, { kind: "kill" });
+    else run.stop();
+  };
   const run = await startTraining({
     ...options,
     onEvent: (event) => {
       if (event.kind === "step") {
         taken++;
-        if (taken === killAt || taken === stopAt) reached?.();
+        if (taken !== killAt && taken !== stopAt) return;
+        act().catch((error: unknown) => {
+          failure = error;
+          run.stop();
+        });
       } else if (event.kind === "epoch" && event.cause !== "formed") {
         onLine(`  step ${event.step}: ${event.reason}`);
       } else if (event.kind === "recovery" && event.cause !== "formed") {
@@ -77,17 +85,6 @@ async function train(
       }
     },
   });
-  const act = async (): Promise<void> => {
-    if (killAt !== undefined) await run.inject(victim, { kind: "kill" });
-    else run.stop();
-  };
-  let failure: unknown;
-  reached = () => {
-    void act().catch((error: unknown) => {
-      failure = error;
-      run.stop();
-    });
-  };
   const stop = (): void => run.stop();
   signal?.addEventListener("abort", stop, { once: true });
   if (signal?.aborted) stop();
@@ -112,7 +109,7 @@ export async function compareLinks(options: ComparisonOptions): Promise<readonly
   try {
     const job = {
       model, grid: GRID, sequenceLength, steps: warmUpSteps + steps, microbatches: 4, checkpointEvery: warmUpSteps + steps,
-      allowFaults: true, restartDelay: 500, optimizer: { learningRate: 3e-3 },
+      allowFaults: true, restartDelay: 1000, optimizer: { learningRate: 3e-3 },
     } satisfies Partial<TrainingOptions>;
     const start = join(root, "start");
     onLine(`warming up: ${warmUpSteps} steps`);

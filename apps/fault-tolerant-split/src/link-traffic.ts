@@ -35,7 +35,9 @@ export class TrafficCounter {
   constructor(folder: string) {
     mkdirSync(folder, { recursive: true });
     this.#path = join(folder, `${process.pid}-${Date.now()}.json`);
-    process.on("exit", () => this.#write());
+    process.on("exit", () => {
+      if (this.#uncounted > 0) this.#write();
+    });
   }
 
   count(kind: keyof LinkTraffic, bytes: number, float32Bytes: number): void {

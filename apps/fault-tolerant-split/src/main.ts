@@ -3,10 +3,16 @@ import { compareLinks, type LinkRun } from "./compare-links.ts";
 import type { DirectionTraffic } from "./link-traffic.ts";
 
 const interruption = new AbortController();
-process.once("SIGINT", () => interruption.abort());
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.on(signal, () => {
+    // A second one exits at once, and ends the workers with it.
+    if (interruption.signal.aborted) process.exit(130);
+    interruption.abort();
+  });
+}
 
 const runs = await compareLinks({
-  model: "micro", sequenceLength: 64, warmUpSteps: 60, steps: 60, victim: "p0s1", activationRatio: 4, gradientError: 0.05,
+  model: "micro", sequenceLength: 48, warmUpSteps: 60, steps: 60, victim: "p0s1", activationRatio: 4, gradientError: 0.05,
   onLine: (line) => console.log(line), signal: interruption.signal,
 });
 

@@ -33,7 +33,8 @@ async function train(
   const due = isStruck ? [...kills] : [];
   let failure: unknown;
   const run = await startTraining({
-    output, strategy, model: "nano", grid: "2x2", steps, sequenceLength, microbatches: 4, checkpointEvery: strategy === "checkpoint-restart" ? checkpointEvery : steps,
+    output, strategy, model: "nano", grid: "2x2", steps, sequenceLength, microbatches: 4,
+    checkpointEvery: strategy === "checkpoint-restart" ? checkpointEvery : steps,
     optimizer: { learningRate: 4e-3 }, allowFaults: true, restartDelay: 500,
     onEvent: (event) => {
       if (event.kind === "recovery" && event.cause !== "formed") {
@@ -150,7 +151,8 @@ function recoveryRows({ name, result: { events } }: Course): string[][] {
 
 function comparisonRow({ name, result: { summary }, validationLoss }: Course): string[] {
   return [
-    unbroken(name), `${summary.steps}${summary.undoneSteps > 0 ? ` + ${summary.undoneSteps} undone` : ""}`, summary.seconds.toFixed(1), percent(summary.degradedSteps),
+    unbroken(name), `${summary.steps}${summary.undoneSteps > 0 ? ` + ${summary.undoneSteps} undone` : ""}`, summary.seconds.toFixed(1),
+    percent(summary.degradedSteps),
     digits(summary.finalLoss, 3), digits(validationLoss, 3),
     summary.ledger === undefined ? "–" : `${summary.ledger.lost} · ${summary.ledger.duplicated} · ${summary.ledger.divergences}`,
   ];
@@ -160,7 +162,7 @@ function describe(courses: readonly Course[]): ReportBlock[] {
   const [calm, struck] = courses;
   if (calm === undefined) return [];
   const isShort = courses.some(({ result }) => result.summary.steps < steps);
-  const recoveries = struck?.result.summary.failureRecoveries;
+  const recoveries = struck?.result.summary.failureRecoveries ?? undefined;
   const gap = calm.validationLoss === undefined || struck?.validationLoss === undefined
     ? undefined
     : Math.expm1(struck.validationLoss - calm.validationLoss);
@@ -168,20 +170,25 @@ function describe(courses: readonly Course[]): ReportBlock[] {
     {
       kind: "paragraph",
       text:
-        `Four worker processes train a small decoder on Moby-Dick, byte by byte: two pipelines of two stages. With “mecefo” and “checkpoint-restart” two of them ` +
-        `are killed with SIGKILL, ${kills.map(([slot, step]) => `${slot} after step ${step}`).join(" and ")}, and started again half a second later. With mecefo the ` +
-        "neighbour in the dead worker’s pipeline takes its stage over with cheap approximate gradients, with weights from the other pipeline; checkpoint-restart waits, " +
-        `and goes back to a checkpoint written every ${checkpointEvery} steps.${isShort ? " Not all runs came to their end in the time they had." : ""}`,
+        "Four worker processes train a small decoder on Moby-Dick, byte by byte: two pipelines of two stages. With “mecefo” and " +
+        `“checkpoint-restart” two of them are killed with SIGKILL, ${kills.map(([slot, step]) => `${slot} after step ${step}`).join(" and ")}, ` +
+        "and started again half a second later. With mecefo the neighbour in the dead worker’s pipeline takes its stage over with cheap " +
+        "approximate gradients, with weights from the other pipeline; checkpoint-restart waits, and goes back to a checkpoint written every " +
+        `${checkpointEvery} steps.${isShort ? " Not all runs came to their end in the time they had." : ""}`,
     },
     {
       kind: "figures",
       figures: [
-        ...(recoveries == null ? [] : [
-          { label: "Going on after a kill", value: `${recoveries.medianMilliseconds.toFixed(0)} ms`, note: `${bytes(recoveries.medianBytes)} from a live peer` },
+        ...(recoveries === undefined ? [] : [
+          {
+            label: "Going on after a kill", value: `${recoveries.medianMilliseconds.toFixed(0)} ms`,
+            note: `${bytes(recoveries.medianBytes)} from a live peer`,
+          },
         ]),
         { label: "Speed without faults", value: `${digits(calm.result.summary.tokensPerSecond, 0)} tokens/s` },
         ...(gap === undefined ? [] : [{
-          label: "Perplexity, two kills against none", value: `${gap >= 0 ? "+" : "−"}${Math.abs(100 * gap).toFixed(1)} %`, note: "held-out text, same tokens",
+          label: "Perplexity, two kills against none", value: `${gap >= 0 ? "+" : "−"}${Math.abs(100 * gap).toFixed(1)} %`,
+          note: "held-out text, same tokens",
         }]),
       ],
     },
@@ -190,7 +197,10 @@ function describe(courses: readonly Course[]): ReportBlock[] {
       columns: ["run", "steps", "seconds", "degraded", "loss", "held out", "lost · doubled · diverged"],
       rows: courses.map(comparisonRow),
     },
-    { kind: "chart", title: `Loss over steps, the same batches in each, mean of ${window} steps`, svg: lineChart(courses.map(overSteps), { x: "step", y: "nats per byte" }) },
+    {
+      kind: "chart", title: `Loss over steps, the same batches in each, mean of ${window} steps`,
+      svg: lineChart(courses.map(overSteps), { x: "step", y: "nats per byte" }),
+    },
     {
       kind: "chart", title: `Loss above that of the run without faults, at the same step, mean of ${window} steps`,
       svg: lineChart(courses.map((course) => above(course, calm)), { x: "step", y: "nats per byte" }),
@@ -202,7 +212,10 @@ function describe(courses: readonly Course[]): ReportBlock[] {
         { x: "seconds", y: "nats per byte" },
       ),
     },
-    { kind: "table", columns: ["run", "step", "what happened", "no step for", "moved", "from whom"], rows: courses.flatMap(recoveryRows) },
+    {
+      kind: "table", columns: ["run", "step", "what happened", "no step for", "moved", "from whom"],
+      rows: courses.flatMap(recoveryRows),
+    },
   ];
 }
 
