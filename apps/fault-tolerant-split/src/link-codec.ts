@@ -8,7 +8,9 @@ import { rawActivationCodec, type ActivationCodec } from "@frugal/language-model
 import { readLinkSettings, type LinkSettings } from "./link-settings.ts";
 import { TrafficCounter, type LinkTraffic } from "./link-traffic.ts";
 
-async function createCodecs({ table: path, activationRatio, gradientError }: LinkSettings): Promise<Record<keyof LinkTraffic, ActivationCodec>> {
+async function createCodecs(
+  { table: path, activationRatio, gradientError }: LinkSettings,
+): Promise<Record<keyof LinkTraffic, ActivationCodec>> {
   if (path === undefined) return { activation: rawActivationCodec("float32"), gradient: rawActivationCodec("float32") };
   const table = await readCodecTable(path);
   return {

@@ -146,7 +146,8 @@ export class RunPicture {
       }),
       hiddenCells: Math.max(0, this.#cells.length - MOST_CELLS_SHOWN),
       mixerPipelines: this.#epoch?.mixerPipelines.map(({ length }) => length) ?? [],
-      energy: this.#energy, faults: this.#faults, recoveries: this.#recoveries, lastFailure: this.#lastFailure, lastRecoveries: this.#lastRecoveries,
+      energy: this.#energy, faults: this.#faults, recoveries: this.#recoveries,
+      lastFailure: this.#lastFailure, lastRecoveries: this.#lastRecoveries,
       messages: this.#messages,
     };
   }
