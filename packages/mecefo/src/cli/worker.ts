@@ -26,9 +26,25 @@ function slotOf({ slot, index, stages }: WorkerArguments): string | undefined {
   return slotName({ pipeline: Math.floor(number / width), stage: number % width });
 }
 
+/** A worker whose launcher was killed without a chance to end it ends by itself. */
+function endWithLauncher(): void {
+  const launcher = process.env["MECEFO_LAUNCHER"];
+  if (launcher === undefined) return;
+  const timer = setInterval(() => {
+    if (process.ppid === Number(launcher)) return;
+    note("whoever launched this worker has ended, and the leader with it");
+    process.exit(1);
+  }, LAUNCHER_CHECK);
+  timer.unref();
+}
+
+/** Milliseconds between two looks at whether the launcher is still there. */
+const LAUNCHER_CHECK = 500;
+
 async function work(given: WorkerArguments): Promise<void> {
   const token = await readToken(given.tokenFile);
   if (token === undefined) throw new SettingsError("give the run's secret: in the variable MECEFO_TOKEN, or with --token-file");
+  endWithLauncher();
   // Ctrl-C in a terminal reaches every process of the run: whoever launched the workers decides when they end.
   const outcome = await interruptible(() => runWorker({
     join: given.join, token, slot: slotOf(given), listen: given.listen, advertise: given.advertise, allowFaults: given.allowFaults,

@@ -54,7 +54,11 @@ export class WorkerProcesses {
     const flags = ["worker", "--join", join, "--slot", slot, ...(allowFaults ? ["--allow-faults"] : [])];
     const child = spawn(process.execPath, [...process.execArgv.filter((flag) => !flag.startsWith("--inspect")), commandFile(), ...flags], {
       // The secret stays out of the list of processes.
-      env: { ...process.env, MECEFO_TOKEN: token },
+      env: {
+        ...process.env, MECEFO_TOKEN: token,
+        // The leader is in this process: without it there is nothing to do. With NATS they go on without it.
+        ...(!join.startsWith("nats:") && { MECEFO_LAUNCHER: String(process.pid) }),
+      },
       stdio: ["ignore", "ignore", "pipe"],
     });
     this.#children.set(slot, child);
