@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { Claim, Measured } from "../src/check.ts";
 import type { Effort } from "../src/rounds.ts";
 import { compareDataOrder, createSampler, openCheckpoint, openData, openStageFactory, VirtualGrid } from "@frugal/mecefo";
-import { inTemporaryFolder, isQuick, killAt, train, trainOnce, type EndedRun } from "./runs.ts";
+import { inTemporaryFolder, isQuick, killInTurn, plentyOfSteps, train, trainOnce, type EndedRun } from "./runs.ts";
 
 /** By "step.stage": the hash of weights and moments before the step. */
 function hashesOf({ result: { events } }: EndedRun): Map<string, string> {
@@ -59,20 +59,18 @@ async function noFailure(effort: Effort): Promise<Measured> {
 }
 
 async function dataOrder(effort: Effort): Promise<Measured> {
-  const steps = isQuick(effort) ? 20 : 60;
-  const kills = ["p0s1", "p1s0", "p0s0", "p1s1"].slice(0, isQuick(effort) ? 2 : 4)
-    .map((slot, i) => ({ slot, step: 3 + Math.floor((i * (steps - 8)) / 4), repairAfter: 200 }));
-  const options = { steps, strategy: "mecefo", allowFaults: true } as const;
-  const whole = await trainOnce(options, ({ result }) => result);
-  const killed = await trainOnce({ ...options, onEvent: killAt(kills) }, ({ result }) => result);
-  const { compared, different } = compareDataOrder(whole.events, killed.events);
-  const microbatches = steps * 2 * 4;
-  const { epochs, ledger, faults } = killed.summary;
+  const kills = ["p0s1", "p1s0", "p0s0", "p1s1"].slice(0, isQuick(effort) ? 2 : 4);
+  const killed = await trainOnce(
+    { strategy: "mecefo", steps: plentyOfSteps, allowFaults: true, onEvent: killInTurn(kills, 200) }, ({ result }) => result,
+  );
+  const { epochs, ledger, faults, steps } = killed.summary;
   if (faults !== kills.length) throw new Error(`${faults} of ${kills.length} workers were killed before the run ended`);
-  const missing = microbatches - compared;
+  const whole = await trainOnce({ strategy: "mecefo", steps }, ({ result }) => result);
+  const { compared, different } = compareDataOrder(whole.events, killed.events);
+  const microbatches = whole.events.reduce((sum, event) => sum + (event.kind === "step" ? event.batches.length : 0), 0);
   return {
-    value: different.length + missing + (ledger?.lost ?? 0) + (ledger?.duplicated ?? 0),
-    note: `${compared} of ${microbatches} microbatches compared by the hash of their tokens; ${faults} kill -9 in the other run, ${epochs} epochs`,
+    value: different.length + microbatches - compared + ledger!.lost + ledger!.duplicated,
+    note: `${compared} of ${microbatches} microbatches of ${steps} steps compared by the hash of their tokens; ${faults} kill -9 in the other run, ${epochs} epochs`,
   };
 }
 

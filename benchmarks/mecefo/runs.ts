@@ -75,14 +75,38 @@ export function stepsByHealth(events: readonly RunEvent[]): { readonly healthy: 
   return steps;
 }
 
-/** Kills the workers of some slots, each once its step was taken; steps in rising order. */
-export function killAt(kills: readonly { readonly step: number; readonly slot: string; readonly repairAfter?: number }[]) {
-  const waiting = [...kills];
-  return (event: RunEvent, run: TrainingRun): void => {
-    const [next] = waiting;
-    if (event.kind !== "step" || next === undefined || event.step < next.step || !run.live.includes(next.slot)) return;
-    waiting.shift();
-    // In the middle of the next step.
-    setTimeout(() => void run.inject(next.slot, { kind: "kill", ...(next.repairAfter !== undefined && { repairAfter: next.repairAfter }) }), 5);
+/** Kills a worker in the middle of a step. */
+function kill(run: TrainingRun, slot: string, repairAfter?: number): void {
+  setTimeout(() => {
+    run.inject(slot, { kind: "kill", ...(repairAfter !== undefined && { repairAfter }) }).catch((error: unknown) => {
+      // Whoever counts the run's faults will miss it.
+      console.error(`${slot} was not killed: ${error instanceof Error ? error.message : String(error)}`);
+    });
+  }, 5);
+}
+
+/** Kills the worker of a slot for good after a step. */
+export function killAfter(step: number, slot: string): NonNullable<RunSettings["onEvent"]> {
+  return (event, run) => {
+    if (event.kind === "step" && event.step === step) kill(run, slot);
+  };
+}
+
+/** Steps of a run that is ended by something else. */
+export const plentyOfSteps = 100_000;
+
+const calmSteps = 4;
+
+/** Kills the workers of slots one after another, each some steps after everybody was back, and ends the run some steps after the last. */
+export function killInTurn(slots: readonly string[], repairAfter: number): NonNullable<RunSettings["onEvent"]> {
+  const waiting = [...slots];
+  let healthySteps = -Infinity;
+  return (event, run) => {
+    if (event.kind === "epoch") healthySteps = event.healthy ? 0 : -Infinity;
+    if (event.kind !== "step" || ++healthySteps < calmSteps) return;
+    healthySteps = -Infinity;
+    const next = waiting.shift();
+    if (next === undefined) run.stop();
+    else kill(run, next, repairAfter);
   };
 }
