@@ -1,5 +1,5 @@
 import { relativeSquaredError, type GradientPair } from "../../packages/mecefo/src/approximation/gradient-error.ts";
-import type { VirtualGrid } from "../../packages/mecefo/src/pipeline/virtual-grid.ts";
+import type { VirtualGrid } from "../../packages/mecefo/src/virtual-grid/virtual-grid.ts";
 import type { StageState } from "../../packages/mecefo/src/worker/stage-state.ts";
 
 /** ‖ĝ - g‖² / ‖g‖² of the averaged gradient of a step, before clipping: what assumption 3 of the paper bounds by 1 - δ. */

@@ -5,12 +5,13 @@ import { setThreads } from "@frugal/tensor-core";
 import { noTechniques, type ProjectionBasis, type Techniques } from "../../packages/mecefo/src/approximation/stage-mode.ts";
 import { createJob } from "../../packages/mecefo/src/job/create-job.ts";
 import { decoderStageFactory } from "../../packages/mecefo/src/job/decoder-stages.ts";
-import type { Job, StrategyName } from "../../packages/mecefo/src/job/job.ts";
+import type { Job } from "../../packages/mecefo/src/job/job.ts";
+import type { StrategyName } from "../../packages/mecefo/src/grid/strategy.ts";
 import { presetConfiguration } from "../../packages/mecefo/src/job/model-presets.ts";
 import { describeData, openData, prepareData, type PreparedData } from "../../packages/mecefo/src/job/prepare-data.ts";
 import { createSampler, type Microbatch } from "../../packages/mecefo/src/job/sampler.ts";
-import { FailureTrace, scaledChances, type FailureTraceSummary } from "../../packages/mecefo/src/pipeline/failure-trace.ts";
-import { VirtualGrid } from "../../packages/mecefo/src/pipeline/virtual-grid.ts";
+import { FailureTrace, scaledChances, type FailureTraceSummary } from "../../packages/mecefo/src/virtual-grid/failure-trace.ts";
+import { VirtualGrid } from "../../packages/mecefo/src/virtual-grid/virtual-grid.ts";
 import { paperScenario } from "../../packages/mecefo/src/simulator/scenario.ts";
 import { gradientErrors, type GradientErrors } from "./perplexity-gap-errors.ts";
 

@@ -12,8 +12,8 @@ import { decoderStageFactory } from "../../packages/mecefo/src/job/decoder-stage
 import { presetConfiguration } from "../../packages/mecefo/src/job/model-presets.ts";
 import { openData } from "../../packages/mecefo/src/job/prepare-data.ts";
 import { createSampler } from "../../packages/mecefo/src/job/sampler.ts";
-import { FailureTrace, scaledChances } from "../../packages/mecefo/src/pipeline/failure-trace.ts";
-import { VirtualGrid } from "../../packages/mecefo/src/pipeline/virtual-grid.ts";
+import { FailureTrace, scaledChances } from "../../packages/mecefo/src/virtual-grid/failure-trace.ts";
+import { VirtualGrid } from "../../packages/mecefo/src/virtual-grid/virtual-grid.ts";
 import { paperScenario } from "../../packages/mecefo/src/simulator/scenario.ts";
 import { errorsOf, gradientsOf, type GradientErrors } from "./perplexity-gap-errors.ts";
 import { cacheFolder, dataOf, GRID, LEARNING_RATE, MICROBATCH_SIZE, SEQUENCE_LENGTH } from "./perplexity-gap-experiment.ts";

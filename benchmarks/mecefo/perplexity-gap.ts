@@ -7,7 +7,7 @@ import { mkdir, readdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import type { ProjectionBasis } from "../../packages/mecefo/src/approximation/stage-mode.ts";
-import { strategyNames, type StrategyName } from "../../packages/mecefo/src/job/job.ts";
+import { strategyNames, type StrategyName } from "../../packages/mecefo/src/grid/strategy.ts";
 import { cacheFolder, runConfiguration, type GapConfiguration, type GapResult } from "./perplexity-gap-experiment.ts";
 import { gapTable } from "./perplexity-gap-table.ts";
 

@@ -8,9 +8,9 @@ import { reportCommand } from "./cli/report.ts";
 import { simulateCommand } from "./cli/simulate.ts";
 import { trainCommand } from "./cli/train.ts";
 import { workerCommand } from "./cli/worker.ts";
-import { strategyNames } from "./job/job.ts";
-import { timeoutDefaults } from "./membership/timeouts.ts";
-import { parseJoinUrl } from "./runtime/join-url.ts";
+import { strategyNames } from "./grid/strategy.ts";
+import { timeoutDefaults } from "./job/timeouts.ts";
+import { parseJoinUrl } from "./membership/join-url.ts";
 
 const root = join(import.meta.dirname, "..");
 const read = (path: string): string => readFileSync(join(root, path), "utf8");

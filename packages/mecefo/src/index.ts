@@ -9,9 +9,10 @@ export type { GridRuntime, WorkerFault } from "./runtime/grid-runtime.ts";
 export { InProcessGrid, type InProcessGridOptions } from "./runtime/in-process-grid.ts";
 export { ProcessGrid, type LaunchedControl, type ProcessGridOptions } from "./runtime/process-grid.ts";
 export { startEmbeddedControl, type EmbeddedControlOptions } from "./runtime/embedded-control.ts";
+export { createMembership, type NetworkMembershipOptions } from "./runtime/create-membership.ts";
 export { startNatsControl } from "./runtime/nats-control.ts";
 export { leaderCheckpoints, resumePoint, workerCheckpoints, type LeaderCheckpoints } from "./runtime/job-checkpoints.ts";
-export { parseJoinUrl, type JoinTarget } from "./runtime/join-url.ts";
+export { parseJoinUrl, type JoinTarget } from "./membership/join-url.ts";
 export { Worker } from "./worker/worker.ts";
 export type { WorkerCheckpoints, WorkerOptions, WorkerOutcome } from "./worker/worker-options.ts";
 export type { HeldStage } from "./worker/held-stage.ts";
@@ -21,7 +22,8 @@ export type { ParameterState, StageState } from "./worker/stage-state.ts";
 export { checkJob, createJob, type JobOptions } from "./job/create-job.ts";
 export { readJob, writeJob } from "./job/job-file.ts";
 export { jobHash } from "./job/job-hash.ts";
-export { strategyNames, type Job, type JobModel, type OptimizerSettings, type StrategyName } from "./job/job.ts";
+export type { Job, JobModel, OptimizerSettings } from "./job/job.ts";
+export { hostsNeighbours, strategyNames, type StrategyName } from "./grid/strategy.ts";
 export {
   isModelPreset, modelPresetNames, modelPresets, presetConfiguration, type ModelPresetName, type PresetSettings, type PresetSizes,
 } from "./job/model-presets.ts";
@@ -38,7 +40,7 @@ export { createSampler, type Microbatch, type MicrobatchSampler, type SamplerJob
 export { checkGrid, formatGrid, parseGrid, parseSlot, slotName, slotsOf, type Grid, type Slot } from "./grid/grid.ts";
 export { partitionBlocks, type StagePartition } from "./grid/stage-partition.ts";
 export {
-  assign, hostsNeighbours, type Assignment, type AssignmentSettings, type HostAssignment, type PipelineAssignment,
+  assign, type Assignment, type AssignmentSettings, type HostAssignment, type PipelineAssignment,
 } from "./grid/assignment.ts";
 
 export {
@@ -47,7 +49,7 @@ export {
 export { exactWeightGradient, lowRankCoordinates, lowRankWeightGradient, projectInputs } from "./approximation/low-rank-gradient.ts";
 export { rankOf, rightSingularBasis, type BasisOptions } from "./approximation/right-singular-basis.ts";
 export {
-  ProjectionStore, type FeedForwardMatrix, type ProjectionStoreOptions, type WeightGradientParts,
+  ProjectionStore, type CapturedEnergy, type FeedForwardMatrix, type ProjectionStoreOptions, type WeightGradientParts,
 } from "./approximation/projection-store.ts";
 export {
   averageGradient, expectedAveragingError, expectedProjectionError, relativeSquaredError, type GradientPair,
@@ -57,7 +59,7 @@ export type { GradientSource, StageGradients } from "./collectives/stage-gradien
 export { GradientSums } from "./pipeline/gradient-sums.ts";
 export type { StageInput, StagePass } from "./pipeline/stage-pass.ts";
 export { oneForwardOneBackward, type PipelineAction } from "./pipeline/one-forward-one-backward.ts";
-export { VirtualGrid, type VirtualGridOptions, type VirtualStep } from "./pipeline/virtual-grid.ts";
+export { VirtualGrid, type VirtualGridOptions, type VirtualStep } from "./virtual-grid/virtual-grid.ts";
 export { ringAllReduce, ringReduceInOrder, type RingAllReduceOptions } from "./collectives/ring-all-reduce.ts";
 
 export {
@@ -73,21 +75,20 @@ export {
 export type { Link, LinkDriver } from "./transport/link-table.ts";
 export { Mailbox, type MailboxOptions } from "./transport/mailbox.ts";
 
-export { timeoutDefaults, type TimeoutName, type Timeouts } from "./membership/timeouts.ts";
+export { timeoutDefaults, type TimeoutName, type Timeouts } from "./job/timeouts.ts";
 export type { ControlPlane, Leadership, Membership, Sender } from "./membership/membership.ts";
 export { epochCauses, type ClusterState, type Decision, type EpochCause, type LoadSource, type Member } from "./membership/cluster-state.ts";
 export type {
-  CapturedEnergy, Hello, Leaving, ProgressReport, Settled, Shard, StageVote, StepTimings, Trouble, Vote, WorkerCommand, WorkerReport,
+  Hello, Leaving, ProgressReport, Settled, Shard, StageVote, StepTimings, Trouble, Vote, WorkerCommand, WorkerReport,
 } from "./membership/worker-report.ts";
-export { Controller, type ControllerOptions } from "./membership/controller.ts";
-export type { CommitCheckpoint } from "./membership/checkpoint-book.ts";
-export type { RestorePoint } from "./membership/next-epoch.ts";
+export { Controller, type ControllerOptions } from "./leader/controller.ts";
+export type { CommitCheckpoint } from "./leader/checkpoint-book.ts";
+export type { RestorePoint } from "./membership/cluster-state.ts";
 export {
   startCoordinator, type Coordinator, type CoordinatorOptions, type CoordinatorStatistics,
 } from "./membership/coordinator.ts";
 export type { CreateLeadership, StoppableLeadership } from "./membership/leadership-host.ts";
 export { createCoordinatorMembership, type CoordinatorMembershipOptions } from "./membership/coordinator-membership.ts";
-export { createMembership, type NetworkMembershipOptions } from "./membership/network-membership.ts";
 export {
   createNatsMembership, type NatsCreateLeadership, type NatsMembership, type NatsMembershipOptions,
 } from "./membership/nats/nats-membership.ts";
@@ -121,7 +122,7 @@ export {
   startDashboard, type Dashboard, type DashboardFault, type DashboardOptions,
 } from "./dashboard/dashboard-server.ts";
 export type { RunMetrics } from "./dashboard/metrics.ts";
-export type { EpochEvent, RecoveryEvent, RunEvent, StepEvent } from "./report/run-event.ts";
+export type { EpochEvent, RecoveryEvent, RunEvent, StepEvent } from "./membership/run-event.ts";
 export {
   EventLog, readEvents, streamEvents, type BrokenLastLine, type EventLogContents, type ReadEventsOptions,
 } from "./report/event-log.ts";

@@ -1,5 +1,6 @@
 import { workerData } from "node:worker_threads";
-import { serveMembership, type NetworkMembershipOptions } from "./membership/network-membership.ts";
+import { serveMembership } from "./membership/threaded-membership.ts";
+import { createMembership, type NetworkMembershipOptions } from "./runtime/create-membership.ts";
 import type { NetworkThreadData } from "./start-network-thread.ts";
 import { serveTransport } from "./transport/serve-transport.ts";
 
@@ -13,5 +14,5 @@ if (membership === undefined) membershipPort.close();
 if (transport === undefined) transportPort.close();
 await Promise.all([
   transport === undefined ? undefined : serveTransport(transportPort, transport),
-  membership === undefined ? undefined : serveMembership(membershipPort, membership as NetworkMembershipOptions),
+  membership === undefined ? undefined : serveMembership(membershipPort, () => createMembership(membership as NetworkMembershipOptions)),
 ]);

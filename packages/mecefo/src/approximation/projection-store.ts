@@ -1,6 +1,5 @@
 import { keep, matmul, square, sum, tidy, type Parameter, type Tensor } from "@frugal/tensor-core";
 import { MecefoError, SettingsError } from "../errors.ts";
-import type { CapturedEnergy } from "../membership/worker-report.ts";
 import { exactWeightGradient, lowRankCoordinates, projectInputs } from "./low-rank-gradient.ts";
 import { rankOf, rightSingularBasis } from "./right-singular-basis.ts";
 import type { ProjectionSettings } from "./stage-mode.ts";
@@ -9,6 +8,14 @@ import type { ProjectionSettings } from "./stage-mode.ts";
 export type FeedForwardMatrix = "gate" | "up" | "down";
 
 const matrixNumbers: Readonly<Record<FeedForwardMatrix, number>> = { gate: 0, up: 1, down: 2 };
+
+/** ‖X V₁‖² / ‖X‖² of what a matrix's weight gradient is projected from. */
+export interface CapturedEnergy {
+  readonly block: number;
+  readonly matrix: string;
+  /** 0 to 1. */
+  readonly energy: number;
+}
 
 /** Options of `ProjectionStore`. */
 export interface ProjectionStoreOptions {

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { RunEvent } from "../report/run-event.ts";
+import type { RunEvent } from "../membership/run-event.ts";
 import type { WorkerFault } from "../runtime/grid-runtime.ts";
 import type { Fault } from "./fault-schedule-format.ts";
 import type { FaultSource } from "./replayed-faults.ts";

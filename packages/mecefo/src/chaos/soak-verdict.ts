@@ -1,4 +1,4 @@
-import type { RunEvent } from "../report/run-event.ts";
+import type { RunEvent } from "../membership/run-event.ts";
 import type { TrainingResult } from "../runtime/training-run.ts";
 import type { ChaosReport } from "./run-chaos.ts";
 

@@ -4,7 +4,7 @@ import { CheckpointError } from "../errors.ts";
 import type { StagePartition } from "../grid/stage-partition.ts";
 import { jobHash } from "../job/job-hash.ts";
 import type { Job } from "../job/job.ts";
-import { replaceFile, sizeOfFile, syncFolder } from "./files.ts";
+import { replaceFile, sizeOfFile, syncFolder } from "../files.ts";
 import { checkpointName, listCheckpoints, MANIFEST, partialFolder } from "./folder-names.ts";
 import { isPartition, makeManifest, readManifest, type CheckpointManifest, type CheckpointShard } from "./manifest.ts";
 import { openShard } from "./stage-shard.ts";

@@ -3,11 +3,10 @@ import { z } from "zod";
 import { CheckpointError, FormatError } from "../errors.ts";
 import { formatGrid, type Grid } from "../grid/grid.ts";
 import type { StagePartition } from "../grid/stage-partition.ts";
+import { strategyNames, type StrategyName } from "../grid/strategy.ts";
 import { canonicalJson, jobHash } from "../job/job-hash.ts";
-import {
-  jobModelSchema, optimizerSettingsSchema, strategyNames, type Job, type JobModel, type OptimizerSettings, type StrategyName,
-} from "../job/job.ts";
-import { readBoundedJson } from "./files.ts";
+import { jobModelSchema, optimizerSettingsSchema, type Job, type JobModel, type OptimizerSettings } from "../job/job.ts";
+import { readBoundedJson } from "../files.ts";
 import { MANIFEST } from "./folder-names.ts";
 
 /** The part of a job that a run's course depends on: whoever resumes it has to have the same. */

@@ -1,7 +1,7 @@
 import { join, resolve } from "node:path";
 import { CheckpointError, FormatError } from "../errors.ts";
 import type { ParameterState } from "../worker/stage-state.ts";
-import { sizeOfFile } from "./files.ts";
+import { sizeOfFile } from "../files.ts";
 import { listCheckpoints } from "./folder-names.ts";
 import { readManifest, type CheckpointManifest, type CheckpointShard } from "./manifest.ts";
 import { openShard, type ShardFile } from "./stage-shard.ts";

@@ -5,7 +5,7 @@ import { openSafetensors, readerFromFile, type RandomAccessReader, type Safetens
 import { z } from "zod";
 import { CheckpointError } from "../errors.ts";
 import type { ParameterState, StageState } from "../worker/stage-state.ts";
-import { replaceFileWith, sizeOfFile, writeAll } from "./files.ts";
+import { replaceFileWith, sizeOfFile, writeAll } from "../files.ts";
 import { partialFolder, shardFileName } from "./folder-names.ts";
 
 /** What a shard says of itself besides the stage's state. */

@@ -14,7 +14,7 @@ import { parseGrid, slotName, slotsOf, type Grid } from "../grid/grid.ts";
 import { fetchJob } from "../membership/fetch-job.ts";
 import { observeCluster } from "../membership/observe-cluster.ts";
 import { startLocalNats } from "../membership/nats/local-cluster.ts";
-import { parseJoinUrl } from "../runtime/join-url.ts";
+import { parseJoinUrl } from "../membership/join-url.ts";
 import { followRun } from "./follow-run.ts";
 import { addRunOptions, readToken, trainingOptions, type RunArguments } from "./run-arguments.ts";
 

@@ -1,5 +1,5 @@
 import { interruptible, interruption, note, startProgress, type Progress } from "@frugal/language-model/command-line";
-import type { RunEvent } from "../report/run-event.ts";
+import type { RunEvent } from "../membership/run-event.ts";
 import { startTraining, type TrainingOptions, type TrainingResult, type TrainingRun } from "../runtime/training-run.ts";
 
 /** A line for people; undefined for what the progress bar shows. */

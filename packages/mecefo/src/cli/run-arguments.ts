@@ -4,7 +4,7 @@ import { Option, type Command } from "commander";
 import { SettingsError } from "../errors.ts";
 import type { TokenizerChoice } from "../job/data-tokenizer.ts";
 import type { JobOptions } from "../job/create-job.ts";
-import { strategyNames, type StrategyName } from "../job/job.ts";
+import { strategyNames, type StrategyName } from "../grid/strategy.ts";
 import { isModelPreset, modelPresetNames } from "../job/model-presets.ts";
 import type { TrainingOptions } from "../runtime/training-run.ts";
 

@@ -3,7 +3,7 @@ import { collect, integer, numberBetween, printJson } from "@frugal/language-mod
 import { Command, Option } from "commander";
 import { FormatError, SettingsError } from "../errors.ts";
 import { parseGrid, type Grid } from "../grid/grid.ts";
-import { strategyNames, type StrategyName } from "../job/job.ts";
+import { strategyNames, type StrategyName } from "../grid/strategy.ts";
 import { simulateAblation } from "../simulator/ablation.ts";
 import { parseCostProfile, type CostProfile } from "../simulator/cost-profile.ts";
 import { formatAblation, formatAssumptions, formatSimulation } from "../simulator/format-simulation.ts";

@@ -149,11 +149,11 @@ describe("StageGradients", () => {
 
   it("knows the two ends of a tied matrix, and counts one of them", async () => {
     const ends = [tinyReplica(0, true), tinyReplica(1, true)];
-    const tied = ends.map((replica) => tiedParameters(replica, 2));
+    const tied = ends.map((replica) => tiedParameters(replica.model, 2));
     expect(tied.map((parameters) => parameters.map(({ shape }) => shape))).toEqual([[[40, 16]], [[40, 16]]]);
-    expect(tiedParameters(ends[0]!, 1)).toEqual([]);
+    expect(tiedParameters(ends[0]!.model, 1)).toEqual([]);
     const untied = tinyReplica(0, false);
-    expect(tiedParameters(untied, 2)).toEqual([]);
+    expect(tiedParameters(untied.model, 2)).toEqual([]);
     const [parameter] = tied[0]!;
     const sum = keep(tensor(new Float32Array(640).fill(3), [40, 16]));
     const [embedding, head] = [0, 1].map(() => new StageGradients([{ parameter: parameter!, mixerBlock: undefined }]));

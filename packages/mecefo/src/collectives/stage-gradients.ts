@@ -1,6 +1,6 @@
 import { crc32 } from "node:zlib";
 import { tensor, type Parameter, type Tensor } from "@frugal/tensor-core";
-import type { StageReplica } from "../worker/stage-replica.ts";
+import type { StagedModel } from "@frugal/language-model";
 
 /** The sums of a stage's gradients over the microbatches of one pipeline. */
 export interface GradientSource {
@@ -95,10 +95,10 @@ export class StageGradients {
 }
 
 /**
- * The matrix of a stage that the stage at the other end of the model has a copy of: the embedding of a model whose head is tied to it, cut into more
+ * The matrix of a stage's model that the stage at the other end has a copy of: the embedding of a model whose head is tied to it, cut into more
  * than one stage. Its gradient is the sum of both ends'.
  */
-export function tiedParameters({ model }: StageReplica, stages: number): Parameter[] {
+export function tiedParameters(model: StagedModel, stages: number): Parameter[] {
   if (!model.tiedHead || stages === 1) return [];
   const [from, to] = model.blockRange;
   if (from === 0) return model.embeddingParameters();

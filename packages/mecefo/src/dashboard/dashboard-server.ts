@@ -4,7 +4,7 @@ import { z } from "zod";
 import { SettingsError } from "../errors.ts";
 import type { Job } from "../job/job.ts";
 import type { AssignmentSettings } from "../grid/assignment.ts";
-import type { RunEvent } from "../report/run-event.ts";
+import type { RunEvent } from "../membership/run-event.ts";
 import { Access } from "./access.ts";
 import { RunMetrics } from "./metrics.ts";
 import { pageHtml } from "./page.ts";

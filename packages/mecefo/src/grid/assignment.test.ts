@@ -1,8 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { allTechniques, noTechniques } from "../approximation/stage-mode.ts";
-import { strategyNames } from "../job/job.ts";
-import { assign, hostsNeighbours, type Assignment, type AssignmentSettings, type PipelineAssignment } from "./assignment.ts";
+import { strategyNames } from "../grid/strategy.ts";
+import { assign, type Assignment, type AssignmentSettings, type PipelineAssignment } from "./assignment.ts";
+import { hostsNeighbours } from "./strategy.ts";
 import { slotName, slotsOf, type Grid } from "./grid.ts";
 
 function settings(grid: Grid, more: Partial<AssignmentSettings> = {}): AssignmentSettings {

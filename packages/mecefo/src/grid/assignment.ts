@@ -1,7 +1,7 @@
-import type { StageMode } from "../approximation/stage-mode.ts";
-import type { Job } from "../job/job.ts";
+import type { StageMode, Techniques } from "../approximation/stage-mode.ts";
 import type { Grid, Slot } from "./grid.ts";
 import { shareMicrobatches } from "./share-microbatches.ts";
+import { hostsNeighbours, type StrategyName } from "./strategy.ts";
 
 /** A live worker's part in its pipeline. */
 export interface HostAssignment {
@@ -39,9 +39,21 @@ export interface Assignment {
 }
 
 /** What an assignment depends on besides who is alive. */
-export type AssignmentSettings =
-  & Pick<Job, "strategy" | "techniques" | "maximumChain" | "lostPipeline" | "sharing" | "emptyMixer" | "microbatches">
-  & { readonly grid: Grid };
+export interface AssignmentSettings {
+  readonly grid: Grid;
+  readonly strategy: StrategyName;
+  readonly techniques: Techniques;
+  /** Stages that one worker may host, its own included. */
+  readonly maximumChain: number;
+  /** Microbatches of each pipeline in a step. */
+  readonly microbatches: number;
+  /** What becomes of the microbatches of a pipeline that cannot run: the others take them over, or they are left out of the step. */
+  readonly lostPipeline: "reroute" | "drop";
+  /** Whether slow pipelines give microbatches to faster ones, or each keeps its own (the paper's way). */
+  readonly sharing: "balanced" | "even";
+  /** When no pipeline would compute a mixer's gradient: one does it exactly all the same, or the update is left out. */
+  readonly emptyMixer: "exact" | "skip";
+}
 
 /** The nearest live stage of a pipeline hosts a dead one; of two equally near the one with less to do, of two with as much the later (s+1). */
 function hostOf(stage: number, live: readonly number[], load: ReadonlyMap<number, number>): number {
@@ -70,11 +82,6 @@ function hostedRuns(stages: number, live: readonly number[]): Map<number, [from:
     runs.set(host, [Math.min(run[0], stage), Math.max(run[1], stage + 1)]);
   }
   return runs;
-}
-
-/** Whether a strategy lets neighbours host stages. */
-export function hostsNeighbours(strategy: AssignmentSettings["strategy"]): boolean {
-  return strategy === "mecefo" || strategy === "naive";
 }
 
 /**

@@ -4,9 +4,10 @@ import { LanguageModelError, parseModelConfiguration, type ModelConfiguration } 
 import { allTechniques, noTechniques, type ProjectionSettings, type Techniques } from "../approximation/stage-mode.ts";
 import { SettingsError } from "../errors.ts";
 import { checkGrid, formatGrid, parseGrid, type Grid } from "../grid/grid.ts";
-import type { Timeouts } from "../membership/timeouts.ts";
+import type { Timeouts } from "./timeouts.ts";
 import { checkJobFits } from "./decoder-stages.ts";
-import { jobSchema, type Job, type JobModel, type OptimizerSettings, type StrategyName } from "./job.ts";
+import { jobSchema, type Job, type JobModel, type OptimizerSettings } from "./job.ts";
+import type { StrategyName } from "../grid/strategy.ts";
 import { isModelPreset, presetConfiguration, type ModelPresetName } from "./model-presets.ts";
 import { plainCodecs } from "./open-codec.ts";
 

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import {
   createByteTokenizer, createHuggingFaceTokenizer, LanguageModelError, loadTrainedTokenizer, trainBytePairEncoding, type Tokenizer,
 } from "@frugal/language-model";
-import { readBoundedJson } from "../checkpoint/files.ts";
+import { readBoundedJson } from "../files.ts";
 import { FormatError, SettingsError } from "../errors.ts";
 
 /** How text becomes tokens: its bytes, a vocabulary learnt from it, or a Hugging Face `tokenizer.json` (or the folder of one). */

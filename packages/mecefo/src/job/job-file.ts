@@ -1,4 +1,4 @@
-import { readBoundedJson, replaceFile } from "../checkpoint/files.ts";
+import { readBoundedJson, replaceFile } from "../files.ts";
 import { FormatError, MecefoError } from "../errors.ts";
 import { checkJob } from "./create-job.ts";
 import type { Job } from "./job.ts";

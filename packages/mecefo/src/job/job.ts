@@ -1,13 +1,8 @@
 import { z } from "zod";
-import type { ProjectionSettings, Techniques } from "../approximation/stage-mode.ts";
-import type { Grid } from "../grid/grid.ts";
-import { timeoutsSchema, type Timeouts } from "../membership/timeouts.ts";
-
-/** How failures are answered: the method, naive neighbour-do-both, the peers' ways, or not at all (plain data × pipeline parallelism). */
-export type StrategyName = "mecefo" | "naive" | "drop-replica" | "checkpoint-restart" | "none";
-
-/** All strategies. */
-export const strategyNames: readonly StrategyName[] = ["mecefo", "naive", "drop-replica", "checkpoint-restart", "none"];
+import type { ProjectionSettings } from "../approximation/stage-mode.ts";
+import type { AssignmentSettings } from "../grid/assignment.ts";
+import { strategyNames, type StrategyName } from "../grid/strategy.ts";
+import { timeoutsSchema, type Timeouts } from "./timeouts.ts";
 
 /** AdamW with warm-up and a cosine, and clipping of the averaged gradient. */
 export interface OptimizerSettings {
@@ -30,33 +25,20 @@ export type JobModel =
   | { readonly kind: "module"; readonly path: string };
 
 /** Everything that the course of a training run depends on. Workers of one run have the same one; its hash is their ticket. */
-export interface Job {
+export interface Job extends AssignmentSettings {
   readonly formatVersion: 1;
   /** Name of the run. */
   readonly name: string;
   readonly model: JobModel;
   /** `folder` holds tokens.bin and tokenizer.json, made by `prepareData`, where every worker can read it; SHA-256 of tokens.bin. */
   readonly data: { readonly folder: string; readonly sha256: string };
-  readonly grid: Grid;
-  /** Microbatches of each pipeline in a step. */
-  readonly microbatches: number;
   /** Sequences of a microbatch. */
   readonly microbatchSize: number;
   readonly sequenceLength: number;
   readonly steps: number;
   readonly seed: number;
   readonly optimizer: OptimizerSettings;
-  readonly strategy: StrategyName;
-  readonly techniques: Techniques;
   readonly projection: ProjectionSettings;
-  /** Stages that one worker may host, its own included. */
-  readonly maximumChain: number;
-  /** What becomes of the microbatches of a pipeline that cannot run: the others take them over, or they are left out of the step. */
-  readonly lostPipeline: "reroute" | "drop";
-  /** Whether slow pipelines give microbatches to faster ones, or each keeps its own (the paper's way). */
-  readonly sharing: "balanced" | "even";
-  /** When no pipeline would compute a mixer's gradient: one does it exactly all the same, or the update is left out. */
-  readonly emptyMixer: "exact" | "skip";
   /** Where checkpoints are written, every how many steps, and how many are kept. */
   readonly checkpoint?: { readonly folder: string; readonly every: number; readonly keep: number } | undefined;
   /** How hidden states travel: "float32", "float16", or the path of a module whose default export is an ActivationCodec. */

@@ -3,7 +3,7 @@ import { mkdir, open } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { DatasetError, splitText, type Tokenizer } from "@frugal/language-model";
 import { z } from "zod";
-import { readBoundedJson, replaceFile, sizeOfFile } from "../checkpoint/files.ts";
+import { readBoundedJson, replaceFile, sizeOfFile } from "../files.ts";
 import { FormatError, SettingsError } from "../errors.ts";
 import { makeTokenizer, openSavedTokenizer, type TokenizerChoice, type TokenizerKind } from "./data-tokenizer.ts";
 import { loadText, textSourceName, type TextSource } from "./text-files.ts";

@@ -1,4 +1,4 @@
-import type { RunEvent } from "../report/run-event.ts";
+import type { RunEvent } from "./run-event.ts";
 import type { ClusterState } from "./cluster-state.ts";
 import type { WorkerCommand } from "./worker-report.ts";
 

@@ -25,6 +25,12 @@ export interface Decision {
 /** Where a stage begins when no peer has it: the weights that the job's seed gives, or a checkpoint. */
 export type LoadSource = { readonly from: "seed" } | { readonly from: "checkpoint"; readonly folder: string };
 
+/** Where training goes back to. */
+export interface RestorePoint {
+  readonly load: LoadSource;
+  readonly step: number;
+}
+
 /** Why an epoch began. */
 export type EpochCause =
   | "formed" | "joined" | "killed" | "stopped" | "left" | "link" | "corruption" | "straggler" | "transfer" | "divergence" | "stage-lost"

@@ -9,7 +9,7 @@ import type { Membership } from "./membership.ts";
 import { PendingReports } from "./pending-reports.ts";
 import { encodeReport } from "./report-limit.ts";
 import { CommandFeed, StateFeed } from "./state-feed.ts";
-import { timeoutDefaults, type Timeouts } from "./timeouts.ts";
+import { timeoutDefaults, type Timeouts } from "../job/timeouts.ts";
 import type { WorkerCommand, WorkerReport } from "./worker-report.ts";
 
 /** How a worker reaches its coordinator. */

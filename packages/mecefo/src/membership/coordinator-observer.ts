@@ -1,13 +1,13 @@
 import { LinkError, MembershipError } from "../errors.ts";
 import type { Job } from "../job/job.ts";
-import type { RunEvent } from "../report/run-event.ts";
+import type { RunEvent } from "./run-event.ts";
 import type { ClusterObserver } from "./cluster-observer.ts";
 import type { ClusterState } from "./cluster-state.ts";
 import { connectControl } from "./control/connect-control.ts";
 import type { ClientMessage, CoordinatorMessage } from "./control/control-protocol.ts";
 import type { ControlSocket } from "./control/control-socket.ts";
 import { StateFeed } from "./state-feed.ts";
-import { timeoutDefaults } from "./timeouts.ts";
+import { timeoutDefaults } from "../job/timeouts.ts";
 import type { WorkerCommand } from "./worker-report.ts";
 
 /** How a coordinator is reached from outside. */

@@ -1,7 +1,7 @@
 import { createServer, type Server } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Job } from "../job/job.ts";
-import type { RunEvent } from "../report/run-event.ts";
+import type { RunEvent } from "./run-event.ts";
 import type { ClusterState } from "./cluster-state.ts";
 import { parseControlAddress } from "./control/control-address.ts";
 import { encodeControlFrame } from "./control/control-frames.ts";

@@ -1,5 +1,5 @@
 import type { Job } from "../job/job.ts";
-import type { JoinTarget } from "../runtime/join-url.ts";
+import type { JoinTarget } from "./join-url.ts";
 import { fetchJob as fetchFromCoordinator } from "./coordinator-observer.ts";
 import { natsAccess } from "./join-access.ts";
 import { fetchNatsJob } from "./nats/nats-observer.ts";

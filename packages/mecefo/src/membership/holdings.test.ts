@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { slotName } from "../grid/grid.ts";
-import { LedCluster } from "./controller.testing.ts";
+import { LedCluster } from "../leader/controller.testing.ts";
 import type { Member } from "./cluster-state.ts";
 import { assignmentOf, donorsOf, hostedStages } from "./holdings.ts";
 

@@ -1,11 +1,11 @@
-import type { RunEvent } from "../report/run-event.ts";
+import type { RunEvent } from "./run-event.ts";
 import type { ClusterObserver } from "./cluster-observer.ts";
 import type { ClusterState } from "./cluster-state.ts";
 import { LeadershipHost, type CreateLeadership } from "./leadership-host.ts";
 import type { ControlPlane, Membership } from "./membership.ts";
 import { CommandFeed, StateFeed } from "./state-feed.ts";
 import { StateRecord } from "./state-record.ts";
-import { timeoutDefaults } from "./timeouts.ts";
+import { timeoutDefaults } from "../job/timeouts.ts";
 import type { WorkerCommand, WorkerReport } from "./worker-report.ts";
 
 /** Settings of a control plane in one process. */

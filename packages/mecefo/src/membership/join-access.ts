@@ -1,5 +1,5 @@
 import { SettingsError } from "../errors.ts";
-import type { JoinTarget } from "../runtime/join-url.ts";
+import type { JoinTarget } from "./join-url.ts";
 import type { NatsAccess } from "./nats/nats-link.ts";
 
 /**

@@ -1,4 +1,4 @@
-import type { RunEvent } from "../report/run-event.ts";
+import type { RunEvent } from "./run-event.ts";
 import type { ControlPlane, Leadership } from "./membership.ts";
 
 /** A leader that can be asked to end the run in order, with a checkpoint. */

@@ -1,4 +1,4 @@
-import type { JoinTarget } from "../runtime/join-url.ts";
+import type { JoinTarget } from "./join-url.ts";
 import type { ClusterObserver } from "./cluster-observer.ts";
 import { observeCoordinator } from "./coordinator-observer.ts";
 import { natsAccess } from "./join-access.ts";

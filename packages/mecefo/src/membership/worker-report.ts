@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { CapturedEnergy } from "../approximation/projection-store.ts";
 import type { TransportFault } from "../transport/transport.ts";
 
 /** A worker asks for a place. */
@@ -57,14 +58,6 @@ export interface StepTimings {
   /** Waiting for peers' activations and gradients. */
   readonly waiting: number;
   readonly allReduce: number;
-}
-
-/** ‖x V₁‖² / ‖x‖² of what a matrix's weight gradient is projected from. */
-export interface CapturedEnergy {
-  readonly block: number;
-  /** "gate", "up" or "down". */
-  readonly matrix: string;
-  readonly energy: number;
 }
 
 /** Something is wrong that the leader has to answer with another epoch. */

@@ -3,7 +3,7 @@ import type { DeviceName, Tensor } from "@frugal/tensor-core";
 import type { Microbatch, MicrobatchSampler } from "../job/sampler.ts";
 import type { Mailbox } from "../transport/mailbox.ts";
 import type { MessageTag, Peer, Transport } from "../transport/transport.ts";
-import type { StepClock } from "../worker/step-clock.ts";
+import type { StepClock } from "./step-clock.ts";
 import { oneForwardOneBackward } from "./one-forward-one-backward.ts";
 import type { StageExecutor } from "./stage-executor.ts";
 import type { StageInput, StagePass } from "./stage-pass.ts";

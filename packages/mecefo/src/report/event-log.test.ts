@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { FormatError } from "../errors.ts";
 import { EventLog, readEvents } from "./event-log.ts";
 import { fabricatedJob, fabricateRun } from "./run-events.testing.ts";
-import type { RunEvent } from "./run-event.ts";
+import type { RunEvent } from "../membership/run-event.ts";
 
 let folder: string;
 beforeAll(async () => {

@@ -1,7 +1,7 @@
 import { createReadStream } from "node:fs";
 import { open, type FileHandle } from "node:fs/promises";
 import { FormatError } from "../errors.ts";
-import { runEventSchema, type RunEvent } from "./run-event.ts";
+import { runEventSchema, type RunEvent } from "../membership/run-event.ts";
 
 /** An event is on its way to the disk this many milliseconds after it was written, at the latest. */
 const FLUSH_INTERVAL = 200;

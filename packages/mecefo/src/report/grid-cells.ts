@@ -1,7 +1,7 @@
 import { allTechniques } from "../approximation/stage-mode.ts";
 import { assign, type AssignmentSettings } from "../grid/assignment.ts";
 import { parseSlot, slotName, slotsOf, type Grid } from "../grid/grid.ts";
-import type { EpochEvent, RunEvent } from "./run-event.ts";
+import type { EpochEvent, RunEvent } from "../membership/run-event.ts";
 
 /**
  * What a worker's place looks like: `healthy`, `neighbour` (it also hosts others' stages, degraded), `healing` (it fetches the state of a

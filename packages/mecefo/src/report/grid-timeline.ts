@@ -1,7 +1,7 @@
 import type { AssignmentSettings } from "../grid/assignment.ts";
 import { cellSpans, MOST_CELLS, type CellState } from "./grid-cells.ts";
 import { escapeHtml, type LegendEntry } from "./page.ts";
-import type { EpochEvent, RunEvent } from "./run-event.ts";
+import type { EpochEvent, RunEvent } from "../membership/run-event.ts";
 
 const WIDTH = 1040;
 const LEFT = 72;

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { Job } from "../job/job.ts";
 import { checkLedger, compareDataOrder, type LedgerReport } from "./ledger.ts";
 import { fabricatedJob, fabricateEpoch, fabricateRun, fabricateStep } from "./run-events.testing.ts";
-import type { RunEvent, StepEvent } from "./run-event.ts";
+import type { RunEvent, StepEvent } from "../membership/run-event.ts";
 
 const job: Job = { ...fabricatedJob, steps: 6 };
 const good = fabricateRun(job, [{ slot: "p0s1", from: 2, to: 4 }]);

@@ -1,6 +1,6 @@
 import type { Job } from "../job/job.ts";
 import type { EpochCause } from "../membership/cluster-state.ts";
-import type { EpochEvent, RunEvent, StepEvent } from "./run-event.ts";
+import type { EpochEvent, RunEvent, StepEvent } from "../membership/run-event.ts";
 
 /** What can be wrong with a run's log. */
 export type LedgerViolationKind =

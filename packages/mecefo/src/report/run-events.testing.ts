@@ -3,7 +3,7 @@ import { assign, type AssignmentSettings } from "../grid/assignment.ts";
 import { slotName, slotsOf } from "../grid/grid.ts";
 import type { Job } from "../job/job.ts";
 import type { EpochCause } from "../membership/cluster-state.ts";
-import type { EpochEvent, RunEvent, StepEvent } from "./run-event.ts";
+import type { EpochEvent, RunEvent, StepEvent } from "../membership/run-event.ts";
 
 /** A job for fabricated runs. */
 export const fabricatedJob: Job = {

@@ -4,7 +4,7 @@ import { describeGrid, settingsFromEvents } from "./grid-cells.ts";
 import { cellLegend, MOST_TIMELINE_ROWS, renderMixerTimeline, renderTimeline } from "./grid-timeline.ts";
 import type { LedgerJob } from "./ledger.ts";
 import { renderPage, type ReportPart, type ReportSection } from "./page.ts";
-import type { RecoveryEvent, RunEvent, StepEvent } from "./run-event.ts";
+import type { RecoveryEvent, RunEvent, StepEvent } from "../membership/run-event.ts";
 import { countingSteps, summarizeRun, type RunSummary } from "./run-summary.ts";
 import { maximum } from "./statistics.ts";
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { EpochCause } from "../membership/cluster-state.ts";
-import type { RunEvent, StepEvent } from "./run-event.ts";
+import type { RunEvent, StepEvent } from "../membership/run-event.ts";
 import { fabricatedJob, fabricateEpoch, fabricateRun, fabricateStep } from "./run-events.testing.ts";
 import { countingSteps, summarizeRun } from "./run-summary.ts";
 import { maximum, mean, median } from "./statistics.ts";

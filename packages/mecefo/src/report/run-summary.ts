@@ -1,6 +1,6 @@
 import type { EpochCause } from "../membership/cluster-state.ts";
 import { checkLedger, type LedgerJob, type LedgerReport } from "./ledger.ts";
-import type { EpochEvent, RecoveryEvent, RunEvent, StepEvent } from "./run-event.ts";
+import type { EpochEvent, RecoveryEvent, RunEvent, StepEvent } from "../membership/run-event.ts";
 import { countBy, maximum, mean, median } from "./statistics.ts";
 
 /** How long recoveries took and what they moved. */

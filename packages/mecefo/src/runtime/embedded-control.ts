@@ -1,8 +1,8 @@
 import { jobHash } from "../job/job-hash.ts";
 import type { Job } from "../job/job.ts";
-import { Controller } from "../membership/controller.ts";
+import { Controller } from "../leader/controller.ts";
 import { startCoordinator } from "../membership/coordinator.ts";
-import type { RestorePoint } from "../membership/next-epoch.ts";
+import type { RestorePoint } from "../membership/cluster-state.ts";
 import { leaderCheckpoints } from "./job-checkpoints.ts";
 import type { LaunchedControl } from "./process-grid.ts";
 

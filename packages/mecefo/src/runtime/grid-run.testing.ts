@@ -1,6 +1,6 @@
 import { createSampler } from "../job/sampler.ts";
 import type { Job } from "../job/job.ts";
-import type { EpochEvent, RecoveryEvent, RunEvent, StepEvent } from "../report/run-event.ts";
+import type { EpochEvent, RecoveryEvent, RunEvent, StepEvent } from "../membership/run-event.ts";
 import type { WorkerOutcome } from "../worker/worker.ts";
 import type { InProcessGrid, InProcessGridOptions } from "./in-process-grid.ts";
 import { tinyGrid, tinyTokens } from "./tiny-run.testing.ts";

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import type { Job, StrategyName } from "../job/job.ts";
+import type { Job } from "../job/job.ts";
+import type { StrategyName } from "../grid/strategy.ts";
 import { expectedBatches, hashesOf, kill, runGrid, start, type EndedRun } from "./grid-run.testing.ts";
 import { forbidLeaks } from "./leaks.testing.ts";
 import { trainReference } from "./reference-training.testing.ts";

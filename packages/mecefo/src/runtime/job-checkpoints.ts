@@ -7,8 +7,8 @@ import { partitionBlocks } from "../grid/stage-partition.ts";
 import type { Job } from "../job/job.ts";
 import { jobHash } from "../job/job-hash.ts";
 import type { StageFactory } from "../job/stage-factory.ts";
-import type { CommitCheckpoint } from "../membership/checkpoint-book.ts";
-import type { RestorePoint } from "../membership/next-epoch.ts";
+import type { CommitCheckpoint } from "../leader/checkpoint-book.ts";
+import type { RestorePoint } from "../membership/cluster-state.ts";
 import type { WorkerCheckpoints } from "../worker/worker.ts";
 
 /** A worker's side of a job's checkpoints; undefined where the job writes none and was not taken up from one. */

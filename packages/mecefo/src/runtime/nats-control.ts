@@ -1,9 +1,9 @@
 import { SettingsError } from "../errors.ts";
 import type { Job } from "../job/job.ts";
 import { observeNats, publishNatsJob } from "../membership/nats/nats-observer.ts";
-import type { RestorePoint } from "../membership/next-epoch.ts";
+import type { RestorePoint } from "../membership/cluster-state.ts";
 import { natsAccess } from "../membership/join-access.ts";
-import { parseJoinUrl } from "./join-url.ts";
+import { parseJoinUrl } from "../membership/join-url.ts";
 import type { LaunchedControl } from "./process-grid.ts";
 
 /**

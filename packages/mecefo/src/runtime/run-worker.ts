@@ -11,13 +11,14 @@ import { openData } from "../job/prepare-data.ts";
 import { createSampler } from "../job/sampler.ts";
 import type { Job } from "../job/job.ts";
 import { fetchJob } from "../membership/fetch-job.ts";
-import { createThreadedMembership, type NetworkMembershipOptions } from "../membership/network-membership.ts";
-import { timeoutDefaults } from "../membership/timeouts.ts";
+import { createThreadedMembership } from "../membership/threaded-membership.ts";
+import { timeoutDefaults } from "../job/timeouts.ts";
 import { startNetworkThread } from "../start-network-thread.ts";
 import { createThreadedTransport } from "../transport/threaded-transport.ts";
 import { Worker, type WorkerOptions, type WorkerOutcome } from "../worker/worker.ts";
+import type { NetworkMembershipOptions } from "./create-membership.ts";
 import { workerCheckpoints } from "./job-checkpoints.ts";
-import { parseJoinUrl, type JoinTarget } from "./join-url.ts";
+import { parseJoinUrl, type JoinTarget } from "../membership/join-url.ts";
 
 /** Options of `runWorker`. */
 export interface RunWorkerOptions {

@@ -3,7 +3,7 @@ import { createJob, type JobOptions } from "../job/create-job.ts";
 import { decoderStageFactory } from "../job/decoder-stages.ts";
 import type { Job } from "../job/job.ts";
 import { createSampler } from "../job/sampler.ts";
-import type { RunEvent } from "../report/run-event.ts";
+import type { RunEvent } from "../membership/run-event.ts";
 import { InProcessGrid, type InProcessGridOptions } from "./in-process-grid.ts";
 
 const VOCABULARY = 40;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { SettingsError } from "../errors.ts";
-import { strategyNames } from "../job/job.ts";
+import { strategyNames } from "../grid/strategy.ts";
 import type { CostProfile } from "./cost-profile.ts";
 import { expectedShares } from "./expected-shares.ts";
 import { paperGrid, paperProfile } from "./paper-models.ts";

@@ -1,6 +1,6 @@
 import { SettingsError } from "../errors.ts";
 import { checkGrid, type Grid } from "../grid/grid.ts";
-import { strategyNames, type StrategyName } from "../job/job.ts";
+import { strategyNames, type StrategyName } from "../grid/strategy.ts";
 import type { CostProfile } from "./cost-profile.ts";
 import { expectedShares, type ExpectedShares } from "./expected-shares.ts";
 import { runOnce } from "./run-once.ts";

@@ -1,4 +1,4 @@
-import type { StrategyName } from "../job/job.ts";
+import type { StrategyName } from "../grid/strategy.ts";
 import type { DoubleWork } from "./pipeline-time.ts";
 
 /** What sets a strategy apart in the simulation. */

@@ -18,7 +18,7 @@ export class HeldStage {
   constructor(options: StageReplicaOptions, { stages, projections }: { readonly stages: number; readonly projections: ProjectionStore }) {
     this.replica = new StageReplica(options);
     this.executor = new StageExecutor(this.replica.model, { mode: {}, projections, sums: this.sums });
-    const shared = new Set(tiedParameters(this.replica, stages));
+    const shared = new Set(tiedParameters(this.replica.model, stages));
     this.gradients = new StageGradients(this.replica.parameters.filter(({ parameter }) => !shared.has(parameter)));
     this.tied = shared.size > 0 ? new StageGradients([...shared].map((parameter) => ({ parameter, mixerBlock: undefined }))) : undefined;
   }

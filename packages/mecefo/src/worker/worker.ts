@@ -7,7 +7,7 @@ import type { StageParts } from "../job/stage-factory.ts";
 import type { ClusterState, Decision } from "../membership/cluster-state.ts";
 import { assignmentOf, donorsOf } from "../membership/holdings.ts";
 import { STEPS_AHEAD } from "../membership/steps-ahead.ts";
-import { timeoutDefaults, type Timeouts } from "../membership/timeouts.ts";
+import { timeoutDefaults, type Timeouts } from "../job/timeouts.ts";
 import type { Settled, StageVote } from "../membership/worker-report.ts";
 import { runPasses } from "../pipeline/run-passes.ts";
 import { linkFailureKind } from "../transport/link-failure.ts";
@@ -18,7 +18,7 @@ import { HeldStage } from "./held-stage.ts";
 import { reduceGradients } from "./reduce-gradients.ts";
 import { fetchState, PartialState, StateDonor } from "./state-transfer.ts";
 import { StateWatch } from "./state-watch.ts";
-import { StepClock } from "./step-clock.ts";
+import { StepClock } from "../pipeline/step-clock.ts";
 import type { WorkerOptions, WorkerOutcome } from "./worker-options.ts";
 
 export type { WorkerCheckpoints, WorkerOptions, WorkerOutcome } from "./worker-options.ts";

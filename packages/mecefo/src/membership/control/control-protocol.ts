@@ -1,7 +1,7 @@
 import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 import { z } from "zod";
 import { jobSchema, type Job } from "../../job/job.ts";
-import { runEventSchema, type RunEvent } from "../../report/run-event.ts";
+import { runEventSchema, type RunEvent } from "../run-event.ts";
 import { clusterStateSchema, type ClusterState } from "../cluster-state.ts";
 import { workerCommandSchema, workerReportSchema, type WorkerCommand, type WorkerReport } from "../worker-report.ts";
 

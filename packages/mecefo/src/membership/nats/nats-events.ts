@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { JetStreamApiError } from "@nats-io/jetstream";
-import { runEventSchema, type RunEvent } from "../../report/run-event.ts";
+import { runEventSchema, type RunEvent } from "../run-event.ts";
 import type { NatsLink } from "./nats-link.ts";
 import type { NatsStore } from "./nats-store.ts";
 

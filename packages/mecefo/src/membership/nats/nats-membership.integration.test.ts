@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { MembershipError } from "../../errors.ts";
-import type { RunEvent } from "../../report/run-event.ts";
+import type { RunEvent } from "../run-event.ts";
 import { FakeLeadership, makeHello, makeJob, makeVote, until } from "../fake-leadership.testing.ts";
 import type { ControlPlane } from "../membership.ts";
 import type { WorkerCommand } from "../worker-report.ts";

@@ -1,10 +1,9 @@
 import { errors } from "@nats-io/transport-node";
 import { MembershipError } from "../../errors.ts";
 import type { Job } from "../../job/job.ts";
-import type { RunEvent } from "../../report/run-event.ts";
+import type { RunEvent } from "../run-event.ts";
 import type { ClusterObserver } from "../cluster-observer.ts";
-import type { ClusterState } from "../cluster-state.ts";
-import type { RestorePoint } from "../next-epoch.ts";
+import type { ClusterState, RestorePoint } from "../cluster-state.ts";
 import { StateFeed } from "../state-feed.ts";
 import type { WorkerCommand } from "../worker-report.ts";
 import { NatsEventReader } from "./nats-events.ts";

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { jobHash } from "../../job/job-hash.ts";
 import { makeHello, makeJob, until } from "../fake-leadership.testing.ts";
 import type { Membership } from "../membership.ts";
-import { createMembership } from "../network-membership.ts";
+import { createMembership } from "../../runtime/create-membership.ts";
 import { startLocalNats, type LocalNatsCluster } from "./local-cluster.ts";
 import { hasNatsServer } from "./nats-server.testing.ts";
 import { observeNats, publishNatsJob, type NatsObserver } from "./nats-observer.ts";

@@ -8,7 +8,7 @@ import { MecefoError, MembershipError } from "../../errors.ts";
 import { canonicalJson } from "../../job/job-hash.ts";
 import { jobSchema, type Job } from "../../job/job.ts";
 import { clusterStateSchema, type ClusterState } from "../cluster-state.ts";
-import type { RestorePoint } from "../next-epoch.ts";
+import type { RestorePoint } from "../cluster-state.ts";
 import { natsNames, type NatsNames } from "./nats-names.ts";
 import type { NatsLink } from "./nats-link.ts";
 import { NatsRegister } from "./nats-register.ts";

@@ -1,7 +1,7 @@
 import { memory } from "@frugal/tensor-core";
 import { describe, expect, it } from "vitest";
 import { averageGradient } from "../approximation/gradient-error.ts";
-import type { StrategyName } from "../job/job.ts";
+import type { StrategyName } from "../grid/strategy.ts";
 import { decoderStageFactory } from "../job/decoder-stages.ts";
 import { createSampler } from "../job/sampler.ts";
 import type { JobOptions } from "../job/create-job.ts";

@@ -1,4 +1,4 @@
-import type { Vote } from "./worker-report.ts";
+import type { Vote } from "../membership/worker-report.ts";
 
 /** What all votes of a step together say. */
 export type Verdict =

@@ -1,4 +1,4 @@
-import type { Timeouts } from "./timeouts.ts";
+import type { Timeouts } from "../job/timeouts.ts";
 
 /** Which limits a monitor goes by. */
 export type SuspicionLimits = Pick<Timeouts, "suspicionFloor" | "suspicionCeiling" | "suspicionDeviations">;

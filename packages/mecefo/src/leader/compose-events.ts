@@ -1,10 +1,11 @@
 import type { Job } from "../job/job.ts";
 import { slotName } from "../grid/grid.ts";
-import type { EpochEvent, RecoveryEvent, StepEvent } from "../report/run-event.ts";
-import type { ClusterState, Member } from "./cluster-state.ts";
-import { assignmentOf } from "./holdings.ts";
+import type { EpochEvent, RecoveryEvent, StepEvent } from "../membership/run-event.ts";
+import type { ClusterState, Member } from "../membership/cluster-state.ts";
+import { assignmentOf } from "../membership/holdings.ts";
 import type { AssignmentSettings } from "../grid/assignment.ts";
-import type { CapturedEnergy, Settled, Vote } from "./worker-report.ts";
+import type { CapturedEnergy } from "../approximation/projection-store.ts";
+import type { Settled, Vote } from "../membership/worker-report.ts";
 
 /** What there is to say of a new epoch. */
 export function epochEvent(settings: AssignmentSettings, state: ClusterState, at: number): EpochEvent {

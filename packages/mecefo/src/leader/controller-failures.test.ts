@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { slotName } from "../grid/grid.ts";
 import { LedCluster } from "./controller.testing.ts";
-import { timeoutDefaults } from "./timeouts.ts";
+import { timeoutDefaults } from "../job/timeouts.ts";
 
 async function led(...parameters: ConstructorParameters<typeof LedCluster>): Promise<LedCluster> {
   const cluster = new LedCluster(...parameters);

@@ -1,19 +1,19 @@
 import type { AssignmentSettings } from "../grid/assignment.ts";
 import { formatGrid, slotName, slotsOf } from "../grid/grid.ts";
 import type { Job } from "../job/job.ts";
-import type { RunEvent } from "../report/run-event.ts";
+import type { RunEvent } from "../membership/run-event.ts";
 import { CheckpointBook, type CommitCheckpoint } from "./checkpoint-book.ts";
-import type { ClusterState, Decision, EpochCause, Member } from "./cluster-state.ts";
+import type { ClusterState, Decision, EpochCause, Member, RestorePoint } from "../membership/cluster-state.ts";
 import { findCulprit } from "./culprit.ts";
-import { assignmentOf } from "./holdings.ts";
-import type { ControlPlane, Leadership, Sender } from "./membership.ts";
-import { nextEpoch, placeApplicants, inSlotOrder, type EpochChange, type RestorePoint } from "./next-epoch.ts";
-import { epochEvent, recoveryEvent, stepEvent } from "./run-events.ts";
-import { STEPS_AHEAD } from "./steps-ahead.ts";
+import { assignmentOf } from "../membership/holdings.ts";
+import type { ControlPlane, Leadership, Sender } from "../membership/membership.ts";
+import { nextEpoch, placeApplicants, inSlotOrder, type EpochChange } from "./next-epoch.ts";
+import { epochEvent, recoveryEvent, stepEvent } from "./compose-events.ts";
+import { STEPS_AHEAD } from "../membership/steps-ahead.ts";
 import { SuspicionMonitor } from "./suspicion.ts";
-import { timeoutDefaults, type Timeouts } from "./timeouts.ts";
+import { timeoutDefaults, type Timeouts } from "../job/timeouts.ts";
 import { VoteBook } from "./vote-book.ts";
-import type { Hello, Settled, Trouble, Vote, WorkerReport } from "./worker-report.ts";
+import type { Hello, Settled, Trouble, Vote, WorkerReport } from "../membership/worker-report.ts";
 
 /** Options of `Controller`. */
 export interface ControllerOptions {

@@ -1,6 +1,6 @@
 import { z } from "zod";
-import { epochCauses, type EpochCause } from "../membership/cluster-state.ts";
-import type { CapturedEnergy } from "../membership/worker-report.ts";
+import { epochCauses, type EpochCause } from "./cluster-state.ts";
+import type { CapturedEnergy } from "../approximation/projection-store.ts";
 
 /** An epoch began: who is there from now on. Slots as "p0s1". */
 export interface EpochEvent {

@@ -1,5 +1,5 @@
 import { cosineSchedule, noGrad, tensor, tidy, crossEntropy, type Schedule, type Tensor } from "@frugal/tensor-core";
-import { ProjectionStore } from "../approximation/projection-store.ts";
+import { ProjectionStore, type CapturedEnergy } from "../approximation/projection-store.ts";
 import { ringReduceInOrder } from "../collectives/ring-all-reduce.ts";
 import type { StageGradients } from "../collectives/stage-gradients.ts";
 import { SettingsError } from "../errors.ts";
@@ -9,11 +9,10 @@ import { partitionBlocks } from "../grid/stage-partition.ts";
 import type { Job } from "../job/job.ts";
 import type { Microbatch, MicrobatchSampler } from "../job/sampler.ts";
 import type { StageFactory } from "../job/stage-factory.ts";
-import type { CapturedEnergy } from "../membership/worker-report.ts";
 import { HeldStage } from "../worker/held-stage.ts";
-import { GradientSums } from "./gradient-sums.ts";
-import { StageExecutor } from "./stage-executor.ts";
-import type { StageInput, StagePass } from "./stage-pass.ts";
+import { GradientSums } from "../pipeline/gradient-sums.ts";
+import { StageExecutor } from "../pipeline/stage-executor.ts";
+import type { StageInput, StagePass } from "../pipeline/stage-pass.ts";
 
 /** What a virtual grid is made of. */
 export interface VirtualGridOptions {

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { open, readFile, rename, rm, stat, type FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
-import { FormatError } from "../errors.ts";
+import { FormatError } from "./errors.ts";
 
 /** Makes the names in a folder durable. Windows cannot open folders, and does this by itself. */
 export async function syncFolder(folder: string): Promise<void> {

@@ -10,7 +10,8 @@ import { fetchJob } from "./fetch-job.ts";
 import { startLocalNats } from "./nats/local-cluster.ts";
 import { hasNatsServer } from "./nats/nats-server.testing.ts";
 import { publishNatsJob } from "./nats/nats-observer.ts";
-import { createThreadedMembership, type NetworkMembershipOptions } from "./network-membership.ts";
+import type { NetworkMembershipOptions } from "../runtime/create-membership.ts";
+import { createThreadedMembership } from "./threaded-membership.ts";
 import { observeCluster } from "./observe-cluster.ts";
 
 const token = "a token for tests";

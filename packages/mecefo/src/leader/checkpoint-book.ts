@@ -1,4 +1,4 @@
-import type { Shard } from "./worker-report.ts";
+import type { Shard } from "../membership/worker-report.ts";
 
 /** Makes one checkpoint of shards that are all on disk; gives its folder. */
 export type CommitCheckpoint = (step: number, shards: readonly Shard[], degraded: boolean) => Promise<string>;

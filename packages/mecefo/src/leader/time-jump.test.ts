@@ -2,8 +2,8 @@ import { expect, it } from "vitest";
 import { slotName, slotsOf } from "../grid/grid.ts";
 import { jobHash } from "../job/job-hash.ts";
 import { Controller } from "./controller.ts";
-import { makeHello, makeJob, until } from "./fake-leadership.testing.ts";
-import { createInProcessMembership } from "./in-process-membership.ts";
+import { makeHello, makeJob, until } from "../membership/fake-leadership.testing.ts";
+import { createInProcessMembership } from "../membership/in-process-membership.ts";
 
 it("a coordinator that was itself stopped for an hour evicts nobody, and still finds whoever is silent", async () => {
   const timeouts = { heartbeatInterval: 10, suspicionFloor: 200, suspicionCeiling: 1000 };

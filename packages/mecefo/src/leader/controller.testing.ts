@@ -1,14 +1,14 @@
 import { randomUUID } from "node:crypto";
-import type { RunEvent } from "../report/run-event.ts";
+import type { RunEvent } from "../membership/run-event.ts";
 import { slotName, slotsOf } from "../grid/grid.ts";
 import { jobHash } from "../job/job-hash.ts";
 import type { Job } from "../job/job.ts";
 import { tinyJob } from "../runtime/tiny-run.testing.ts";
-import { assignmentOf, hostedStages } from "./holdings.ts";
-import type { ClusterState } from "./cluster-state.ts";
+import { assignmentOf, hostedStages } from "../membership/holdings.ts";
+import type { ClusterState } from "../membership/cluster-state.ts";
 import { Controller, type ControllerOptions } from "./controller.ts";
-import type { ControlPlane } from "./membership.ts";
-import type { StageVote, Vote, WorkerCommand } from "./worker-report.ts";
+import type { ControlPlane } from "../membership/membership.ts";
+import type { StageVote, Vote, WorkerCommand } from "../membership/worker-report.ts";
 
 /** A control plane in memory: every state that was written, every command. */
 export class FakePlane implements ControlPlane {

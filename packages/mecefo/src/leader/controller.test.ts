@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { LedCluster, FakePlane } from "./controller.testing.ts";
-import { timeoutDefaults } from "./timeouts.ts";
+import { timeoutDefaults } from "../job/timeouts.ts";
 
 async function led(...parameters: ConstructorParameters<typeof LedCluster>): Promise<LedCluster> {
   const cluster = new LedCluster(...parameters);

@@ -1,60 +1,23 @@
 import type { MessagePort } from "node:worker_threads";
 import { MecefoError } from "../errors.ts";
-import { jobHash } from "../job/job-hash.ts";
-import type { Job } from "../job/job.ts";
-import { leaderCheckpoints } from "../runtime/job-checkpoints.ts";
-import type { JoinTarget } from "../runtime/join-url.ts";
 import type { ClusterState } from "./cluster-state.ts";
-import { Controller } from "./controller.ts";
-import { createCoordinatorMembership } from "./coordinator-membership.ts";
-import { natsAccess } from "./join-access.ts";
 import type { Membership } from "./membership.ts";
-import { createNatsMembership } from "./nats/nats-membership.ts";
 import { fromMembershipErrorRecord, toMembershipErrorRecord, type MembershipNotice, type MembershipRequest } from "./network-messages.ts";
 import { encodeReport } from "./report-limit.ts";
 import { CommandFeed, StateFeed } from "./state-feed.ts";
-import type { Timeouts } from "./timeouts.ts";
 import type { WorkerCommand, WorkerReport } from "./worker-report.ts";
-
-/** What the network thread needs to take part, as plain data. */
-export interface NetworkMembershipOptions {
-  readonly target: JoinTarget;
-  /** The run's secret. */
-  readonly token: string;
-  readonly memberId: string;
-  readonly job: Job;
-  readonly timeouts?: Partial<Timeouts> | undefined;
-}
-
-/**
- * A worker's side of whatever control plane the target names. With NATS it also leads when it is elected. @throws LinkError,
- * MembershipError
- */
-export async function createMembership({ target, token, memberId, job, timeouts }: NetworkMembershipOptions): Promise<Membership> {
-  if (target.kind === "coordinator") return await createCoordinatorMembership({ address: target.address, token, memberId, timeouts });
-  const hash = jobHash(job);
-  return await createNatsMembership({
-    ...natsAccess(target, token), job, memberId,
-    createLeadership: async (plane, emit, resume) => {
-      const controller = new Controller({ job, jobHash: hash, plane, resume, emit, ...leaderCheckpoints(job) });
-      await controller.start();
-      return controller;
-    },
-  });
-}
 
 /**
  * Runs a worker's membership in this thread, heartbeats included, for `createThreadedMembership` at the other end of the port. One that
- * cannot be
- * made is told of by a notice.
+ * cannot be made is told of by a notice.
  */
-export async function serveMembership(port: MessagePort, options: NetworkMembershipOptions): Promise<void> {
+export async function serveMembership(port: MessagePort, create: () => Promise<Membership>): Promise<void> {
   const notify = (notice: MembershipNotice): void => {
     port.postMessage(notice);
   };
   let membership: Membership;
   try {
-    membership = await createMembership(options);
+    membership = await create();
   } catch (error) {
     notify({ kind: "unusable", error: toMembershipErrorRecord(error) });
     port.close();

@@ -1,16 +1,10 @@
 import type { Assignment, AssignmentSettings } from "../grid/assignment.ts";
 import { parseSlot, slotName, slotsOf, type Grid, type Slot } from "../grid/grid.ts";
-import type { ClusterState, Decision, EpochCause, LoadSource, Member } from "./cluster-state.ts";
-import { assignmentOf, hostedStages, unheldStages } from "./holdings.ts";
-import type { Hello } from "./worker-report.ts";
+import type { ClusterState, Decision, EpochCause, Member, RestorePoint } from "../membership/cluster-state.ts";
+import { assignmentOf, hostedStages, unheldStages } from "../membership/holdings.ts";
+import type { Hello } from "../membership/worker-report.ts";
 
 const LONGEST_REASON = 1500;
-
-/** Where training goes back to. */
-export interface RestorePoint {
-  readonly load: LoadSource;
-  readonly step: number;
-}
 
 /** What has changed since an epoch began. */
 export interface EpochChange {

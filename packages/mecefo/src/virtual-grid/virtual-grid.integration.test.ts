@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { decoderStageFactory } from "../job/decoder-stages.ts";
 import { createSampler } from "../job/sampler.ts";
-import type { RunEvent } from "../report/run-event.ts";
+import type { RunEvent } from "../membership/run-event.ts";
 import { tinyConfiguration, tinyGrid, tinyJob, tinyTokens } from "../runtime/tiny-run.testing.ts";
 import { VirtualGrid } from "./virtual-grid.ts";
 
