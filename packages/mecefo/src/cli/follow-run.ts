@@ -1,3 +1,4 @@
+import { hostname } from "node:os";
 import { interruptible, interruption, note, startProgress, type Progress } from "@frugal/language-model/command-line";
 import type { RunEvent } from "../membership/run-event.ts";
 import { startTraining, type TrainingOptions, type TrainingResult, type TrainingRun } from "../runtime/training-run.ts";
@@ -25,6 +26,11 @@ function lineOf(event: RunEvent): string | undefined {
   }
 }
 
+/** The address as other machines know it, where it listens on all of this one's. */
+function reachable(url: string | undefined): string | undefined {
+  return url?.replace(/\/\/(0\.0\.0\.0|\[?::\]?):/, `//${hostname()}:`);
+}
+
 /** Runs a training with a progress bar; Ctrl-C ends it with a checkpoint. `meanwhile` may bring faults about. */
 export async function followRun(
   options: TrainingOptions, { silent, meanwhile }: { readonly silent: boolean; readonly meanwhile?: (run: TrainingRun) => Promise<void> },
@@ -50,7 +56,7 @@ export async function followRun(
   });
   if (run.dashboard) note(`dashboard: ${run.dashboard.url}`);
   if (options.allowFaults && run.joinUrl !== undefined && !silent) note(`faults can be brought about with: MECEFO_TOKEN=… mecefo chaos --join ${run.joinUrl}`);
-  if (options.workers === "external") note(`workers join with: MECEFO_TOKEN=… mecefo worker --join ${run.joinUrl}`);
+  if (options.workers === "external") note(`workers join with: MECEFO_TOKEN=… mecefo worker --join ${reachable(run.joinUrl)}`);
   if (options.workers === "external" && options.token === undefined) note(`the run's secret, drawn anew: ${run.token}`);
   progress = startProgress("training", run.job.steps, { silent });
   for (const line of early) tell(line);

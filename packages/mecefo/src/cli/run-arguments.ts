@@ -36,6 +36,7 @@ export interface RunArguments {
   readonly hashEvery?: number;
   readonly threads?: number;
   readonly checkpointEvery?: number;
+  readonly name?: string;
   readonly output: string;
   readonly control: string;
   readonly workers: "processes" | "in-process" | "external";
@@ -75,6 +76,7 @@ export function addRunOptions(command: Command): Command {
     .option("--hash-every <steps>", "compare replicas' hashes; 0 never (default: 1)", integer(0))
     .option("--threads <count>", "CPU threads of each worker (default: the cores shared out)", integer(1))
     .option("--checkpoint-every <steps>", "(default: 100)", integer(1))
+    .option("--name <name>", "of the run, where one NATS cluster serves several (default: run)")
     .option("--output <folder>", "of the run: job, data, checkpoints, events", "mecefo-run")
     .option("--control <address>", 'where workers join: "unix:", tcp://host:port, or nats://host:4222[,…]', "unix:")
     .addOption(new Option("--workers <where>", "").choices(["processes", "in-process", "external"]).default("processes"))
@@ -126,7 +128,7 @@ export async function trainingOptions(given: RunArguments): Promise<TrainingOpti
     }),
     projection: { basis: given.projection, rank: given.rank, refreshInterval: given.refreshInterval },
     maximumChain: given.maximumChain, lostPipeline: given.lostPipeline, sharing: given.sharing, emptyMixer: given.emptyMixer,
-    checkpointEvery: given.checkpointEvery, output: given.output, control: given.control, workers: given.workers, token,
+    name: given.name, checkpointEvery: given.checkpointEvery, output: given.output, control: given.control, workers: given.workers, token,
     restartDelay: given.restartDelay === 0 ? null : given.restartDelay,
     ...(dashboard !== undefined && {
       dashboard: {

@@ -27,11 +27,9 @@ function slotOf({ slot, index, stages }: WorkerArguments): string | undefined {
 }
 
 /** A worker whose launcher was killed without a chance to end it ends by itself. */
-function endWithLauncher(): void {
-  const launcher = process.env["MECEFO_LAUNCHER"];
-  if (launcher === undefined) return;
+function endWithLauncher(launcher: number): void {
   const timer = setInterval(() => {
-    if (process.ppid === Number(launcher)) return;
+    if (process.ppid === launcher) return;
     note("whoever launched this worker has ended, and the leader with it");
     process.exit(1);
   }, LAUNCHER_CHECK);
@@ -44,12 +42,14 @@ const LAUNCHER_CHECK = 500;
 async function work(given: WorkerArguments): Promise<void> {
   const token = await readToken(given.tokenFile);
   if (token === undefined) throw new SettingsError("give the run's secret: in the variable MECEFO_TOKEN, or with --token-file");
-  endWithLauncher();
+  const launcher = process.env["MECEFO_LAUNCHER"];
+  // Without the leader in its launcher there is nothing to do. With NATS workers go on.
+  if (launcher !== undefined && !given.join.startsWith("nats:")) endWithLauncher(Number(launcher));
   // Ctrl-C in a terminal reaches every process of the run: whoever launched the workers decides when they end.
   const outcome = await interruptible(() => runWorker({
     join: given.join, token, slot: slotOf(given), listen: given.listen, advertise: given.advertise, allowFaults: given.allowFaults,
     log: note,
-    ...(process.ppid === 1 || process.stdin.isTTY ? { signal: interruption } : {}),
+    ...(launcher === undefined && { signal: interruption }),
   }));
   if (outcome.kind === "failed") throw new MecefoError(`the run failed: ${outcome.reason}`);
 }

@@ -112,9 +112,12 @@ async function prepare(options: TrainingOptions): Promise<{ job: Job; resume: Re
   if (!known && options.resume) throw new CheckpointError(`${folder} holds no checkpoint to resume from`);
   const dataFolder = join(folder, "data");
   const data = options.resume ? await describeData(dataFolder) : await prepareData({ ...options.data, folder: dataFolder });
-  const chosen = options.resume ? resumedOptions(await readJob(join(folder, "job.json")), options) : options;
+  const saved = options.resume ? await readJob(join(folder, "job.json")) : undefined;
+  const chosen = saved ? resumedOptions(saved, options) : options;
   const job = createJob({
-    ...chosen, data, checkpoint: { folder: checkpoints, every: options.checkpointEvery, keep: options.keepCheckpoints },
+    ...chosen, data, checkpoint: {
+      folder: checkpoints, every: options.checkpointEvery ?? saved?.checkpoint?.every, keep: options.keepCheckpoints ?? saved?.checkpoint?.keep,
+    },
   });
   if (known) return { job, folder, resume: await resumePoint(job, known.folder) };
   await mkdir(checkpoints, { recursive: true });

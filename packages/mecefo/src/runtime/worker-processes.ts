@@ -56,8 +56,7 @@ export class WorkerProcesses {
       // The secret stays out of the list of processes.
       env: {
         ...process.env, MECEFO_TOKEN: token,
-        // The leader is in this process: without it there is nothing to do. With NATS they go on without it.
-        ...(!join.startsWith("nats:") && { MECEFO_LAUNCHER: String(process.pid) }),
+        MECEFO_LAUNCHER: String(process.pid),
       },
       stdio: ["ignore", "ignore", "pipe"],
     });

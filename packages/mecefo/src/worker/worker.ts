@@ -89,6 +89,7 @@ export class Worker {
   async run(signal?: AbortSignal): Promise<WorkerOutcome> {
     const { id, job, jobHash, transport, membership, wanted, hostname = "localhost" } = this.#options;
     signal?.addEventListener("abort", () => {
+      membership.report({ kind: "leaving", reason: "asked to end" });
       this.#watch.fail(signal.reason);
       this.#mailbox.close();
     }, { once: true });
