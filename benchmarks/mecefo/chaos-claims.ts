@@ -20,7 +20,8 @@ async function soak(effort: Effort, seed: number, more: readonly string[]): Prom
       "--fault-seed", `${seed}`, "--output", `${folder}/run`, "--json", ...more,
     ];
     const child = spawn(process.execPath, [command, ...flags], { stdio: ["ignore", "pipe", "pipe"], timeout: limitMilliseconds });
-    const [output, errors] = await Promise.all([text(child.stdout), text(child.stderr), child.exitCode === null ? once(child, "exit") : undefined]);
+    const ended = once(child, "exit");
+    const [output, errors] = await Promise.all([text(child.stdout), text(child.stderr), ended]);
     if (output === "") throw new Error(`mecefo chaos gave no verdict: ${errors.slice(-500)}`);
     return judge(JSON.parse(output) as SoakVerdict, faults);
   });
@@ -36,8 +37,9 @@ function judge(verdict: SoakVerdict, faults: number): Measured {
     // What else the verdict holds against the run counts as well.
     value: passed ? found : Math.max(1, found),
     note:
-      `${verdict.faults} faults (${kinds}) in ${Math.round(verdict.seconds)} s, ${verdict.steps} steps, each hashed; hangs ${hangs}, divergences `
-      + `${divergences}, batches lost ${lostBatches}, duplicated ${duplicatedBatches}, recoveries without a line in the log ${unloggedRecoveries}; `
+      `${verdict.faults} faults (${kinds}) in ${Math.round(verdict.seconds)} s, ${verdict.steps} steps, each hashed; hangs ${hangs}, `
+      + `divergences ${divergences}, batches lost ${lostBatches}, duplicated ${duplicatedBatches}, recoveries without a line in the log `
+      + `${unloggedRecoveries}; `
       + `${verdict.recoveries} recoveries, median ${milliseconds(verdict.medianRecoveryMilliseconds)}, longest `
       + `${milliseconds(verdict.longestRecoveryMilliseconds)}, longest pause ${milliseconds(verdict.longestPauseMilliseconds)}`
       + (passed ? "" : `; FAILED ${violations.slice(0, 3).join(" ")}`),

@@ -37,10 +37,12 @@ export interface DegradedRun {
 export async function measureDegradedRun(effort: Effort, sharing: "even" | "balanced"): Promise<DegradedRun> {
   const half = isQuick(effort) ? 6 : 20;
   return await trainOnce({
-    ...settings, sharing, strategy: "mecefo", steps: 2 * half, restartDelay: null, allowFaults: true, onEvent: killAfter(half, "p0s0"),
+    ...settings, sharing, strategy: "mecefo", steps: 2 * half, restartDelay: null, allowFaults: true,
+    onEvent: killAfter(half, "p0s0"),
   }, ({ result: { events } }) => {
     const { healthy, degraded } = stepsByHealth(events);
-    const busy = (steps: readonly StepEvent[], slot: string): number => median(steps.map((step) => step.busy.find((one) => one.slot === slot)!.busy));
+    const busy = (steps: readonly StepEvent[], slot: string): number =>
+      median(steps.map((step) => step.busy.find((one) => one.slot === slot)!.busy));
     const milliseconds = (steps: readonly StepEvent[]): number => median(steps.map((step) => step.milliseconds));
     return {
       cost: busy(degraded, "p0s1") / ((busy(healthy, "p0s0") + busy(healthy, "p0s1")) / 2),
@@ -77,9 +79,10 @@ async function oneNodeDown(effort: Effort): Promise<Measured> {
   return {
     value: balanced[1]!,
     note:
-      `a 4x8 grid of ${batches[1]} microbatches a pipeline, 1F1B over measured stage times, links free; of ${batches.join(", ")} microbatches balanced `
-      + `sharing ${listed(balanced)}, even ${listed(even)}; a doubled worker takes ${factor.toFixed(2)} of a healthy one. Directly, a 2x2 grid on this `
-      + `machine's cores: ${throughput.toFixed(2)}, where four workers share them and what a degraded one leaves out is time for the rest`,
+      `a 4x8 grid of ${batches[1]} microbatches a pipeline, 1F1B over measured stage times, links free; of ${batches.join(", ")} `
+      + `microbatches balanced sharing ${listed(balanced)}, even ${listed(even)}; a doubled worker takes ${factor.toFixed(2)} of a healthy `
+      + `one. Directly, a 2x2 grid on this machine's cores: ${throughput.toFixed(2)}, where four workers share them and what a degraded `
+      + "one leaves out is time for the rest",
   };
 }
 
@@ -100,8 +103,8 @@ export async function measureHealthySteps(effort: Effort): Promise<ReadonlyMap<s
   const times = new Map<string, number[]>(overheadRuns.map(({ name }) => [name, []]));
   for (let round = 0; round < rounds; round++) {
     for (const { name, settings: own } of round % 2 === 0 ? overheadRuns : overheadRuns.toReversed()) {
-      const found = await trainOnce({ ...settings, ...own, steps }, ({ result }) => stepsByHealth(result.events).healthy.map((step) => step.milliseconds));
-      times.get(name)!.push(median(found));
+      const taken = await trainOnce({ ...settings, ...own, steps }, ({ result }) => stepsByHealth(result.events).healthy);
+      times.get(name)!.push(median(taken.map((step) => step.milliseconds)));
     }
   }
   return times;
@@ -110,12 +113,14 @@ export async function measureHealthySteps(effort: Effort): Promise<ReadonlyMap<s
 async function overhead(effort: Effort): Promise<Measured> {
   const times = await measureHealthySteps(effort);
   const plain = times.get("none")!;
-  const [whole, unhashed] = ["mecefo", "mecefo without hashes"].map((name) => times.get(name)!.map((time, round) => time / plain[round]! - 1));
+  const [whole, unhashed] = ["mecefo", "mecefo without hashes"]
+    .map((name) => times.get(name)!.map((time, round) => time / plain[round]! - 1));
   return {
     value: median(whole!),
     note:
-      `step of ${median(plain).toFixed(0)} ms with strategy none; leases, votes, decisions and a hash of all weights and moments every step; medians of `
-      + `${plain.length} pairs of runs, from ${Math.min(...whole!).toFixed(3)} to ${Math.max(...whole!).toFixed(3)}; without the hashes ${median(unhashed!).toFixed(3)}`,
+      `step of ${median(plain).toFixed(0)} ms with strategy none; leases, votes, decisions and a hash of all weights and moments every `
+      + `step; median of ${plain.length} pairs of runs, from ${Math.min(...whole!).toFixed(3)} to ${Math.max(...whole!).toFixed(3)}; `
+      + `without the hashes ${median(unhashed!).toFixed(3)}`,
   };
 }
 
@@ -138,10 +143,14 @@ export async function measureRecoveries(effort: Effort, model: "nano" | "micro" 
   return await trainOnce(
     { ...settings, ...small, model, strategy: "mecefo", allowFaults: true, steps: plentyOfSteps, onEvent: killInTurn(kills, 100) },
     ({ result: { events, summary } }) => {
-      if (summary.faults !== kills.length) throw new Error(`${summary.faults} of ${kills.length} workers were killed before the run ended`);
-      const of = (cause: string): RecoveryEvent[] => events.filter((event): event is RecoveryEvent => event.kind === "recovery" && event.cause === cause);
+      if (summary.faults !== kills.length) {
+        throw new Error(`${summary.faults} of ${kills.length} workers were killed before the run ended`);
+      }
+      const of = (cause: string): RecoveryEvent[] =>
+        events.filter((event): event is RecoveryEvent => event.kind === "recovery" && event.cause === cause);
       const detection = events.flatMap((event, i) => {
-        const answer = event.kind === "fault" ? events.slice(i).find((later) => later.kind === "epoch" && later.cause === "killed") : undefined;
+        if (event.kind !== "fault") return [];
+        const answer = events.slice(i).find((later) => later.kind === "epoch" && later.cause === "killed");
         return answer === undefined ? [] : [answer.at - event.at];
       });
       return { killed: of("killed"), joined: of("joined"), detection, formingMilliseconds: of("formed")[0]!.at - started };
@@ -156,8 +165,8 @@ async function recovery(effort: Effort): Promise<Measured> {
   return {
     value: milliseconds(killed),
     note:
-      `median of ${killed.length} kill -9, from the leader's knowing to all going on under a new assignment, ${bytes(killed)} of state from a live `
-      + `peer; ${joined.length} times a worker back: ${Math.round(milliseconds(joined))} ms and ${bytes(joined)}`,
+      `median of ${killed.length} kill -9, from the leader's knowing to all going on under a new assignment, ${bytes(killed)} of state from `
+      + `a live peer; ${joined.length} times a worker back: ${Math.round(milliseconds(joined))} ms and ${bytes(joined)}`,
   };
 }
 

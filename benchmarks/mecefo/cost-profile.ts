@@ -65,7 +65,8 @@ export async function measureCosts(effort: Effort): Promise<CostProfile> {
   const transport = await transportAdapter.open(1, "threaded");
   const checkpoint = await checkpointAdapter.open(1, undefined);
   const tokensPerMicrobatch = shape.microbatchSize * shape.sequenceLength;
-  const linkSeconds = await secondsOf(transport, { kind: "pointToPoint", bytes: 4 * tokensPerMicrobatch * shape.hiddenSize, protocol: "unix" }, rounds);
+  const activations = { kind: "pointToPoint", bytes: 4 * tokensPerMicrobatch * shape.hiddenSize, protocol: "unix" } as const;
+  const linkSeconds = await secondsOf(transport, activations, rounds);
   const { seconds: optimizer, parameters } = await optimizerStep(rounds);
   const allReduce = await secondsOf(transport, { kind: "allReduce", bytes: 4 * parameters, processes: 2, protocol: "unix" }, rounds);
   const { killed, joined, detection, formingMilliseconds } = await measureRecoveries(effort, "small");
@@ -76,8 +77,8 @@ export async function measureCosts(effort: Effort): Promise<CostProfile> {
     formatVersion: 1,
     name: "measured-small",
     basis:
-      `preset small in ${stages} stages on one thread of ${cpus()[0]?.model.trim() ?? "unknown"} (processor time of passes; times on the wall, between `
-      + "processes of one machine, of links, all-reduce over two pipelines, recoveries and checkpoints); embedding and head left out",
+      `preset small in ${stages} stages on one thread of ${cpus()[0]?.model.trim() ?? "unknown"} (processor time of passes; times on the wall, `
+      + "between processes of one machine, of links, all-reduce over two pipelines, recoveries and checkpoints); embedding and head left out",
     tokensPerMicrobatch, microbatches, stages: [costs], linkSeconds,
     updateSeconds: allReduce + optimizer,
     projection: { seconds: refreshSeconds, refreshInterval: 100 },

@@ -14,7 +14,7 @@ function hashesOf({ result: { events } }: EndedRun): Map<string, string> {
   )));
 }
 
-/** By stage: SHA-256 of the tensors in the last checkpoint, weights and moments after the last step. Headers name the job, which differs. */
+/** By stage: SHA-256 of the tensors in the last checkpoint, weights and moments after the last step. Headers name the job: it differs. */
 async function shardsOf({ result: { checkpoint } }: EndedRun): Promise<Map<string, string>> {
   const { folder, manifest: { shards } } = await openCheckpoint(checkpoint!);
   return new Map(await Promise.all(shards.map(async ({ stage, file }) => {
@@ -52,8 +52,8 @@ async function noFailure(effort: Effort): Promise<Measured> {
     const sum = (pick: "equal" | "total"): number => comparisons.reduce((total, comparison) => total + comparison[pick], 0);
     return {
       value: sum("equal") / sum("total"),
-      note: `weights and moments of 2 stages before each of ${steps} steps, 2x2 processes: strategy mecefo as none, and as one replica in one `
-        + "process; tensors of both last checkpoints",
+      note: `weights and moments of 2 stages before each of ${steps} steps, 2x2 processes: strategy mecefo as none, and as one replica in `
+        + "one process; tensors of both last checkpoints",
     };
   });
 }
@@ -70,7 +70,8 @@ async function dataOrder(effort: Effort): Promise<Measured> {
   const microbatches = whole.events.reduce((sum, event) => sum + (event.kind === "step" ? event.batches.length : 0), 0);
   return {
     value: different.length + microbatches - compared + ledger!.lost + ledger!.duplicated,
-    note: `${compared} of ${microbatches} microbatches of ${steps} steps compared by the hash of their tokens; ${faults} kill -9 in the other run, ${epochs} epochs`,
+    note: `${compared} of ${microbatches} microbatches of ${steps} steps compared by the hash of their tokens; ${faults} kill -9 in the other `
+      + `run, ${epochs} epochs`,
   };
 }
 

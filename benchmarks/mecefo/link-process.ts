@@ -1,4 +1,7 @@
-/** Program that receives messages through a library that only moves bytes, and acknowledges each. Arguments: library, address, bytes; ends with its parent. */
+/**
+ * Program that receives messages through a library that only moves bytes, and acknowledges each. Arguments: library, address, bytes; ends
+ * with its parent.
+ */
 import { createConnection } from "node:net";
 
 const [library, address, size] = process.argv.slice(2) as [string, string, string];

@@ -18,7 +18,9 @@ export interface Sender {
 }
 
 /** An adapter of a library for `pointToPoint`. @param listen undefined for a protocol that it does not have */
-export function linkAdapter(library: string, version: string, listen: (protocol: "unix" | "tcp") => Promise<Sender | undefined>): OpenAdapter {
+export function linkAdapter(
+  library: string, version: string, listen: (protocol: "unix" | "tcp") => Promise<Sender | undefined>,
+): OpenAdapter {
   return {
     version,
     async prepare(task: Task): Promise<Prepared | undefined> {

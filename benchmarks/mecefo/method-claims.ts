@@ -18,7 +18,8 @@ async function lowRankIdentities(): Promise<Measured> {
   const generator = new Generator(3);
   const [x, dy, weight] = tidy(() => {
     const spread = generator.normal([inputs, inputs]).multiply(generator.uniform([inputs], 0.05, 1));
-    return [matmul(generator.normal([tokens, inputs]), spread), generator.normal([tokens, outputs]), generator.normal([outputs, inputs])] as const;
+    const made = matmul(generator.normal([tokens, inputs]), spread);
+    return [made, generator.normal([tokens, outputs]), generator.normal([outputs, inputs])] as const;
   });
   using exact = exactWeightGradient(dy, x);
   const whole = await exact.data("float32");
@@ -33,8 +34,9 @@ async function lowRankIdentities(): Promise<Measured> {
         const values = await estimate.data("float32");
         using again = tidy((): Tensor => matmul(matmul(estimate, basis), basis.transpose()));
         const error = distance(values, whole) / energy;
+        const moved = Math.sqrt(distance(await again.data("float32"), values) / squared(values));
         // ‖G - Ĝ‖² + ‖Ĝ‖² = ‖G‖²; Ĝ V₁ V₁ᵀ = Ĝ; r = n leaves nothing out; nested bases never do worse with more vectors.
-        worst = Math.max(worst, Math.abs(error + squared(values) / energy - 1), Math.sqrt(distance(await again.data("float32"), values) / squared(values)));
+        worst = Math.max(worst, Math.abs(error + squared(values) / energy - 1), moved);
         if (rank === inputs) worst = Math.max(worst, Math.sqrt(error));
         if (method === "exact" || source === exact) worst = Math.max(worst, error - previous);
         previous = error;
@@ -45,8 +47,8 @@ async function lowRankIdentities(): Promise<Measured> {
   for (const made of [x, dy, weight]) made.dispose();
   return {
     value: worst,
-    note: `largest violation in ${cases} cases (bases of weight, inputs, gradient; ranks 1 to ${inputs}): Pythagoras, projecting twice, full `
-      + "rank exact, errors falling with the rank",
+    note: `largest violation in ${cases} cases (bases of weight, inputs, gradient; ranks 1 to ${inputs}): Pythagoras, projecting twice, `
+      + "full rank exact, errors falling with the rank",
   };
 }
 
@@ -57,8 +59,8 @@ const configuration = smallModelConfiguration({
 
 function grid(options: Partial<JobOptions>): VirtualGrid {
   const job = createJob({
-    model: configuration, data: { folder: ".", sha256: "0".repeat(64), vocabularySize }, grid: "4x4", microbatches: 2, sequenceLength: 16, steps: 2,
-    techniques: { lowRankWeightGradients: false }, ...options,
+    model: configuration, data: { folder: ".", sha256: "0".repeat(64), vocabularySize }, grid: "4x4", microbatches: 2, sequenceLength: 16,
+    steps: 2, sharing: "even", techniques: { lowRankWeightGradients: false }, ...options,
   });
   return new VirtualGrid({ job, factory: decoderStageFactory(configuration), sampler: createSampler(tokenIds(4000, vocabularySize), job) });
 }
@@ -104,13 +106,17 @@ async function averaging(): Promise<Measured> {
   if (mixers !== 2 * 5) throw new Error(`${mixers} parameters of mixers were left out, not 10`);
   return {
     value: worst,
-    note: `${found.size} parameters of a 4x4 grid, stage 2 of pipeline 1 dead: ${mixers} of mixers are means of pipelines 0, 2, 3, the rest of all four`,
+    note: `${found.size} parameters of a 4x4 grid, stage 2 of pipeline 1 dead: ${mixers} of mixers are means of pipelines 0, 2, 3, the rest of `
+      + "all four",
   };
 }
 
 async function finiteDifferences(): Promise<Measured> {
   const { error, places, names } = await degradedBackwardError();
-  return { value: error, note: `largest error over the largest value of its gradient; ${places} places of ${names} gradients, float64 differences of the surrogate` };
+  return {
+    value: error,
+    note: `largest error over the largest value of its gradient; ${places} places of ${names} gradients, float64 differences of the surrogate`,
+  };
 }
 
 /** Arithmetic. */

@@ -1,5 +1,5 @@
 /** Throughput of a grid with a worker down, by the 1F1B recurrence over measured stage times and the assignment that workers would have. */
-import { allTechniques, assign, pipelineSeconds, type Grid, type HostTimes, type StageCosts } from "@frugal/mecefo";
+import { allTechniques, assign, pipelineSeconds, type Grid, type HostTimes, type Slot, type StageCosts } from "@frugal/mecefo";
 
 /** What a grid is given to do. */
 export interface GridWork {
@@ -9,9 +9,11 @@ export interface GridWork {
   readonly sharing: "balanced" | "even";
 }
 
-function secondsOfStep({ grid, microbatches, sharing }: GridWork, costs: StageCosts, dead: { pipeline: number; stage: number } | undefined): number {
+function secondsOfStep(work: GridWork, costs: StageCosts, dead: Slot | undefined): number {
   const assignment = assign(
-    { grid, microbatches, sharing, strategy: "mecefo", techniques: allTechniques, maximumChain: grid.stages, lostPipeline: "reroute", emptyMixer: "exact" },
+    {
+      ...work, strategy: "mecefo", techniques: allTechniques, maximumChain: work.grid.stages, lostPipeline: "reroute", emptyMixer: "exact",
+    },
     ({ pipeline, stage }) => pipeline !== dead?.pipeline || stage !== dead.stage,
   );
   // All wait for the slowest pipeline.

@@ -5,7 +5,7 @@ import type { Claim, Measured } from "../src/check.ts";
 /** Of Table 1: 111.12 to 106.47 thousand tokens a second. */
 const paperDrop = 1 - 106.47 / 111.12;
 
-/** By this package's documents: LLaMA-7B, 4x8, high rate, every node repaired by itself, even sharing. Other failures are drawn here. */
+/** By REPRODUCTION.md: LLaMA-7B, 4x8, high rate, every node repaired by itself, even sharing. Other failures are drawn here. */
 const documentedDrop = 0.336;
 
 const settings: SimulationSettings = {
@@ -21,8 +21,8 @@ async function highRateDrop(): Promise<Measured> {
   return await Promise.resolve({
     value: even.mean,
     note:
-      `modelled, by FLOPs: ${percent(even)} with even sharing as in the paper, ${percent(balanced)} with balanced sharing; if one node at a time is `
-      + `repaired ${percent(cluster)}. The paper states ${(100 * paperDrop).toFixed(2)} %, which FLOPs do not explain`,
+      `modelled, by FLOPs: ${percent(even)} with even sharing as in the paper, ${percent(balanced)} with balanced sharing; if one node at a `
+      + `time is repaired ${percent(cluster)}. The paper states ${(100 * paperDrop).toFixed(2)} %, which FLOPs do not explain`,
   });
 }
 

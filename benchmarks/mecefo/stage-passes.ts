@@ -25,11 +25,13 @@ export class StageUnderTest {
   keptBytes: number = 0;
 
   /** @param microbatches of a step: V₁ᵀ is multiplied in once a step */
-  constructor({ hiddenSize, intermediateSize, heads, microbatchSize, sequenceLength }: StageShape, blocks: number, mode: StageMode, microbatches: number) {
+  constructor(shape: StageShape, blocks: number, mode: StageMode, microbatches: number) {
+    const { hiddenSize, intermediateSize, heads: numAttentionHeads, microbatchSize, sequenceLength } = shape;
     const configuration = smallModelConfiguration({
-      vocabularySize: 2, hiddenSize, intermediateSize, numHiddenLayers: blocks, numAttentionHeads: heads, maxPositionEmbeddings: sequenceLength,
+      vocabularySize: 2, hiddenSize, intermediateSize, numHiddenLayers: blocks, numAttentionHeads, maxPositionEmbeddings: sequenceLength,
     });
-    this.#model = createModel(configuration, { generator: new Generator(1), parts: { blocks: [0, blocks], embedding: false, head: false } });
+    const parts = { blocks: [0, blocks], embedding: false, head: false } as const;
+    this.#model = createModel(configuration, { generator: new Generator(1), parts });
     this.#executor = new StageExecutor(this.#model, { mode, projections: this.#projections, sums: this.#sums });
     this.#input = new Generator(2).normal([microbatchSize, sequenceLength, hiddenSize]);
     this.#outputGradient = new Generator(3).normal([microbatchSize, sequenceLength, hiddenSize]);
@@ -96,7 +98,7 @@ export async function measureStage(shape: StageShape, blocks: number, microbatch
 }
 
 /** Multiplications and additions of a block's halves, forward, for one token: a and f of the cost model. */
-export function blockFlops({ hiddenSize: h, intermediateSize, sequenceLength }: StageShape): { readonly mixer: number; readonly feedForward: number } {
+function blockFlops({ hiddenSize: h, intermediateSize, sequenceLength }: StageShape): { readonly mixer: number; readonly feedForward: number } {
   return { mixer: 8 * h * h + 4 * sequenceLength * h, feedForward: 6 * h * intermediateSize };
 }
 

@@ -39,10 +39,12 @@ const oneDown: Study = {
     }
     const costs = await measureStage(presetStage("small", 8), 1, 4, isQuick(effort) ? 3 : 15);
     for (const microbatches of [8, 32, 128]) {
-      const ratio = (sharing: "balanced" | "even"): number => oneDownThroughput({ grid: { pipelines: 4, stages: 8 }, microbatches, sharing }, costs);
+      const ratio = (sharing: "balanced" | "even"): number =>
+        oneDownThroughput({ grid: { pipelines: 4, stages: 8 }, microbatches, sharing }, costs);
       figures.push({
-        id: `one-worker-down-4x8-m${microbatches}`, unit: "of fault-free", ours: ratio("balanced"), yardsticks: { "even sharing": ratio("even") },
-        remark: `computed: 1F1B over stage times measured here, one for each core, ${doubleWorkFactor(costs).toFixed(2)} for a doubled worker`,
+        id: `one-worker-down-4x8-m${microbatches}`, unit: "of fault-free", ours: ratio("balanced"),
+        yardsticks: { "even sharing": ratio("even") },
+        remark: `computed: 1F1B over stage times measured here, a core for each worker; a doubled one takes ${doubleWorkFactor(costs).toFixed(2)}`,
       });
     }
     return figures;
@@ -61,7 +63,8 @@ const recoveries: Study = {
         id: `recovery-killed-${model}`, unit: "ms", ours: of(killed, "milliseconds"),
         remark: `median of ${killed.length}, ${size(killed)} of state; noticed ${median(detection).toFixed(0)} ms after the kill`,
       }, {
-        id: `recovery-joined-${model}`, unit: "ms", ours: of(joined, "milliseconds"), remark: `median of ${joined.length} workers back, ${size(joined)} of state`,
+        id: `recovery-joined-${model}`, unit: "ms", ours: of(joined, "milliseconds"),
+        remark: `median of ${joined.length} workers back, ${size(joined)} of state`,
       });
     }
     return figures;

@@ -1,13 +1,13 @@
-/**
- * Program of the other side: acknowledges every message, and takes part in all-reduces. Argument: JSON of `NodeOptions`; ends with its parent.
- */
+/** Program of the other side: acknowledges messages, takes part in all-reduces. Argument: JSON of `NodeOptions`; ends with its parent. */
 import { ringAllReduce, type Peer } from "@frugal/mecefo";
 import { openNode, type NodeOptions } from "./transport-node.ts";
 
 /** What the parent asks for. */
 export type NodeCommand =
   | { readonly kind: "begin"; readonly peers: readonly Peer[] }
-  | { readonly kind: "reduce"; readonly step: number; readonly bytes: number; readonly participants: readonly Peer[]; readonly rank: number };
+  | {
+    readonly kind: "reduce"; readonly step: number; readonly bytes: number; readonly participants: readonly Peer[]; readonly rank: number;
+  };
 
 const { transport, mailbox } = await openNode(JSON.parse(process.argv[2]!) as NodeOptions);
 const empty = new Uint8Array(0);

@@ -34,7 +34,7 @@ const stages: readonly Workload[] = Object.entries(stageShapes).map(([name, shap
   peers: variants,
   assess: () => {
     const [naive, first, second, all] = modelFactors(shape, microbatches).map(times);
-    return { remark: `by FLOPs a microbatch takes naive ${naive}, I ${first}, I + II ${second}, all ${all} of a healthy stage's; sizes: kept of each` };
+    return { remark: `kept of a microbatch; by FLOPs naive ${naive}, I ${first}, I + II ${second}, all ${all} of a healthy stage's time` };
   },
 }));
 
@@ -45,7 +45,8 @@ const direct = yardstick("frugal without thread", "mecefo-transport", "direct");
 
 /** Earlier, on another machine of two cores: what the transport was chosen by. */
 const earlier: Readonly<Record<string, string>> = {
-  unix: "node:net 3650–3920, zeromq 1450–1560", tcp: "node:net 1715–2340, zeromq 1400–1430, ws 1030, gRPC 470–710, NATS 280–445",
+  unix: "node:net 3650–3920, zeromq 1450–1560",
+  tcp: "node:net 1715–2340, zeromq 1400–1430, ws 1030, gRPC 470–710, NATS 280–445",
 };
 
 /** 16 MiB to another process, one at a time, with an acknowledgement. */
@@ -56,7 +57,8 @@ const links: readonly Workload[] = protocols.map((protocol): Workload => ({
   task: { kind: "pointToPoint", bytes: megabytes, protocol },
   ours: threaded,
   peers: [
-    direct, yardstick("node:net alone", "node-net"), contender("zeromq", "zeromq"), ...(protocol === "tcp" ? [contender("ws", "ws")] : []),
+    direct, yardstick("node:net alone", "node-net"), contender("zeromq", "zeromq"),
+    ...(protocol === "tcp" ? [contender("ws", "ws")] : []),
   ],
   assess: () => ({ remark: `frames have a CRC-32, which the others do without; when the design was chosen, elsewhere: ${earlier[protocol]}` }),
 }));
@@ -88,7 +90,8 @@ const checkpoints: readonly Workload[] = (["write", "read"] as const).map((part)
   ours: checkpoint,
   peers: [],
   assess: () => ({
-    remark: `${(stateBytes / 1e6).toFixed(0)} MB of a stage's weights and moments, SHA-256 included, ${part === "write" ? "flushed to the disk" : "from the cache"}`,
+    remark: `${(stateBytes / 1e6).toFixed(0)} MB of a stage's weights and moments, SHA-256 included, `
+      + (part === "write" ? "flushed to the disk" : "from the cache"),
   }),
 }));
 
