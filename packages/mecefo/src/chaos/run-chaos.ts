@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { MecefoError } from "../errors.ts";
 import type { RunEvent } from "../membership/run-event.ts";
 import type { WorkerFault } from "../runtime/grid-runtime.ts";
 import type { Fault } from "./fault-schedule-format.ts";
@@ -27,11 +28,15 @@ export interface ChaosReport {
   readonly faults: readonly Fault[];
   /** Times that no step was taken for longer than the limit. */
   readonly hangs: number;
+  /** Faults whose worker could not be told: they did not take place. */
+  readonly undelivered: number;
   /** Longest time without a step, in milliseconds. */
   readonly longestPause: number;
 }
 
 const POLL = 20;
+/** Milliseconds in which a worker has to be told of its fault. */
+const DELIVERY_LIMIT = 20_000;
 
 /**
  * Brings a schedule's faults about in a run, one when it is due and whether or not the last one is mended, then waits until all workers are back and
@@ -41,6 +46,7 @@ export class Chaos {
   readonly #options: ChaosOptions;
   readonly #hangLimit: number;
   readonly #done: Fault[] = [];
+  #undelivered = 0;
   /** Slots whose worker has been there through a whole recovery. */
   #settled = new Set<string>();
   #live: readonly string[] = [];
@@ -86,6 +92,24 @@ export class Chaos {
     }
   }
 
+  /** Brings a fault about, as soon as its worker can be told. False: it cannot; the fault did not take place. */
+  async #deliver(target: ChaosTarget, { slot, ...fault }: Fault): Promise<boolean> {
+    for (const until = performance.now() + DELIVERY_LIMIT; ;) {
+      try {
+        await target.inject(slot, toWorkerFault({ slot, ...fault }));
+        return true;
+      } catch (error) {
+        // The way to it may be what the last fault has struck.
+        if (!(error instanceof MecefoError)) throw error;
+        if (this.#ended || !this.#live.includes(slot) || performance.now() > until) {
+          this.#undelivered++;
+          return false;
+        }
+        await sleep(10 * POLL);
+      }
+    }
+  }
+
   /** A run that is under way already, of whose beginning nothing was heard: who is there. */
   begin(live: readonly string[]): void {
     this.#live = live;
@@ -119,16 +143,16 @@ export class Chaos {
       const fault = schedule.next(well, Math.round(now - began));
       if (fault === undefined) continue;
       this.#healthySteps = 0;
-      this.#done.push(fault);
-      onFault?.(fault);
       if (fault.kind === "stop") this.#stopped.set(fault.slot, now + fault.duration);
       // Killed: whoever comes next in its slot has to settle first.
       if (fault.kind === "kill") this.#settled.delete(fault.slot);
-      await target.inject(fault.slot, toWorkerFault(fault));
+      if (!(await this.#deliver(target, fault))) continue;
+      this.#done.push(fault);
+      onFault?.(fault);
     }
     this.#longestPause = Math.max(this.#longestPause, this.#ended ? 0 : performance.now() - this.#lastStep);
     if (!this.#ended) target.stop();
-    return { faults: this.#done, hangs, longestPause: this.#longestPause };
+    return { faults: this.#done, undelivered: this.#undelivered, hangs, longestPause: this.#longestPause };
   }
 }
 

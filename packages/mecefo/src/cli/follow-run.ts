@@ -67,13 +67,14 @@ export async function followRun(
   try {
     return await interruptible(async () => {
       interruption.addEventListener("abort", stop, { once: true });
+      let failure: { readonly error: unknown } | undefined;
       const faults = meanwhile?.(run).catch((error: unknown) => {
-        tell(`faults ended: ${error instanceof Error ? error.message : String(error)}`);
+        failure = { error };
         run.stop();
-        throw error;
       });
       const result = await run.finished;
       await faults;
+      if (failure) throw failure.error;
       return result;
     });
   } finally {

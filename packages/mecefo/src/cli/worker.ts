@@ -1,3 +1,4 @@
+import { rmSync } from "node:fs";
 import { interruption, interruptible, note } from "@frugal/language-model/command-line";
 import { Command } from "commander";
 import { MecefoError, SettingsError } from "../errors.ts";
@@ -27,10 +28,12 @@ function slotOf({ slot, index, stages }: WorkerArguments): string | undefined {
 }
 
 /** A worker whose launcher was killed without a chance to end it ends by itself. */
-function endWithLauncher(launcher: number): void {
+function endWithLauncher(launcher: number, socketFolder: string | undefined): void {
   const timer = setInterval(() => {
     if (process.ppid === launcher) return;
     note("whoever launched this worker has ended, and the leader with it");
+    // Nobody else is left to do it.
+    if (socketFolder !== undefined) rmSync(socketFolder, { recursive: true, force: true });
     process.exit(1);
   }, LAUNCHER_CHECK);
   timer.unref();
@@ -42,12 +45,14 @@ const LAUNCHER_CHECK = 500;
 async function work(given: WorkerArguments): Promise<void> {
   const token = await readToken(given.tokenFile);
   if (token === undefined) throw new SettingsError("give the run's secret: in the variable MECEFO_TOKEN, or with --token-file");
-  const launcher = process.env["MECEFO_LAUNCHER"];
+  const { MECEFO_LAUNCHER: launcher, MECEFO_SOCKETS: socketFolder } = process.env;
+  // Lines that nobody reads any more, as with NATS when the launcher has ended, are no reason to end.
+  process.stderr.on("error", () => {});
   // Without the leader in its launcher there is nothing to do. With NATS workers go on.
-  if (launcher !== undefined && !given.join.startsWith("nats:")) endWithLauncher(Number(launcher));
+  if (launcher !== undefined && !given.join.startsWith("nats:")) endWithLauncher(Number(launcher), socketFolder);
   // Ctrl-C in a terminal reaches every process of the run: whoever launched the workers decides when they end.
   const outcome = await interruptible(() => runWorker({
-    join: given.join, token, slot: slotOf(given), listen: given.listen, advertise: given.advertise, allowFaults: given.allowFaults,
+    join: given.join, token, slot: slotOf(given), listen: given.listen, socketFolder, advertise: given.advertise, allowFaults: given.allowFaults,
     log: note,
     ...(launcher === undefined && { signal: interruption }),
   }));

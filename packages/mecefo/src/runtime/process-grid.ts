@@ -20,6 +20,8 @@ export interface ProcessGridOptions {
   readonly job: Job;
   readonly control: LaunchedControl;
   readonly token: string;
+  /** Of the workers that are started here. */
+  readonly socketFolder: string;
   /** Start the workers here. False: they are started elsewhere (Kubernetes, other machines), this process only looks on and leads. */
   readonly launch: boolean;
   readonly allowFaults: boolean;
@@ -37,9 +39,9 @@ export class ProcessGrid implements GridRuntime {
 
   constructor(options: ProcessGridOptions) {
     this.#options = options;
-    const { control, token, allowFaults, restartDelay, onLine } = options;
+    const { control, token, socketFolder, allowFaults, restartDelay, onLine } = options;
     this.#processes = new WorkerProcesses({
-      join: control.joinUrl, token, allowFaults, restartDelay,
+      join: control.joinUrl, token, socketFolder, allowFaults, restartDelay,
       onLine: (slot, line) => onLine?.(slot, line),
       onGivenUp: (slot, lastLine) => {
         // Later, the others go on without it.

@@ -30,6 +30,8 @@ export interface RunWorkerOptions {
   readonly slot?: string | undefined;
   /** Where peers reach this worker: "unix:" for a socket in the temporary folder (one machine), or "tcp://host:port" (port 0: any). Default "unix:". */
   readonly listen?: string | undefined;
+  /** Where the socket of "unix:" is made, in a folder of its own. Default: the temporary folder. */
+  readonly socketFolder?: string | undefined;
   /** Host name or address told to peers, where it is not the one listened on. */
   readonly advertise?: string | undefined;
   /** Whether the leader may have this worker bring faults about (chaos tests). Default false. */
@@ -75,7 +77,7 @@ async function joinOnce(options: RunWorkerOptions, target: JoinTarget, job: Job,
   const { token, slot, listen = "unix:", advertise, allowFaults = false, signal, log } = options;
   const timeouts = { ...timeoutDefaults, ...job.timeouts };
   const id = `${slot ?? "worker"}-${randomUUID().slice(0, 12)}`;
-  const folder = listen === "unix:" ? await mkdtemp(join(tmpdir(), "mecefo-")) : undefined;
+  const folder = listen === "unix:" ? await mkdtemp(join(options.socketFolder ?? tmpdir(), "mecefo-")) : undefined;
   const membershipOptions: NetworkMembershipOptions = { target, token, memberId: id, job, timeouts: job.timeouts };
   let broken: ((error: Error) => void) | undefined;
   const death = new Promise<never>((_, reject) => {

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { rmSync } from "node:fs";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -146,7 +147,15 @@ export async function startTraining(options: TrainingOptions): Promise<TrainingR
     options.onEvent?.(event);
   };
   const sockets = await mkdtemp(join(tmpdir(), "mecefo-"));
-  const ends: (() => Promise<unknown>)[] = [() => log.close(), () => rm(sockets, { recursive: true, force: true })];
+  const removeSockets = (): void => {
+    rmSync(sockets, { recursive: true, force: true });
+  };
+  const ends: (() => Promise<unknown>)[] = [
+    () => log.close(), async () => {
+      process.off("exit", removeSockets);
+      await rm(sockets, { recursive: true, force: true });
+    },
+  ];
   try {
     let runtime: GridRuntime;
     let joinUrl: string | undefined;
@@ -162,16 +171,20 @@ export async function startTraining(options: TrainingOptions): Promise<TrainingR
       launched.onEvent(record);
       joinUrl = launched.joinUrl;
       runtime = new ProcessGrid({
-        job, control: launched, token, launch: workers === "processes", allowFaults, restartDelay: restartDelay ?? undefined,
+        job, control: launched, token, socketFolder: sockets, launch: workers === "processes", allowFaults, restartDelay: restartDelay ?? undefined,
         ...(options.onLine && { onLine: options.onLine }),
       });
     }
     ends.unshift(() => runtime.close());
+    // After the grid's own, which ends the workers.
+    process.on("exit", removeSockets);
     const inject = async (slot: string, fault: WorkerFault): Promise<void> => {
       if (!runtime.live.includes(slot)) throw new MecefoError(`${slot} has no live worker`);
       const { kind, ...detail } = fault;
-      record({ kind: "fault", at: Date.now(), fault: kind, slot, detail: Object.entries(detail).map(([name, value]) => `${name} ${value}`).join(", ") });
+      const at = Date.now();
       await runtime.inject(slot, fault);
+      // What did not take place is not logged.
+      record({ kind: "fault", at, fault: kind, slot, detail: Object.entries(detail).map(([name, value]) => `${name} ${value}`).join(", ") });
     };
     if (options.dashboard) {
       dashboard = await startDashboard({

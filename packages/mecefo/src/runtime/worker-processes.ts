@@ -7,6 +7,8 @@ export interface WorkerProcessesOptions {
   /** Where they join. */
   readonly join: string;
   readonly token: string;
+  /** Folder for their sockets, which is removed with this process: workers that are killed leave theirs behind. */
+  readonly socketFolder: string;
   readonly allowFaults: boolean;
   /** Milliseconds after which a worker that ended is started again; undefined: never. */
   readonly restartDelay: number | undefined;
@@ -50,13 +52,13 @@ export class WorkerProcesses {
   start(slot: string): void {
     this.#held.delete(slot);
     if (this.#closing || this.#children.has(slot)) return;
-    const { join, token, allowFaults, onLine } = this.#options;
+    const { join, token, socketFolder, allowFaults, onLine } = this.#options;
     const flags = ["worker", "--join", join, "--slot", slot, ...(allowFaults ? ["--allow-faults"] : [])];
     const child = spawn(process.execPath, [...process.execArgv.filter((flag) => !flag.startsWith("--inspect")), commandFile(), ...flags], {
       // The secret stays out of the list of processes.
       env: {
         ...process.env, MECEFO_TOKEN: token,
-        MECEFO_LAUNCHER: String(process.pid),
+        MECEFO_LAUNCHER: String(process.pid), MECEFO_SOCKETS: socketFolder,
       },
       stdio: ["ignore", "ignore", "pipe"],
     });
