@@ -8,13 +8,15 @@ export interface GradientErrors {
   readonly all: number;
   /** Of attention and the norms before it: technique I. */
   readonly mixer: number;
-  /** Of the rest: technique III. */
+  /** Of the feed-forward's three matrices: technique III. */
+  readonly feedForward: number;
+  /** Of all but the mixers: embedding, head and norms besides, whose gradients are the largest. */
   readonly others: number;
 }
 
 /** One parameter's averaged gradient. */
 export interface GradientPart {
-  readonly isMixer: boolean;
+  readonly part: "mixer" | "feedForward" | "other";
   readonly values: Float32Array;
 }
 
@@ -22,20 +24,23 @@ export interface GradientPart {
 export function gradientsOf({ stages }: VirtualGrid): GradientPart[] {
   return stages.flatMap(({ replica, gradients: { values } }) => {
     let offset = 0;
-    return replica.parameters.map(({ parameter, mixerBlock }) => {
-      const part = { isMixer: mixerBlock !== undefined, values: values.subarray(offset, offset + parameter.size) };
+    return replica.parameters.map(({ name, parameter, mixerBlock }) => {
+      const own = values.subarray(offset, offset + parameter.size);
       offset += parameter.size;
-      return part;
+      return { part: mixerBlock !== undefined ? "mixer" : /\.mlp\./.test(name) ? "feedForward" : "other", values: own };
     });
   });
 }
 
 /** The errors of one grid's gradients, beside the exact ones of the same weights and batch. */
 export function errorsOf(estimates: readonly GradientPart[], exact: readonly GradientPart[]): Omit<GradientErrors, "step"> {
-  const pairs = exact.map(({ isMixer, values }, i) => ({ isMixer, pair: [estimates[i]!.values, values] satisfies GradientPair }));
-  const of = (wanted: (isMixer: boolean) => boolean): number =>
-    relativeSquaredError(pairs.filter(({ isMixer }) => wanted(isMixer)).map(({ pair }) => pair));
-  return { all: of(() => true), mixer: of((isMixer) => isMixer), others: of((isMixer) => !isMixer) };
+  const pairs = exact.map(({ part, values }, i) => ({ part, pair: [estimates[i]!.values, values] satisfies GradientPair }));
+  const of = (wanted: (part: GradientPart["part"]) => boolean): number =>
+    relativeSquaredError(pairs.filter(({ part }) => wanted(part)).map(({ pair }) => pair));
+  return {
+    all: of(() => true), mixer: of((part) => part === "mixer"), feedForward: of((part) => part === "feedForward"),
+    others: of((part) => part !== "mixer"),
+  };
 }
 
 /**

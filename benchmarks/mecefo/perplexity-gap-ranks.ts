@@ -79,11 +79,11 @@ for (let step = from; step < from + count; step++) {
 const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
 const shown = (values: readonly number[] | undefined): string => (values === undefined ? "–" : mean(values).toFixed(2));
 console.log(`steps ${from} to ${from + count - 1}, ${(down / count).toFixed(1)} nodes down on average`);
-console.log("| techniques | error of all | of mixers | of the rest | of the rest, at most | energy gate / down |\n| --- | --- | --- | --- | --- | --- |");
+console.log("| techniques | error of all | of mixers | of feed-forwards | of feed-forwards, at most | energy gate / down |\n| --- | --- | --- | --- | --- | --- |");
 variants.forEach(({ name }, i) => {
   const { errors, energy, grid } = found[i]!;
-  const of = (part: "all" | "mixer" | "others"): number[] => errors.map((each) => each[part]);
-  const cells = [mean(of("all")), mean(of("mixer")), mean(of("others")), Math.max(...of("others"))].map((value) => value.toFixed(4));
+  const of = (part: "all" | "mixer" | "feedForward"): number[] => errors.map((each) => each[part]);
+  const cells = [mean(of("all")), mean(of("mixer")), mean(of("feedForward")), Math.max(...of("feedForward"))].map((value) => value.toFixed(4));
   console.log(`| ${[name, ...cells, `${shown(energy.get("gate"))} / ${shown(energy.get("down"))}`].join(" | ")} |`);
   grid.dispose();
 });
