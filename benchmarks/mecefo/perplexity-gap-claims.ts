@@ -23,7 +23,7 @@ async function perplexityGap(steps: number): Promise<Measured> {
       { ...mecefo, strategy: "none", techniques: noTechniques, scenario: undefined, steps }, options,
     );
     const result = await runConfiguration({ ...mecefo, steps }, options);
-    const { relative, textError } = gapOf(result, faultFree);
+    const { relative, textError } = gapOf(result, [faultFree]);
     const [without, under] = [faultFree, result].map(({ validationLoss }) => Math.exp(validationLoss).toFixed(2));
     const { failures, meanDown } = result.trace!;
     const note =

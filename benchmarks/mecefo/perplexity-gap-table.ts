@@ -8,11 +8,17 @@ export interface Gap {
   readonly textError: number;
 }
 
-/** Compares two models on the same held-out text. @throws for runs that were not scored on as many batches */
-export function gapOf({ batchLosses }: GapResult, faultFree: GapResult): Gap {
+/**
+ * Compares a model with fault-free ones (the mean of their losses) on the same held-out text.
+ * @throws for runs that were not scored on as many batches
+ */
+export function gapOf({ batchLosses }: GapResult, faultFree: readonly GapResult[]): Gap {
   const count = batchLosses.length;
-  if (count !== faultFree.batchLosses.length || count < 2) throw new Error(`${count} batches against ${faultFree.batchLosses.length}`);
-  const differences = batchLosses.map((loss, i) => loss - faultFree.batchLosses[i]!);
+  for (const other of faultFree) {
+    if (count !== other.batchLosses.length || count < 2) throw new Error(`${count} batches against ${other.batchLosses.length}`);
+  }
+  const differences = batchLosses.map((loss, i) =>
+    faultFree.reduce((sum, other) => sum + (loss - other.batchLosses[i]!) / faultFree.length, 0));
   const mean = differences.reduce((sum, one) => sum + one, 0) / count;
   const variance = differences.reduce((sum, one) => sum + (one - mean) ** 2, 0) / (count - 1);
   return { relative: Math.expm1(mean), textError: Math.exp(mean) * Math.sqrt(variance / count) };
@@ -34,9 +40,9 @@ const mean = (values: readonly number[]): number | undefined =>
 const figure = (value: number | undefined, digits: number): string => (value === undefined ? "–" : value.toFixed(digits));
 const percent = (value: number): string => `${value >= 0 ? "+" : "−"}${(100 * Math.abs(value)).toFixed(2)} %`;
 
-function row(result: GapResult, faultFree: GapResult | undefined): string {
+function row(result: GapResult, faultFree: readonly GapResult[]): string {
   const { configuration: { seed, traceSeed }, validationLoss, trace, energy, errors, degradedShare, stalled, trainingTokens } = result;
-  const gap = faultFree === undefined || faultFree === result ? undefined : gapOf(result, faultFree);
+  const gap = faultFree.length === 0 ? undefined : gapOf(result, faultFree);
   const error = (part: "all" | "mixer" | "others"): string => figure(mean(errors.map((each) => each[part])), 2);
   return [
     runName(result), `${seed}`, trace ? `${traceSeed}` : "–", validationLoss.toFixed(4), Math.exp(validationLoss).toFixed(2),
@@ -52,15 +58,19 @@ const header = [
   "energy gate / down", "error all / mixer / others", "tokens",
 ];
 
-/** The runs as a Markdown table, fault-free ones first; each is compared with the fault-free run of its seed. */
+/**
+ * The runs as a Markdown table, fault-free ones first. Each is compared with the fault-free runs of its seed; of those, nudged ones with the one
+ * that is not.
+ */
 export function gapTable(results: readonly GapResult[]): string {
   const isFaultFree = ({ configuration: { scenario } }: GapResult): boolean => scenario === undefined;
-  const plain = results.filter((result) => isFaultFree(result) && !result.configuration.nudge);
-  const faultFree = new Map(plain.map((result) => [result.configuration.seed, result]));
+  const isNudged = ({ configuration: { nudge } }: GapResult): boolean => nudge !== undefined;
+  const baseline = (result: GapResult): GapResult[] => results.filter((other) =>
+    isFaultFree(other) && other.configuration.seed === result.configuration.seed && (!isFaultFree(result) || (isNudged(result) && !isNudged(other))));
   const key = (result: GapResult): string => {
     const { seed, traceSeed, strategy } = result.configuration;
     return [isFaultFree(result) ? 0 : 1, strategy === "mecefo" ? 0 : 1, runName(result), seed, traceSeed].join(" ");
   };
-  const rows = results.toSorted((a, b) => (key(a) < key(b) ? -1 : 1)).map((result) => row(result, faultFree.get(result.configuration.seed)));
+  const rows = results.toSorted((a, b) => (key(a) < key(b) ? -1 : 1)).map((result) => row(result, baseline(result)));
   return [header.join(" | "), header.map(() => "---").join(" | "), ...rows].map((line) => `| ${line} |`).join("\n");
 }
