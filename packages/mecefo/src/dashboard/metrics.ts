@@ -3,7 +3,7 @@ import type { AssignmentSettings } from "../grid/assignment.ts";
 import type { EpochCause } from "../membership/cluster-state.ts";
 import { gridCells, healed, type CellState, type GridCell } from "../report/grid-cells.ts";
 import type { EpochEvent, RunEvent, StepEvent } from "../membership/run-event.ts";
-import { mean } from "../report/statistics.ts";
+import { mean } from "../statistics.ts";
 
 const STEP_SECONDS: readonly number[] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
 const RECOVERY_SECONDS: readonly number[] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];

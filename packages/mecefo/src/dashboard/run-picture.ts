@@ -1,7 +1,7 @@
 import type { AssignmentSettings } from "../grid/assignment.ts";
 import { gridCells, healed, type GridCell } from "../report/grid-cells.ts";
 import type { EpochEvent, RecoveryEvent, RunEvent, StepEvent } from "../membership/run-event.ts";
-import { mean } from "../report/statistics.ts";
+import { mean } from "../statistics.ts";
 
 /** A step on the page's curves; the energy is the mean over blocks and matrices, in steps that measured it. */
 export type CurvePoint = readonly [

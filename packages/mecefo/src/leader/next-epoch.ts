@@ -1,8 +1,6 @@
 import type { Assignment, AssignmentSettings } from "../grid/assignment.ts";
-import { parseSlot, slotName, slotsOf, type Grid, type Slot } from "../grid/grid.ts";
 import type { ClusterState, Decision, EpochCause, Member, RestorePoint } from "../membership/cluster-state.ts";
 import { assignmentOf, hostedStages, unheldStages } from "../membership/holdings.ts";
-import type { Hello } from "../membership/worker-report.ts";
 
 const LONGEST_REASON = 1500;
 
@@ -21,21 +19,6 @@ export interface EpochChange {
   readonly restorePoint: RestorePoint | undefined;
   readonly cause: EpochCause;
   readonly reason: string;
-}
-
-/** Free slots for those who ask: the one they want, else the first that nobody wants. Who finds none waits. */
-export function placeApplicants(grid: Grid, taken: readonly Slot[], applicants: readonly Hello[]): Member[] {
-  const free = new Set(slotsOf(grid).map(slotName));
-  for (const slot of taken) free.delete(slotName(slot));
-  const placed: Member[] = [];
-  const wishes = new Set(applicants.flatMap(({ wanted }) => wanted ?? []));
-  for (const { id, address, pid, hostname, wanted } of applicants.toSorted((a, b) => Number(b.wanted !== undefined) - Number(a.wanted !== undefined))) {
-    const name = wanted === undefined ? [...free].find((candidate) => !wishes.has(candidate)) ?? [...free][0] : free.has(wanted) ? wanted : undefined;
-    if (name === undefined) continue;
-    free.delete(name);
-    placed.push({ id, address, pid, hostname, slot: parseSlot(name), holdings: [] });
-  }
-  return placed;
 }
 
 /** In the order of slots. */

@@ -1,4 +1,5 @@
 import type { Timeouts } from "../job/timeouts.ts";
+import { median } from "../statistics.ts";
 
 /** Which limits a monitor goes by. */
 export type SuspicionLimits = Pick<Timeouts, "suspicionFloor" | "suspicionCeiling" | "suspicionDeviations">;
@@ -22,8 +23,7 @@ const USUAL_GAP = 50;
  * deviations, within a floor and a ceiling. All times are milliseconds of one monotonic clock, given by the caller.
  *
  * Whoever judges may itself have been stopped (SIGSTOP, a sleeping laptop, a blocked event loop): nothing was heard then because nobody
- * listened.
- * So it has to be called often (`suspected` or `tick`, every 50 ms or so); after a gap of half the floor or more all arrivals are shifted
+ * listened. So it has to be called often (`suspected` or `tick`, every 50 ms or so); after a gap of half the floor or more all arrivals are shifted
  * by it.
  */
 export class SuspicionMonitor {
@@ -72,8 +72,8 @@ export class SuspicionMonitor {
     const { suspicionFloor, suspicionCeiling, suspicionDeviations } = this.#limits;
     const intervals = this.#members.get(id)?.intervals ?? [];
     if (intervals.length < ENOUGH) return suspicionCeiling;
-    const middle = median(intervals);
-    const deviation = median(intervals.map((interval) => Math.abs(interval - middle)));
+    const middle = median(intervals)!;
+    const deviation = median(intervals.map((interval) => Math.abs(interval - middle)))!;
     return Math.min(suspicionCeiling, Math.max(suspicionFloor, middle + suspicionDeviations * deviation));
   }
 
@@ -109,11 +109,4 @@ export class SuspicionMonitor {
     this.#lastCall = Math.max(now, this.#lastCall ?? now);
     if (gap >= Math.max(2 * USUAL_GAP, this.#limits.suspicionFloor / 2)) this.pause(gap - USUAL_GAP);
   }
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  const upper = sorted[middle] ?? 0;
-  return sorted.length % 2 === 1 ? upper : (upper + (sorted[middle - 1] ?? upper)) / 2;
 }

@@ -6,7 +6,7 @@ import type { LedgerJob } from "./ledger.ts";
 import { renderPage, type ReportPart, type ReportSection } from "./page.ts";
 import type { RecoveryEvent, RunEvent, StepEvent } from "../membership/run-event.ts";
 import { countingSteps, summarizeRun, type RunSummary } from "./run-summary.ts";
-import { maximum } from "./statistics.ts";
+import { maximum } from "../statistics.ts";
 
 /** A run to report on. */
 export interface ReportedRun {

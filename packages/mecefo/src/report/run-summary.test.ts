@@ -3,7 +3,7 @@ import type { EpochCause } from "../membership/cluster-state.ts";
 import type { RunEvent, StepEvent } from "../membership/run-event.ts";
 import { fabricatedJob, fabricateEpoch, fabricateRun, fabricateStep } from "./run-events.testing.ts";
 import { countingSteps, summarizeRun } from "./run-summary.ts";
-import { maximum, mean, median } from "./statistics.ts";
+import { maximum, mean, median } from "../statistics.ts";
 
 describe("statistics", () => {
   it("are what their names say", () => {

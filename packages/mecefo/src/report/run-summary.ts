@@ -1,7 +1,7 @@
 import type { EpochCause } from "../membership/cluster-state.ts";
 import { checkLedger, type LedgerJob, type LedgerReport } from "./ledger.ts";
 import type { EpochEvent, RecoveryEvent, RunEvent, StepEvent } from "../membership/run-event.ts";
-import { countBy, maximum, mean, median } from "./statistics.ts";
+import { countBy, maximum, mean, median } from "../statistics.ts";
 
 /** How long recoveries took and what they moved. */
 export interface RecoveryFigures {

@@ -45,9 +45,9 @@ describe("InProcessGrid with faults on its links", () => {
     expect(hashesOf(run.steps)).toEqual(hashesOf((await runGrid(job)).steps));
   });
 
-  it("takes a silent worker for dead, goes on without it, and takes it in again", async () => {
+  it("takes a silent worker for dead, and goes on without it", async () => {
     const job = tinyJob({ steps: 60, timeouts: { heartbeatInterval: 20, suspicionFloor: 250, suspicionCeiling: 500 } });
-    const run = await runGrid(job, { after: { 8: (grid) => grid.inject("p1s0", { kind: "stop", durationMilliseconds: 600 }) }, on: (event) => {
+    const run = await runGrid(job, { after: { 8: (grid) => grid.inject("p1s0", { kind: "stop", durationMilliseconds: 3000 }) }, on: (event) => {
       if (event.kind === "epoch" && event.cause === "stopped") expect(event.live).toEqual(["p0s0", "p0s1", "p1s1"]);
     } });
     expectExact(job, run);
