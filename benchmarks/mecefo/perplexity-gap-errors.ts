@@ -20,7 +20,7 @@ export interface GradientPart {
   readonly values: Float32Array;
 }
 
-/** The averaged gradients that a grid's last step left, parameter by parameter; for models without tied matrices. They change with its next step. */
+/** The averaged gradients that a grid's last step left, by parameter; for models without tied matrices. They change with its next step. */
 export function gradientsOf({ stages }: VirtualGrid): GradientPart[] {
   return stages.flatMap(({ replica, gradients: { values } }) => {
     let offset = 0;

@@ -135,7 +135,8 @@ export async function runConfiguration(configuration: GapConfiguration, options:
     optimizer: { learningRate: LEARNING_RATE * (1 + nudge) },
   };
   const checkpoint = strategy === "checkpoint-restart" ? { folder: join(folder, "unused") } : undefined;
-  const job = createJob({ ...common, strategy, techniques, projection: { basis, rank, refreshInterval }, ...(checkpoint && { checkpoint }) });
+  const projection = { basis, rank, refreshInterval };
+  const job = createJob({ ...common, strategy, techniques, projection, ...(checkpoint && { checkpoint }) });
   const { tokens, validation } = await openData(data.folder, data.sha256);
   const factory = decoderStageFactory(model);
   const sampler = createSampler(tokens, job);
@@ -171,7 +172,7 @@ export async function runConfiguration(configuration: GapConfiguration, options:
   const batchLosses: number[] = [];
   const batches = validationBatches(validation);
   for (const batch of batches) batchLosses.push(await grid.loss([batch]));
-  const parameters = grid.stages.reduce((sum, { replica }) => replica.parameters.reduce((own, { parameter }) => own + parameter.size, sum), 0);
+  const parameters = grid.stages.flatMap(({ replica }) => replica.parameters).reduce((sum, { parameter }) => sum + parameter.size, 0);
   return {
     configuration, parameters, grid: GRID, trainingTokens: trainedSequences * SEQUENCE_LENGTH,
     validationTokens: batches.reduce((sum, { inputs }) => sum + inputs.length, 0),

@@ -1,12 +1,14 @@
 /**
- * The errors of gradients for every basis and rank, on the same weights, batches and failures: `node benchmarks/mecefo/perplexity-gap-ranks.ts`.
+ * `node benchmarks/mecefo/perplexity-gap-ranks.ts`: the errors of gradients by basis and rank, on the same weights, batches and failures.
  * A fault-free run goes ahead; grids under failures take each of some of its steps from its weights, with projections of their own that
  * grow as old as in a real run. Losses of whole runs are noisier than what sets bases and ranks apart; these errors are not.
  */
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { setThreads } from "@frugal/tensor-core";
-import { allTechniques, noTechniques, type ProjectionSettings, type Techniques } from "../../packages/mecefo/src/approximation/stage-mode.ts";
+import {
+  allTechniques, noTechniques, type ProjectionSettings, type Techniques,
+} from "../../packages/mecefo/src/approximation/stage-mode.ts";
 import { createJob } from "../../packages/mecefo/src/job/create-job.ts";
 import { decoderStageFactory } from "../../packages/mecefo/src/job/decoder-stages.ts";
 import { presetConfiguration } from "../../packages/mecefo/src/job/model-presets.ts";
@@ -49,13 +51,14 @@ const { tokens } = await openData(data.folder, data.sha256);
 const factory = decoderStageFactory(model);
 const gridOf = (more: Partial<Parameters<typeof createJob>[0]>): VirtualGrid => {
   const job = createJob({
-    model, data, grid: GRID, microbatches: 1, microbatchSize: MICROBATCH_SIZE, sequenceLength: SEQUENCE_LENGTH, steps: RUN_STEPS, threads: 1,
-    optimizer: { learningRate: LEARNING_RATE }, ...more,
+    model, data, grid: GRID, microbatches: 1, microbatchSize: MICROBATCH_SIZE, sequenceLength: SEQUENCE_LENGTH, steps: RUN_STEPS,
+    threads: 1, optimizer: { learningRate: LEARNING_RATE }, ...more,
   });
   return new VirtualGrid({ job, factory, sampler: createSampler(tokens, job) });
 };
 using reference = gridOf({ strategy: "none" });
-const trace = new FailureTrace({ grid: reference.job.grid, chances: scaledChances(paperScenario("high"), RUN_STEPS), seed: Number(given["trace-seed"]) });
+const chances = scaledChances(paperScenario("high"), RUN_STEPS);
+const trace = new FailureTrace({ grid: reference.job.grid, chances, seed: Number(given["trace-seed"]) });
 for (let step = 0; step < from; step++) await reference.step();
 
 const found = variants.map(({ techniques, projection }) => (
@@ -79,11 +82,13 @@ for (let step = from; step < from + count; step++) {
 const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
 const shown = (values: readonly number[] | undefined): string => (values === undefined ? "–" : mean(values).toFixed(2));
 console.log(`steps ${from} to ${from + count - 1}, ${(down / count).toFixed(1)} nodes down on average`);
-console.log("| techniques | error of all | of mixers | of feed-forwards | of feed-forwards, at most | energy gate / down |\n| --- | --- | --- | --- | --- | --- |");
+console.log("| techniques | error of all | of mixers | of feed-forwards | of feed-forwards, at most | energy gate / down |");
+console.log("| --- | ---: | ---: | ---: | ---: | ---: |");
 variants.forEach(({ name }, i) => {
   const { errors, energy, grid } = found[i]!;
   const of = (part: "all" | "mixer" | "feedForward"): number[] => errors.map((each) => each[part]);
-  const cells = [mean(of("all")), mean(of("mixer")), mean(of("feedForward")), Math.max(...of("feedForward"))].map((value) => value.toFixed(4));
+  const figures = [mean(of("all")), mean(of("mixer")), mean(of("feedForward")), Math.max(...of("feedForward"))];
+  const cells = figures.map((value) => value.toFixed(4));
   console.log(`| ${[name, ...cells, `${shown(energy.get("gate"))} / ${shown(energy.get("down"))}`].join(" | ")} |`);
   grid.dispose();
 });

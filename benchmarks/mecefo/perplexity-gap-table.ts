@@ -59,14 +59,15 @@ const header = [
 ];
 
 /**
- * The runs as a Markdown table, fault-free ones first. Each is compared with the fault-free runs of its seed; of those, nudged ones with the one
- * that is not.
+ * The runs as a Markdown table, fault-free ones first. Each is compared with the fault-free runs of its seed; of those, nudged ones with
+ * the one that is not.
  */
 export function gapTable(results: readonly GapResult[]): string {
   const isFaultFree = ({ configuration: { scenario } }: GapResult): boolean => scenario === undefined;
   const isNudged = ({ configuration: { nudge } }: GapResult): boolean => nudge !== undefined;
-  const baseline = (result: GapResult): GapResult[] => results.filter((other) =>
-    isFaultFree(other) && other.configuration.seed === result.configuration.seed && (!isFaultFree(result) || (isNudged(result) && !isNudged(other))));
+  const baseline = (result: GapResult): GapResult[] => results
+    .filter((other) => isFaultFree(other) && other.configuration.seed === result.configuration.seed)
+    .filter((other) => !isFaultFree(result) || (isNudged(result) && !isNudged(other)));
   const key = (result: GapResult): string => {
     const { seed, traceSeed, strategy } = result.configuration;
     return [isFaultFree(result) ? 0 : 1, strategy === "mecefo" ? 0 : 1, runName(result), seed, traceSeed].join(" ");

@@ -1,5 +1,5 @@
 /**
- * Trains one configuration and keeps its result: `node benchmarks/mecefo/perplexity-gap.ts --projection activation --rank 0.25 --steps 300`.
+ * `node benchmarks/mecefo/perplexity-gap.ts --projection activation --rank 0.25`: trains one configuration and keeps its result.
  * One that is there already is not trained again. `--table` prints all results as Markdown.
  */
 import { createHash } from "node:crypto";
@@ -26,6 +26,7 @@ const { values: given } = parseArgs({
     nudge: { type: "string", default: "0" },
     folder: { type: "string", default: cacheFolder },
     json: { type: "boolean", default: false },
+    "no-probe": { type: "boolean", default: false },
     table: { type: "boolean", default: false },
   },
 });
@@ -69,7 +70,7 @@ if (given.table) {
     const onStep = (step: number, loss: number): void => {
       if ((step + 1) % 25 === 0) console.error(`step ${step + 1}: ${loss.toFixed(3)}`);
     };
-    result = await runConfiguration(configuration, { folder: given.folder, onStep });
+    result = await runConfiguration(configuration, { folder: given.folder, onStep, probe: !given["no-probe"] });
     await writeFile(`${path}.new`, JSON.stringify(result));
     await rename(`${path}.new`, path);
   }
