@@ -1,7 +1,7 @@
-import { appendFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { appendFile, mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { FormatError } from "../errors.ts";
 import { EventLog, readEvents } from "./event-log.ts";
 import { fabricatedJob, fabricateRun } from "./run-events.testing.ts";
@@ -73,6 +73,29 @@ describe("the log of a run", () => {
     await writeFile(path, "x".repeat(1000));
     await expect(readEvents(path, { maximumLineBytes: 100 })).rejects.toThrow("line 1 is longer than 100 bytes");
     await expect(readEvents(path, { maximumBytes: 999 })).rejects.toThrow("more than 999 bytes");
+  });
+
+  it("keeps what a full disk does not take, tells of it once, and writes it later, without the half line that was taken", async () => {
+    const path = join(folder, "full.jsonl");
+    const failures: string[] = [];
+    const log = await EventLog.open(path, ({ message }) => failures.push(message));
+    log.write(note("one"));
+    await log.flush();
+    const probe = await open(path);
+    const append = vi.spyOn(Object.getPrototypeOf(probe) as typeof probe, "appendFile").mockImplementation(async (data) => {
+      await appendFile(path, (data as string).slice(0, 10));
+      throw Object.assign(new Error("ENOSPC: no space left on device, write"), { code: "ENOSPC" });
+    });
+    await probe.close();
+    log.write(note("two"));
+    await expect(log.flush()).rejects.toThrow(/full\.jsonl: its last events could not be written: ENOSPC/);
+    log.write(note("three"));
+    await expect(log.flush()).rejects.toThrow(FormatError);
+    expect(await readEvents(path)).toEqual({ events: [note("one")] });
+    append.mockRestore();
+    await log.close();
+    expect(failures).toHaveLength(1);
+    expect(await readEvents(path)).toEqual({ events: ["one", "two", "three"].map(note) });
   });
 
   it("refuses to write what could not be read", async () => {

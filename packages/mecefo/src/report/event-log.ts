@@ -10,6 +10,10 @@ const FLUSH_BYTES = 1 << 18;
 /** A step event of 65,536 microbatches with their hashes stays under it. */
 const MAXIMUM_LINE_BYTES = 1 << 24;
 const MAXIMUM_LOG_BYTES = 1 << 30;
+/** A write that failed (a full disk) is tried again after so many milliseconds. */
+const RETRY_INTERVAL = 1000;
+/** Characters that are kept meanwhile; beyond them the run cannot be told of any more. */
+const LARGEST_BACKLOG = 1 << 26;
 const NEWLINE = 0x0a;
 
 /** What `JSON.parse` and the schema say of a line. */
@@ -27,57 +31,72 @@ function parseLine(line: Buffer): { readonly event: RunEvent } | { readonly prob
 
 /**
  * Writes a run's log, events.jsonl: one event a line, only ever at the end. A process that is killed leaves at most its last line broken,
- * which the next `open` of the file mends.
+ * which the next `open` of the file mends. What cannot be written, as on a full disk, is kept and tried again: a run does not end for it.
  */
 export class EventLog {
   readonly path: string;
   readonly #file: FileHandle;
+  readonly #onFailure: ((failure: Error) => void) | undefined;
+  /** Bytes of whole lines in the file: what a failed write left behind them is taken away. */
+  #size: number;
   #lines: string[] = [];
   #bytes = 0;
+  /** Lines whose write failed. */
+  #unwritten = "";
   #timer: NodeJS.Timeout | undefined;
   #writing: Promise<void> = Promise.resolve();
-  #failure: unknown;
+  #failure: Error | undefined;
   #isClosed = false;
 
-  private constructor(path: string, file: FileHandle) {
+  private constructor(path: string, file: FileHandle, size: number, onFailure: ((failure: Error) => void) | undefined) {
     this.path = path;
     this.#file = file;
+    this.#size = size;
+    this.#onFailure = onFailure;
   }
 
-  /** Opens a log, or begins one. A last line that a kill cut off is taken away, so that what is added begins a line of its own. */
-  static async open(path: string): Promise<EventLog> {
+  /**
+   * Opens a log, or begins one. A last line that a kill cut off is taken away, so that what is added begins a line of its own.
+   * @param onFailure called when a write fails that did not before
+   */
+  static async open(path: string, onFailure?: (failure: Error) => void): Promise<EventLog> {
     const file = await open(path, "a+");
     try {
       await mendLastLine(path, file);
+      const { size } = await file.stat();
+      return new EventLog(path, file, size, onFailure);
     } catch (error) {
       await file.close();
       throw error;
     }
-    return new EventLog(path, file);
   }
 
   /**
    * Adds an event; it is on disk after `flush`, `close`, or 200 ms, anything but steps at once.
-   * @throws FormatError when the event could not be read back, the system's error when an earlier write failed
+   * @throws FormatError when the event could not be read back, or when too much has waited for a disk that takes nothing
    */
   write(event: RunEvent): void {
     if (this.#isClosed) throw new FormatError(this.path, `the log is closed, and a "${event.kind}" event came after`);
-    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#unwritten.length + this.#bytes > LARGEST_BACKLOG) throw this.#failed();
     const line = JSON.stringify(event);
     const read = parseLine(Buffer.from(line));
     if ("problem" in read) throw new FormatError(this.path, `a "${event.kind}" event could not be read back: ${read.problem}`);
     this.#lines.push(line);
     this.#bytes += line.length;
     // Steps come many a second; what is rarer ought to outlive a kill, a checkpoint's line above all.
-    if (event.kind !== "step" || this.#bytes >= FLUSH_BYTES) this.#start();
-    else this.#timer ??= setTimeout(() => this.#start(), FLUSH_INTERVAL);
+    if (this.#failure === undefined && (event.kind !== "step" || this.#bytes >= FLUSH_BYTES)) this.#start();
+    else this.#timer ??= setTimeout(() => this.#start(), this.#failure === undefined ? FLUSH_INTERVAL : RETRY_INTERVAL);
   }
 
-  /** Resolves when everything written so far is with the operating system: it outlives this process then. */
+  /** Resolves when everything written so far is with the operating system: it outlives this process then. @throws FormatError if it is not */
   async flush(): Promise<void> {
     this.#start();
     await this.#writing;
-    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#failure !== undefined) throw this.#failed();
+  }
+
+  #failed(): FormatError {
+    return new FormatError(this.path, `its last events could not be written: ${this.#failure?.message}`, { cause: this.#failure });
   }
 
   /** Flushes and closes. A second call does nothing. */
@@ -87,6 +106,7 @@ export class EventLog {
     try {
       await this.flush();
     } finally {
+      clearTimeout(this.#timer);
       await this.#file.close();
     }
   }
@@ -94,19 +114,31 @@ export class EventLog {
   #start(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    if (this.#lines.length === 0) return;
-    const text = `${this.#lines.join("\n")}\n`;
+    if (this.#lines.length === 0 && this.#unwritten === "") return;
+    const text = this.#lines.map((line) => `${line}\n`).join("");
     this.#lines = [];
     this.#bytes = 0;
     // One after another: lines keep their order, and never mix.
     this.#writing = this.#writing.then(async () => {
-      if (this.#failure !== undefined) return;
+      this.#unwritten += text;
       try {
-        await this.#file.appendFile(text);
+        await this.#file.appendFile(this.#unwritten);
+        this.#size += Buffer.byteLength(this.#unwritten);
+        this.#unwritten = "";
+        this.#failure = undefined;
       } catch (error) {
-        this.#failure = error;
+        await this.#file.truncate(this.#size).catch(() => undefined); // the next open mends what is left
+        this.#fail(error as Error);
       }
     });
+  }
+
+  #fail(failure: Error): void {
+    const isNew = this.#failure === undefined;
+    this.#failure = failure;
+    if (this.#isClosed) return;
+    this.#timer ??= setTimeout(() => this.#start(), RETRY_INTERVAL);
+    if (isNew) this.#onFailure?.(failure);
   }
 }
 

@@ -137,7 +137,9 @@ export async function startTraining(options: TrainingOptions): Promise<TrainingR
   // What workers would fail on is found out before any is started.
   const [factory, codec] = [await openStageFactory(job), await openCodec(job.codec)];
   await writeJob(join(folder, "job.json"), job);
-  const log = await EventLog.open(join(folder, "events.jsonl"));
+  const log = await EventLog.open(join(folder, "events.jsonl"), ({ message }) => {
+    record({ kind: "note", at: Date.now(), text: `the log ${log.path} cannot be written: ${message}; its events are kept, and tried again` });
+  });
   const events: RunEvent[] = [];
   let dashboard: Dashboard | undefined;
   const record = (event: RunEvent): void => {
@@ -215,15 +217,21 @@ async function finish(
   job: Job, runtime: GridRuntime, events: readonly RunEvent[], record: (event: RunEvent) => void, ends: readonly (() => Promise<unknown>)[],
 ): Promise<TrainingResult> {
   let outcome: WorkerOutcome;
+  const problems: unknown[] = [];
   try {
     outcome = await runtime.run();
     const isTold = (): boolean => events.some(({ kind }) => kind === "finished" || kind === "failed");
     for (const until = Date.now() + LAST_WORDS; !isTold() && Date.now() < until;) await sleep(20);
     if (!isTold()) record(outcome.kind === "finished" ? { at: Date.now(), ...outcome } : { at: Date.now(), step: lastStep(events), ...outcome });
   } finally {
-    for (const end of ends) await end();
+    for (const end of ends) await end().catch((error: unknown) => problems.push(error));
   }
-  const checkpoint = job.checkpoint && (await latestCheckpoint(job.checkpoint.folder, () => {}));
+  // Why a run failed matters more than what could not be put in order after it.
+  if (problems.length > 0 && outcome.kind === "finished") throw problems[0];
+  const checkpoint = job.checkpoint && (await latestCheckpoint(job.checkpoint.folder, () => {}).catch((error: unknown) => {
+    if (outcome.kind === "finished") throw error;
+    return undefined;
+  }));
   return {
     outcome, events, checkpoint: checkpoint?.folder, summary: summarizeRun(events, job),
     evaluate: async (maximumTokens) => {
