@@ -1,16 +1,12 @@
 import type { StageMode, Techniques } from "../approximation/stage-mode.ts";
 import type { Grid, Slot } from "./grid.ts";
+import { hostPipeline, type HostRange } from "./host-pipeline.ts";
 import { shareMicrobatches } from "./share-microbatches.ts";
 import { hostsNeighbours, type StrategyName } from "./strategy.ts";
 
 /** A live worker's part in its pipeline. */
-export interface HostAssignment {
-  /** Its own stage. */
-  readonly stage: number;
-  /** The stages it hosts, a run around its own: from inclusive, to exclusive. */
-  readonly from: number;
-  readonly to: number;
-  /** How it runs each of them. A worker that carries double work is degraded for all, its own included (paper §1.3). */
+export interface HostAssignment extends HostRange {
+  /** How it runs each of its stages. A worker that carries double work is degraded for all, its own included (paper §1.3). */
   readonly modes: readonly StageMode[];
 }
 
@@ -55,35 +51,6 @@ export interface AssignmentSettings {
   readonly emptyMixer: "exact" | "skip";
 }
 
-/** The nearest live stage of a pipeline hosts a dead one; of two equally near the one with less to do, of two with as much the later (s+1). */
-function hostOf(stage: number, live: readonly number[], load: ReadonlyMap<number, number>): number {
-  const distance = (host: number): number => Math.abs(host - stage);
-  return live.reduce((best, host) => {
-    if (distance(host) !== distance(best)) return distance(host) < distance(best) ? host : best;
-    const [more, less] = [load.get(host)!, load.get(best)!];
-    return more < less || (more === less && host > best) ? host : best;
-  });
-}
-
-/** For each live stage of a pipeline, the run of stages it hosts. */
-function hostedRuns(stages: number, live: readonly number[]): Map<number, [from: number, to: number]> {
-  const load = new Map(live.map((stage) => [stage, 1]));
-  const runs = new Map<number, [from: number, to: number]>(live.map((stage) => [stage, [stage, stage + 1]]));
-  const dead = Array.from({ length: stages }, (_, stage) => stage).filter((stage) => !load.has(stage));
-  const isBetween = (stage: number): boolean => {
-    const [before, after] = [live.findLast((host) => host < stage), live.find((host) => host > stage)];
-    return before !== undefined && after !== undefined && stage - before === after - stage;
-  };
-  // The middles of gaps last: whose load is the less is only known once everybody has what nobody else can have.
-  for (const stage of [...dead.filter((each) => !isBetween(each)), ...dead.filter(isBetween)]) {
-    const host = hostOf(stage, live, load);
-    load.set(host, load.get(host)! + 1);
-    const run = runs.get(host)!;
-    runs.set(host, [Math.min(run[0], stage), Math.max(run[1], stage + 1)]);
-  }
-  return runs;
-}
-
 /**
  * Who does what, given which slots have a live worker (spec §1.9): a dead stage is hosted by the nearest live stage of its pipeline; a pipeline
  * whose chains would exceed `maximumChain` is not active; a mixer whose gradient no pipeline would compute is computed exactly by the pipeline
@@ -92,19 +59,15 @@ function hostedRuns(stages: number, live: readonly number[]): Map<number, [from:
 export function assign(settings: AssignmentSettings, isLive: (slot: Slot) => boolean): Assignment {
   const { grid: { pipelines: pipelineCount, stages }, strategy, techniques, maximumChain } = settings;
   const drafts = Array.from({ length: pipelineCount }, (_, pipeline) => {
-    const live = Array.from({ length: stages }, (_unused, stage) => stage).filter((stage) => isLive({ pipeline, stage }));
-    const runs = hostsNeighbours(strategy) && live.length > 0 ? hostedRuns(stages, live) : undefined;
-    const longest = Math.max(0, ...[...(runs?.values() ?? [])].map(([from, to]) => to - from));
-    const active = live.length === stages || (runs !== undefined && longest <= maximumChain);
-    const hosts = live.map((stage) => {
-      const [from, to] = (active && runs?.get(stage)) || [stage, stage + 1];
-      return { stage, from, to };
-    });
+    const live = Array.from({ length: stages }, (_unused, stage) => isLive({ pipeline, stage }));
+    const ranges = hostPipeline(live, hostsNeighbours(strategy) ? maximumChain : 1);
+    const own = (): HostRange[] => live.flatMap((up, stage) => (up ? [{ stage, from: stage, to: stage + 1 }] : []));
+    const [active, hosts] = [ranges !== undefined, ranges ?? own()];
     return { pipeline, active, hosts };
   });
 
-  const isDegraded = ({ from, to }: { readonly from: number; readonly to: number }): boolean => to - from > 1;
-  const hostIn = (draft: (typeof drafts)[number], stage: number): (typeof drafts)[number]["hosts"][number] | undefined =>
+  const isDegraded = (host: HostRange): boolean => width(host) > 1;
+  const hostIn = (draft: (typeof drafts)[number], stage: number): HostRange | undefined =>
     draft.hosts.find(({ from, to }) => from <= stage && stage < to);
   const mixerPipelines: number[][] = [];
   /** By stage: the pipeline that computes the mixer's gradient although its host is degraded. */
@@ -141,6 +104,6 @@ export function assign(settings: AssignmentSettings, isLive: (slot: Slot) => boo
   return { pipelines, mixerPipelines, lostStages, healthy, trainable };
 }
 
-function width({ from, to }: { readonly from: number; readonly to: number }): number {
+function width({ from, to }: HostRange): number {
   return to - from;
 }

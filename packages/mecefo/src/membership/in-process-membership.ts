@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { RunEvent } from "./run-event.ts";
 import type { ClusterObserver } from "./cluster-observer.ts";
 import type { ClusterState } from "./cluster-state.ts";
@@ -209,7 +210,7 @@ class Client implements InProcessClient {
   async close(): Promise<void> {
     if (!this.#open) return;
     // What was reported before is delivered first, as on a connection that is ended in order.
-    await new Promise<void>((resolve) => setImmediate(resolve));
+    await nextTurn();
     this.kill();
   }
 

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { ActivationCodec, ActivationContext } from "@frugal/language-model";
 import type { DeviceName, Tensor } from "@frugal/tensor-core";
 import type { Microbatch, MicrobatchSampler } from "../job/sampler.ts";
@@ -46,13 +47,6 @@ export interface PassResults {
   readonly batches: readonly { readonly microbatch: number; readonly hash: string }[];
 }
 
-/** Lets sockets and timers run. */
-function turn(): Promise<void> {
-  return new Promise((resolve) => {
-    setImmediate(resolve);
-  });
-}
-
 /**
  * Runs a step's microbatches through the hosted stages, forward and backward by the 1F1B schedule, with hidden states and gradients coming from and
  * going to the neighbouring hosts through the codec.
@@ -63,7 +57,8 @@ export async function runPasses(place: PipelinePlace, resources: PassResources):
   try {
     for (const { pass, index } of oneForwardOneBackward(place.hosts, place.position, place.microbatches.length)) {
       await (pass === "forward" ? run.forward(place.microbatches[index]!) : run.backward(place.microbatches[index]!));
-      await turn();
+      // Sockets and timers run.
+      await nextTurn();
     }
     await run.sent();
     return run.results();

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { crossEntropy, full, keep, noGrad, tensor, tidy, type Parameter, type Tensor } from "@frugal/tensor-core";
 import type { StagedModel } from "@frugal/language-model";
 import type { ProjectionStore } from "../approximation/projection-store.ts";
@@ -205,7 +206,7 @@ class SegmentedPass implements StagePass {
           if (current !== outputGradient) current.dispose();
         }
         if (performance.now() - lastTurn > MILLISECONDS_BETWEEN_TURNS) {
-          await new Promise((resolve) => setImmediate(resolve));
+          await nextTurn();
           lastTurn = performance.now();
         }
         if (this.#disposed) throw new MecefoError("backward: the pass was disposed meanwhile");

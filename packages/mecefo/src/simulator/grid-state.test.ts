@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
+import { allTechniques } from "../approximation/stage-mode.ts";
+import { assign } from "../grid/assignment.ts";
+import { hostPipeline } from "../grid/host-pipeline.ts";
 import { GridState } from "./grid-state.ts";
-import { hostPipeline } from "./host-pipeline.ts";
 import { RandomStream } from "./random-stream.ts";
 
 describe("GridState", () => {
@@ -40,6 +42,35 @@ describe("GridState", () => {
     }
   });
 
+  it("agrees with the assignments that workers go by", () => {
+    const random = new RandomStream(6);
+    const grid = { pipelines: 4, stages: 6 };
+    const maximumChain = 3;
+    const state = new GridState(grid, maximumChain);
+    const live = Array.from({ length: grid.pipelines }, () => new Uint8Array(grid.stages).fill(1));
+    const settings = {
+      grid, maximumChain, strategy: "mecefo", techniques: allTechniques, microbatches: 1, lostPipeline: "drop", sharing: "even", emptyMixer: "skip",
+    } as const;
+    let inactive = 0;
+    let empty = 0;
+    for (let i = 0; i < 500; i++) {
+      const [pipeline, stage] = [random.index(grid.pipelines), random.index(grid.stages)];
+      const alive = live[pipeline]![stage] === 0;
+      live[pipeline]![stage] = alive ? 1 : 0;
+      state.change(pipeline, stage, alive);
+      const { pipelines, mixerPipelines } = assign(settings, (slot) => live[slot.pipeline]![slot.stage] === 1);
+      for (const { pipeline: number, active, hosts } of pipelines) {
+        const runs = hosts.map(({ stage: own, from, to }) => ({ stage: own, from, to }));
+        expect(state.hosts(number)).toEqual(active ? runs : undefined);
+        inactive += active ? 0 : 1;
+      }
+      const without = [...mixerPipelines.keys()].filter((each) => mixerPipelines[each]!.length === 0);
+      expect(state.emptyMixerStages()).toEqual(without);
+      empty += without.length;
+    }
+    expect(Math.min(inactive, empty)).toBeGreaterThan(0);
+  });
+
   it("says what has to be fetched", () => {
     const state = new GridState({ pipelines: 2, stages: 4 }, 4);
     // 2 takes 1 over; then 3 takes 2 over, and 0 takes 1.
@@ -50,6 +81,7 @@ describe("GridState", () => {
     expect(state.change(0, 0, false)).toEqual({ wasActive: true, isActive: false, fetched: 0, chain: 0, lostStages: [] });
     // A returning worker fetches everything; the others nothing.
     expect(state.change(0, 2, true)).toEqual({ wasActive: false, isActive: true, fetched: 4, chain: 4, lostStages: [] });
-    expect(state.change(0, 0, true)).toEqual({ wasActive: true, isActive: true, fetched: 1, chain: 1, lostStages: [] });
+    // 2 has 3 already: 1, which lies between them, goes to 0.
+    expect(state.change(0, 0, true)).toEqual({ wasActive: true, isActive: true, fetched: 2, chain: 2, lostStages: [] });
   });
 });

@@ -1,5 +1,5 @@
 import type { Grid } from "../grid/grid.ts";
-import { hostPipeline, type HostRange } from "./host-pipeline.ts";
+import { hostPipeline, type HostRange } from "../grid/host-pipeline.ts";
 
 /** What one node's death or return changed. */
 export interface GridChange {

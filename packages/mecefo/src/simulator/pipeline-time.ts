@@ -1,4 +1,4 @@
-import type { HostRange } from "./host-pipeline.ts";
+import type { HostRange } from "../grid/host-pipeline.ts";
 import { pipelineSeconds, type HostTimes } from "./pipeline-schedule.ts";
 import type { StageCosts } from "./stage-costs.ts";
 

@@ -2,7 +2,7 @@ import { SettingsError } from "../errors.ts";
 import { formatGrid, type Grid } from "../grid/grid.ts";
 import { stagesOfProfile, type CostProfile } from "./cost-profile.ts";
 import type { GridState } from "./grid-state.ts";
-import type { HostRange } from "./host-pipeline.ts";
+import type { HostRange } from "../grid/host-pipeline.ts";
 import { PipelineTime, type DoubleWork } from "./pipeline-time.ts";
 import { balancedSeconds, evenSeconds } from "./share-microbatches.ts";
 import type { StageCosts } from "./stage-costs.ts";

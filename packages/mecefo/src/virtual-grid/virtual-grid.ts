@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { cosineSchedule, noGrad, tensor, tidy, crossEntropy, type Schedule, type Tensor } from "@frugal/tensor-core";
 import { ProjectionStore, type CapturedEnergy } from "../approximation/projection-store.ts";
 import { ringReduceInOrder } from "../collectives/ring-all-reduce.ts";
@@ -117,7 +118,7 @@ export class VirtualGrid {
       }));
       sum += await loss.item();
       count++;
-      await new Promise((resolve) => setImmediate(resolve));
+      await nextTurn();
     }
     return sum / count;
   }

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { z } from "zod";
 import { StateTransferError } from "../errors.ts";
 import type { Mailbox } from "../transport/mailbox.ts";
@@ -65,9 +66,7 @@ export class StateDonor {
     if (peer === undefined || tag.epoch !== this.#epoch) return;
     const { transport } = this.#links;
     // A request that came early is handed out while the epoch begins, a moment before the transport follows.
-    await new Promise((resolve) => {
-      setImmediate(resolve);
-    });
+    await nextTurn();
     const reply = (sequence: number): MessageTag => ({ ...tag, kind: "state", sequence });
     try {
       const replica = this.#replicaOf(tag.channel);

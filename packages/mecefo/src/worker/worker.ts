@@ -274,11 +274,12 @@ export class Worker {
     const hashes = await this.#stateHashes(held, step, clock);
     this.#projections.beginStep(step);
     for (const { sums } of held) sums.clear();
+    const { device, hiddenSize } = held[0]!.replica.model;
     const passes = plan.active
       ? await runPasses({
           ...plan, pipeline: plan.member.slot.pipeline, step, executors: held.map(({ executor }) => executor),
           blocks: [this.#partition[host.from]![0], this.#partition[host.to - 1]![1]],
-          hiddenSize: held[0]!.replica.model.hiddenSize, device: held[0]!.replica.model.device,
+          hiddenSize, device,
         }, { job, sampler, codec, transport, mailbox: this.#mailbox, clock })
       : { lossSum: undefined, batches: [] };
     const reduced = await clock.reducing(reduceGradients(plan, step, this.#held, { transport, mailbox: this.#mailbox }));
@@ -286,12 +287,12 @@ export class Worker {
     this.#prepared = { epoch, step, stages };
     const votes = reduced.map((vote, i): StageVote => ({ ...vote, ...(hashes[i] !== undefined && { stateHash: hashes[i] }) }));
     const energy = host.to - host.from > 1 && job.techniques.lowRankWeightGradients ? await this.#projections.energies() : [];
-    const { bytes, peakBytes } = usage();
+    const { allocatedBytes: tensorBytes, peakBytes: peakTensorBytes } = memory(device);
     membership.report({
       kind: "vote", epoch, step, stages: votes, batches: passes.batches, timings: clock.timings(),
       ...(passes.lossSum !== undefined && { loss: { sum: passes.lossSum, microbatches: plan.microbatches.length } }),
       ...(energy.length > 0 && { energy }),
-      memory: { tensorBytes: bytes, peakTensorBytes: peakBytes },
+      memory: { tensorBytes, peakTensorBytes },
     });
     const decision = job.strategy === "none"
       ? { epoch, step, squaredNorm: await exchangeNorms(plan, step, reduced, job.grid.stages, { transport, mailbox: this.#mailbox }) }
@@ -369,9 +370,4 @@ export class Worker {
     const member = this.#watch.current?.members.find((candidate) => candidate.id === id);
     return member ? slotName(member.slot) : id;
   }
-}
-
-function usage(): { bytes: number; peakBytes: number } {
-  const { allocatedBytes: bytes, peakBytes } = memory("cpu");
-  return { bytes, peakBytes };
 }

@@ -16,6 +16,13 @@ describe("hostPipeline", () => {
     expect(hosts("0100")).toBe("1:0-4");
   });
 
+  it("prefers the side with less to do for the middle of a gap", () => {
+    // Stage 2 has stage 3 already, and stage 0 nothing but its own.
+    expect(hosts("1010")).toBe("0:0-2 2:2-4");
+    expect(hosts("010001", 6)).toBe("1:0-3 5:3-6");
+    expect(hosts("1000100", 7)).toBe("0:0-3 4:3-7");
+  });
+
   it("keeps to the cap, and gives up beyond it", () => {
     expect(hosts("0001", 4)).toBe("3:0-4");
     expect(hosts("0001", 3)).toBeUndefined();
