@@ -9,8 +9,9 @@ import type { Effort } from "../src/rounds.ts";
 import { inTemporaryFolder, isQuick } from "./runs.ts";
 
 const command = fileURLToPath(new URL("./cli.js", import.meta.resolve("@frugal/mecefo")));
-/** Longer than any soak takes that ends. */
-const limitMilliseconds = 15 * 60_000;
+/** Longer than any soak takes that ends, and what it has to stop in order when asked to. */
+const limitMilliseconds = 8 * 60_000;
+const farewellMilliseconds = 20_000;
 
 async function soak(effort: Effort, seed: number, more: readonly string[]): Promise<Measured> {
   const faults = isQuick(effort) ? 20 : 200;
@@ -19,10 +20,13 @@ async function soak(effort: Effort, seed: number, more: readonly string[]): Prom
       "chaos", "--grid", "2x2", "--model", "nano", "--sequence-length", "64", "--faults", `${faults}`, "--mtbf", "500", "--mttr", "300",
       "--fault-seed", `${seed}`, "--output", `${folder}/run`, "--json", ...more,
     ];
-    const child = spawn(process.execPath, [command, ...flags], { stdio: ["ignore", "pipe", "pipe"], timeout: limitMilliseconds });
+    const child = spawn(process.execPath, [command, ...flags], { stdio: ["ignore", "pipe", "pipe"] });
+    // The first asks it to stop, the second ends it and its workers at once.
+    const interrupts = [limitMilliseconds, limitMilliseconds + farewellMilliseconds].map((after) => setTimeout(() => child.kill("SIGINT"), after));
     const ended = once(child, "exit");
     const [output, errors] = await Promise.all([text(child.stdout), text(child.stderr), ended]);
-    if (output === "") throw new Error(`mecefo chaos gave no verdict: ${errors.slice(-500)}`);
+    for (const timer of interrupts) clearTimeout(timer);
+    if (output === "") throw new Error(`mecefo chaos gave no verdict within ${limitMilliseconds / 60_000} minutes: ${errors.slice(-500)}`);
     return judge(JSON.parse(output) as SoakVerdict, faults);
   });
 }
