@@ -27,6 +27,8 @@ export class StageGradients {
   /** Settles once no all-reduce that was begun refers to the values any more: before it, nobody may write to them. */
   free: Promise<unknown> = Promise.resolve();
   readonly #entries: readonly Entry[];
+  /** Where the count of all but the mixers stands. */
+  readonly #sharedCount: number | undefined;
 
   constructor(parameters: readonly { readonly parameter: Parameter; readonly mixerBlock: number | undefined }[]) {
     const counts = new Map<number | undefined, number>();
@@ -39,6 +41,13 @@ export class StageGradients {
     });
     this.#entries = entries.map((entry) => ({ ...entry, count: offset + entry.count }));
     this.values = new Float32Array(offset + counts.size);
+    const shared = counts.get(undefined);
+    this.#sharedCount = shared === undefined ? undefined : offset + shared;
+  }
+
+  /** Microbatches that are in the sums of all but the mixers: once reduced, every one of the step's. Undefined where there is nothing else. */
+  get contributions(): number | undefined {
+    return this.#sharedCount === undefined ? undefined : this.values[this.#sharedCount];
   }
 
   /**

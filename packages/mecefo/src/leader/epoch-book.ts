@@ -191,7 +191,8 @@ export class EpochBook {
       ...(isStopped ? ["asked to stop"] : []),
     ];
     const causes: readonly (EpochCause | undefined)[] = [
-      this.#discard === undefined ? undefined : "divergence", gone[0]?.cause, causeOf(troubles[0]?.trouble),
+      // Whatever else happened: the run's log has to tell of it.
+      this.#discard !== undefined || gone.some(({ cause }) => cause === "divergence") ? "divergence" : undefined, gone[0]?.cause, causeOf(troubles[0]?.trouble),
       joining.length > 0 ? "joined" : "requested",
     ];
     return {

@@ -82,6 +82,9 @@ describe("the ledger", () => {
     expect(diverged).toMatchObject({ ok: false, divergences: 1, lost: 0 });
     const unhashed = hashes(({ stateHashes }) => ({ stateHashes: stateHashes.slice(1) }));
     expect(unhashed).toMatchObject({ ok: false, divergences: 1, hashedSteps: 5 });
+    // One that was noticed and undone is one all the same.
+    const undone = [...good.filter(({ kind }) => kind !== "finished"), fabricateEpoch(job, 9, 6, [], { cause: "divergence" })];
+    expect(checkLedger(undone, job)).toMatchObject({ ok: false, divergences: 1, lost: 0 });
     expect(kinds(hashes(({ stateHashes }) => ({ stateHashes: stateHashes.map((one) => ({ ...one, replicas: 1 })) })))).toHaveLength(4);
     const foreign = { stage: 9, hash: "1", replicas: 2 };
     expect(kinds(hashes(({ stateHashes }) => ({ stateHashes: [...stateHashes, foreign] })))).toEqual(["divergence 3"]);

@@ -16,7 +16,7 @@ export type LedgerViolationKind =
   | "foreign-batch"
   /** A microbatch that held other tokens when the step was taken again: the sampler is no pure function. */
   | "changed-batch"
-  /** Replicas of a stage with different weights, or a restored state that is not the one that was saved. */
+  /** Replicas of a stage with different weights, undone or not, or a restored state that is not the one that was saved. */
   | "divergence"
   /** A step whose replicas ought to have been hashed and were not, all of them. */
   | "unhashed"
@@ -104,6 +104,8 @@ class Ledger {
 
   begin(event: EpochEvent): void {
     this.epoch = event;
+    // It was noticed and answered, and ought not to have come about all the same.
+    if (event.cause === "divergence") this.violate("divergence", event.step, 1, `epoch ${event.epoch}: ${event.reason}`);
     if (event.step > this.next) {
       this.violate("lost-step", this.next, event.step - this.next, `epoch ${event.epoch} begins at step ${event.step}, not ${this.next}`);
     } else if (event.step < this.next) {

@@ -1,5 +1,6 @@
 import { ringAllReduce } from "../collectives/ring-all-reduce.ts";
 import type { StageGradients } from "../collectives/stage-gradients.ts";
+import { FrameError } from "../errors.ts";
 import type { StageVote } from "../membership/worker-report.ts";
 import type { Mailbox } from "../transport/mailbox.ts";
 import type { Transport } from "../transport/transport.ts";
@@ -16,7 +17,7 @@ export interface ReduceLinks {
  * Averages the gradients of every hosted stage over the pipelines (Eq. 1), that of a tied matrix over both ends as well. Every host of a stage then has
  * the same bits.
  * @returns what there is to vote on, stage by stage
- * @throws EpochEndedError, LinkError
+ * @throws EpochEndedError, LinkError, FrameError when gradients of some microbatches are missing, or there twice
  */
 export async function reduceGradients(
   plan: EpochPlan, step: number, held: ReadonlyMap<number, HeldStage>, { transport, mailbox }: ReduceLinks,
@@ -40,11 +41,19 @@ export async function reduceGradients(
   const tiedHash = tied?.hash() ?? "";
   return hosted.map(({ replica: { stage }, gradients, tied: copy }) => {
     if (copy && copy !== tied) copy.values.set(tied!.values);
+    checkContributions(stage, gradients, plan);
     const own = gradients.average();
     // The matrix is one parameter, however many stages have a copy of it: its norm counts once.
     const squaredNorm = copy && stage === 0 ? plus(own, tiedNorm) : own;
     return { stage, squaredNorm, gradientHash: gradients.hash() + (copy ? tiedHash : "") };
   });
+}
+
+/** What the batches of a vote say was run is also what was summed. */
+function checkContributions(stage: number, { contributions }: StageGradients, { assignment }: EpochPlan): void {
+  const expected = assignment.pipelines.reduce((sum, { microbatches }) => sum + microbatches.length, 0);
+  if (contributions === undefined || contributions === expected) return;
+  throw new FrameError(`gradients of ${contributions} microbatches came together in stage ${stage}, the step has ${expected}`);
 }
 
 function plus(a: number | null, b: number | null): number | null {

@@ -1,6 +1,6 @@
 import { cosineSchedule, memory, tidy, type Schedule } from "@frugal/tensor-core";
 import { ProjectionStore } from "../approximation/projection-store.ts";
-import { CheckpointError, EpochEndedError, EvictedError, LinkError, MecefoError, MembershipError, StateTransferError } from "../errors.ts";
+import { CheckpointError, EpochEndedError, EvictedError, FrameError, LinkError, MecefoError, MembershipError, StateTransferError } from "../errors.ts";
 import { slotName } from "../grid/grid.ts";
 import { partitionBlocks, type StagePartition } from "../grid/stage-partition.ts";
 import type { StageParts } from "../job/stage-factory.ts";
@@ -142,6 +142,7 @@ export class Worker {
         const about = error.peer === undefined ? {} : { peer: error.peer };
         membership.report({ kind: "trouble", epoch, trouble: "transfer", detail: detail.slice(0, 1000), ...about });
       }
+      else if (error instanceof FrameError) membership.report({ kind: "trouble", epoch, trouble: "corruption", detail: detail.slice(0, 1000) });
       else if (error instanceof CheckpointError) membership.report({ kind: "trouble", epoch, trouble: "load", detail: detail.slice(0, 1000) });
       else {
         // Nothing that another epoch could mend.
