@@ -1,4 +1,5 @@
 import { rmSync } from "node:fs";
+import { rmdir } from "node:fs/promises";
 import { interruption, interruptible, note } from "@frugal/language-model/command-line";
 import { Command } from "commander";
 import { MecefoError, SettingsError } from "../errors.ts";
@@ -56,6 +57,8 @@ async function work(given: WorkerArguments): Promise<void> {
     log: note,
     ...(launcher === undefined && { signal: interruption }),
   }));
+  // With NATS a run goes on without its launcher, who would have removed the folder of sockets.
+  if (socketFolder !== undefined && process.ppid !== Number(launcher)) await rmdir(socketFolder).catch(() => undefined); // not empty: others need it
   if (outcome.kind === "failed") throw new MecefoError(`the run failed: ${outcome.reason}`);
 }
 

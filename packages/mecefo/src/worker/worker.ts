@@ -25,6 +25,8 @@ export type { WorkerCheckpoints, WorkerOptions, WorkerOutcome } from "./worker-o
 
 /** A wait longer than this, in milliseconds, is told to the leader. */
 const LONG_WAIT = 300;
+/** Who has no slot after so many milliseconds, says that it is a spare. */
+const SPARE_NOTICE = 3000;
 
 /**
  * A worker of the grid: joins, holds what its slot's hosting asks for, takes steps, and answers every change of epoch by beginning the step again.
@@ -96,6 +98,11 @@ export class Worker {
     membership.report({ kind: "hello", id, address: transport.address, pid: process.pid, hostname, wanted, jobHash });
     const isMember = ({ members }: ClusterState): boolean => members.some((member) => member.id === id);
     let wasMember = false;
+    const notice = setTimeout(() => {
+      if (wasMember || this.#watch.current?.phase !== "training") return;
+      this.#options.log?.(`${wanted ?? "every slot"} is taken: waits as a spare until ${wanted === undefined ? "one" : "it"} is free`);
+    }, SPARE_NOTICE);
+    notice.unref();
     for (;;) {
       signal?.throwIfAborted();
       const state = await this.#watch.next((next) => next.phase === "finished" || next.phase === "failed" || wasMember || isMember(next));
