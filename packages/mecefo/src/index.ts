@@ -77,13 +77,14 @@ export { Mailbox, type MailboxOptions } from "./transport/mailbox.ts";
 
 export { timeoutDefaults, type TimeoutName, type Timeouts } from "./job/timeouts.ts";
 export type { ControlPlane, Leadership, Membership, Sender } from "./membership/membership.ts";
-export { epochCauses, type ClusterState, type Decision, type EpochCause, type LoadSource, type Member } from "./membership/cluster-state.ts";
+export {
+  epochCauses, type ClusterState, type Decision, type EpochCause, type LoadSource, type Member, type RestorePoint,
+} from "./membership/cluster-state.ts";
 export type {
   Hello, Leaving, ProgressReport, Settled, Shard, StageVote, StepTimings, Trouble, Vote, WorkerCommand, WorkerReport,
 } from "./membership/worker-report.ts";
 export { Controller, type ControllerOptions } from "./leader/controller.ts";
 export type { CommitCheckpoint } from "./leader/checkpoint-book.ts";
-export type { RestorePoint } from "./membership/cluster-state.ts";
 export {
   startCoordinator, type Coordinator, type CoordinatorOptions, type CoordinatorStatistics,
 } from "./membership/coordinator.ts";

@@ -3,9 +3,13 @@ export type ProjectionBasis = "weight" | "activation" | "gradient";
 
 /** Technique III: weight gradients of the feed-forward's matrices through r right singular vectors (paper §3.3, Eq. 2). */
 export interface ProjectionSettings {
-  /** `weight` is the paper's. Of activations (x xᵀ of the layer's inputs) or of the exact gradient are offered beside it. Default "weight". */
+  /**
+   * `weight` is the paper's. Of activations (x xᵀ of the layer's inputs) or of the exact gradient are offered beside it. Default "weight".
+   */
   readonly basis: ProjectionBasis;
-  /** r: a number of vectors, or a share of the layer's inputs in (0, 1). Default: a quarter of the inputs, at least 32. At most the inputs. */
+  /**
+   * r: a number of vectors, or a share of the layer's inputs in (0, 1). Default: a quarter of the inputs, at least 32. At most the inputs.
+   */
   readonly rank?: number | undefined;
   /** τ: degraded steps between two decompositions. Default 100. */
   readonly refreshInterval: number;

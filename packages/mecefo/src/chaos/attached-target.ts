@@ -6,8 +6,8 @@ import type { WorkerFault } from "../runtime/grid-runtime.ts";
 import type { ChaosTarget } from "./run-chaos.ts";
 
 /**
- * Faults for a run that others started, through its control plane. Its workers have to allow them. A worker on this machine is killed and stopped by
- * signals; one elsewhere is told to kill itself, and cannot be stopped. Whoever launched them starts them again.
+ * Faults for a run that others started, through its control plane. Its workers have to allow them. A worker on this machine is killed and
+ * stopped by signals; one elsewhere is told to kill itself, and cannot be stopped. Whoever launched them starts them again.
  */
 export function attachedTarget(observer: ClusterObserver): ChaosTarget {
   return {

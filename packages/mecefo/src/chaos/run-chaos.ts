@@ -39,8 +39,8 @@ const POLL = 20;
 const DELIVERY_LIMIT = 20_000;
 
 /**
- * Brings a schedule's faults about in a run, one when it is due and whether or not the last one is mended, then waits until all workers are back and
- * ends the run. It learns what it needs from the run's events: give it all of them.
+ * Brings a schedule's faults about in a run, one when it is due and whether or not the last one is mended, then waits until all workers are
+ * back and ends the run. It learns what it needs from the run's events: give it all of them.
  */
 export class Chaos {
   readonly #options: ChaosOptions;

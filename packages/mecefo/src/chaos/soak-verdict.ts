@@ -1,6 +1,7 @@
 import type { RunEvent } from "../membership/run-event.ts";
 import type { TrainingResult } from "../runtime/training-run.ts";
 import type { ChaosReport } from "./run-chaos.ts";
+import { maximum, median } from "../statistics.ts";
 
 /** What a soak has shown. */
 export interface SoakVerdict {
@@ -41,7 +42,7 @@ export function judgeSoak({ outcome, summary, events }: TrainingResult, { faults
   const { ledger } = summary;
   const faultsByKind: Record<string, number> = {};
   for (const { kind } of faults) faultsByKind[kind] = (faultsByKind[kind] ?? 0) + 1;
-  const recoveries = events.flatMap((event) => (event.kind === "recovery" && event.cause !== "formed" ? [event.milliseconds] : [])).toSorted((a, b) => a - b);
+  const recoveries = events.flatMap((event) => (event.kind === "recovery" && event.cause !== "formed" ? [event.milliseconds] : []));
   const verdict = {
     faults: faults.length,
     faultsByKind,
@@ -55,8 +56,8 @@ export function judgeSoak({ outcome, summary, events }: TrainingResult, { faults
     epochs: summary.epochs,
     unloggedRecoveries: unlogged(events),
     recoveries: recoveries.length,
-    medianRecoveryMilliseconds: recoveries[recoveries.length >> 1] ?? null,
-    longestRecoveryMilliseconds: recoveries.at(-1) ?? null,
+    medianRecoveryMilliseconds: median(recoveries) ?? null,
+    longestRecoveryMilliseconds: maximum(recoveries) ?? null,
     longestPauseMilliseconds: longestPause,
     seconds: summary.seconds,
   };

@@ -24,8 +24,8 @@ const FRAMES_A_ROUND = 65_536;
 
 /**
  * Sums a buffer over all participants, in place: a ring of reduce-scatter and all-gather. With N participants the buffer is cut into N
- * chunks of ceil(length / N) elements (the last ones shorter or empty). In round k, rank r sends chunk (r − k) mod N and adds its own to chunk
- * (r − k − 1) mod N that it receives; so chunk c is summed in the order of ranks c, c + 1, …, and every rank gets the same bits
+ * chunks of ceil(length / N) elements (the last ones shorter or empty). In round k, rank r sends chunk (r − k) mod N and adds its own to
+ * chunk (r − k − 1) mod N that it receives; so chunk c is summed in the order of ranks c, c + 1, …, and every rank gets the same bits
  * (`ringReduceInOrder`). Sent per rank: 2 (N − 1) / N of the buffer.
  *
  * The buffer belongs to the all-reduce until the promise settles. After a failure its content is arbitrary.

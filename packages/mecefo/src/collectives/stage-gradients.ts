@@ -19,8 +19,8 @@ interface Entry {
 
 /**
  * The gradients of parameters of one stage in one run of floats, for an all-reduce of (sum, count): sums first, then the counts that Eq. 1
- * divides by, one for each mixer and one for all the rest (paper §3.1). Hosts that skipped a mixer's backward pass give zeros and a count of zero,
- * so that dividing by the summed count is the mean over N(l), and everybody gets it, those hosts too.
+ * divides by, one for each mixer and one for all the rest (paper §3.1). Hosts that skipped a mixer's backward pass give zeros and a count
+ * of zero, so that dividing by the summed count is the mean over N(l), and everybody gets it, those hosts too.
  */
 export class StageGradients {
   readonly values: Float32Array;
@@ -70,8 +70,8 @@ export class StageGradients {
   }
 
   /**
-   * Divides the reduced sums by the reduced counts. Gives the squared norm, summed in the order of the parameters; null when it is not finite.
-   * Sums that nobody contributed to stay zero and are no gradient.
+   * Divides the reduced sums by the reduced counts. Gives the squared norm, summed in the order of the parameters; null when it is not
+   * finite. Sums that nobody contributed to stay zero and are no gradient.
    */
   average(): number | null {
     let squaredNorm = 0;
@@ -104,8 +104,8 @@ export class StageGradients {
 }
 
 /**
- * The matrix of a stage's model that the stage at the other end has a copy of: the embedding of a model whose head is tied to it, cut into more
- * than one stage. Its gradient is the sum of both ends'.
+ * The matrix of a stage's model that the stage at the other end has a copy of: the embedding of a model whose head is tied to it, cut into
+ * more than one stage. Its gradient is the sum of both ends'.
  */
 export function tiedParameters(model: StagedModel, stages: number): Parameter[] {
   if (!model.tiedHead || stages === 1) return [];

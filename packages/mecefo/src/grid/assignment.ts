@@ -52,9 +52,9 @@ export interface AssignmentSettings {
 }
 
 /**
- * Who does what, given which slots have a live worker (spec §1.9): a dead stage is hosted by the nearest live stage of its pipeline; a pipeline
- * whose chains would exceed `maximumChain` is not active; a mixer whose gradient no pipeline would compute is computed exactly by the pipeline
- * whose host of it has the least to do.
+ * Who does what, given which slots have a live worker (spec §1.9): a dead stage is hosted by the nearest live stage of its pipeline; a
+ * pipeline whose chains would exceed `maximumChain` is not active; a mixer whose gradient no pipeline would compute is computed exactly by
+ * the pipeline whose host of it has the least to do.
  */
 export function assign(settings: AssignmentSettings, isLive: (slot: Slot) => boolean): Assignment {
   const { grid: { pipelines: pipelineCount, stages }, strategy, techniques, maximumChain } = settings;

@@ -8,8 +8,8 @@ export interface HostRange {
 }
 
 /**
- * Who hosts what in one pipeline (spec §1.9): each dead stage goes to the nearest live one. The middle of a gap goes to the side with less to
- * do once everybody has what nobody else is as near to; of two with as much, to the later one (s + 1, else s - 1).
+ * Who hosts what in one pipeline (spec §1.9): each dead stage goes to the nearest live one. The middle of a gap goes to the side with less
+ * to do once everybody has what nobody else is as near to; of two with as much, to the later one (s + 1, else s - 1).
  * @param live of each stage, false or 0 for dead
  * @param maximumChain stages that one worker may host, its own included; 1 = only complete pipelines run
  * @returns in stage order; undefined if somebody would have to host more than that, or nobody is left

@@ -56,11 +56,12 @@ function balancedCounts(pipelines: readonly SharingPipeline[], techniques: Techn
 }
 
 /**
- * Microbatch numbers by pipeline. Every one of the global batch is read once, unless pipelines that cannot run are left out (`drop`). Shared evenly, a
- * pipeline keeps its own and those of pipelines that cannot run go round. Balanced, slow pipelines give some of theirs to faster ones, so that
- * all are done at about the same time; the averages weigh every microbatch alike either way.
+ * Microbatch numbers by pipeline. Every one of the global batch is read once, unless pipelines that cannot run are left out (`drop`).
+ * Shared evenly, a pipeline keeps its own and those of pipelines that cannot run go round. Balanced, slow pipelines give some of theirs to
+ * faster ones, so that all are done at about the same time; the averages weigh every microbatch alike either way.
  */
-export function shareMicrobatches({ techniques, microbatches, lostPipeline, sharing }: SharingSettings, pipelines: readonly SharingPipeline[]): number[][] {
+export function shareMicrobatches(settings: SharingSettings, pipelines: readonly SharingPipeline[]): number[][] {
+  const { techniques, microbatches, lostPipeline, sharing } = settings;
   const own = pipelines.map((_, pipeline) => Array.from({ length: microbatches }, (_unused, i) => pipeline * microbatches + i));
   if (pipelines.every(({ active }) => !active)) return pipelines.map(() => []);
   const lost = own.flatMap((numbers, pipeline) => (pipelines[pipeline]!.active ? [] : numbers));

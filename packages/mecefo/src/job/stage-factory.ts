@@ -17,8 +17,8 @@ export interface StageFactory {
   /** Whether head and embedding are one matrix (their gradients are summed across the stages that hold them). */
   readonly tiedHead: boolean;
   /**
-   * A part with the weights that the seed gives it. The weights of a part are those it has in the whole: a stage made in another process, or for
-   * another partition, begins with the same bits.
+   * A part with the weights that the seed gives it. The weights of a part are those it has in the whole: a stage made in another process,
+   * or for another partition, begins with the same bits.
    */
   create(parts: StageParts, seed: number): StagedModel;
   /** Name of a parameter in the whole model, from its path in a part: what checkpoints go by. Default: blocks renumbered, else the path. */

@@ -26,7 +26,10 @@ export type Timeouts = { readonly [Name in TimeoutName]: number };
 export const timeoutDefaults: Timeouts = {
   /** Between two heartbeats of a worker, sent by its network thread. */
   heartbeatInterval: 100,
-  /** A worker is not suspected earlier than this after its last heartbeat. The limit is median + k·MAD of its intervals (spec: k·MAD, floor 1 s). */
+  /**
+   * A worker is not suspected earlier than this after its last heartbeat. The limit is median + k·MAD of its intervals (spec: k·MAD, floor
+   * 1 s).
+   */
   suspicionFloor: 1000,
   /** A worker that was silent for this long is evicted, whatever its intervals were before. */
   suspicionCeiling: 5000,
@@ -36,7 +39,10 @@ export const timeoutDefaults: Timeouts = {
   reconnectGrace: 300,
   /** Making a link to a peer, all attempts together. */
   linkEstablishment: 3000,
-  /** A step may take this much longer than the median of the last steps (factor, not milliseconds) before whoever everybody waits for is evicted. */
+  /**
+   * A step may take this much longer than the median of the last steps (factor, not milliseconds) before whoever everybody waits for is
+   * evicted.
+   */
   stepFactor: 10,
   /** … but no shorter than this. */
   stepFloor: 5000,

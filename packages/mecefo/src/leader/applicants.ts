@@ -57,7 +57,8 @@ export class Applicants {
     const anyFree = (): string | undefined => [...free].find((name) => !wishes.has(name)) ?? [...free][0];
     const members: Member[] = [];
     const hellos = [...this.#waiting.values()].map(({ hello }) => hello);
-    for (const { id, address, pid, hostname, wanted } of hellos.toSorted((a, b) => Number(b.wanted !== undefined) - Number(a.wanted !== undefined))) {
+    const isChoosy = ({ wanted }: Hello): boolean => wanted !== undefined;
+    for (const { id, address, pid, hostname, wanted } of [...hellos.filter(isChoosy), ...hellos.filter((hello) => !isChoosy(hello))]) {
       const name = wanted ?? anyFree();
       if (name === undefined || !free.delete(name)) continue;
       members.push({ id, address, pid, hostname, slot: parseSlot(name), holdings: [] });

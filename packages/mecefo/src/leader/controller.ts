@@ -261,7 +261,8 @@ export class Controller implements Leadership {
     const limit = Math.round(this.#deadline.limit);
     this.#deadline.begin(now);
     const culprit = this.#book.culpritOf(state.step);
-    if (culprit !== undefined) this.#evict(culprit, "straggler", `step ${state.step} is not done after ${limit} ms, and everybody waits for it`);
+    const reason = `step ${state.step} is not done after ${limit} ms, and everybody waits for it`;
+    if (culprit !== undefined) this.#evict(culprit, "straggler", reason);
   }
 
   #fail(reason: string): void {
@@ -288,7 +289,8 @@ export class Controller implements Leadership {
     if (state === undefined || state.phase === "finished" || state.phase === "failed") return undefined;
     if (this.#failure !== undefined) return { ...state, phase: "failed", reason: this.#failure.slice(0, 2000) };
     if (state.phase === "forming") {
-      return this.#stopRequested ? { ...state, phase: "finished", reason: "asked to stop before all workers were there" } : this.#formed(state);
+      if (!this.#stopRequested) return this.#formed(state);
+      return { ...state, phase: "finished", reason: "asked to stop before all workers were there" };
     }
     const { checkpoint } = this.#options.job;
     if (state.step >= state.stopAt && (this.#finalCheckpoint || checkpoint === undefined)) {
@@ -312,10 +314,10 @@ export class Controller implements Leadership {
 
   #formed(state: ClusterState): ClusterState | undefined {
     const { grid } = this.#options.job;
-    const members = this.#applicants.placed([]);
+    const members = inSlotOrder(this.#applicants.placed([]));
     if (members.length < grid.pipelines * grid.stages) return undefined;
     const { load, step } = this.#checkpoints.restorePoint ?? { load: { from: "seed" as const }, step: 0 };
-    return { ...state, epoch: state.epoch + 1, phase: "training", step, load, members: inSlotOrder(members), reason: "all workers are there" };
+    return { ...state, epoch: state.epoch + 1, phase: "training", step, load, members, reason: "all workers are there" };
   }
 
   /** The step in flight, once all have voted alike. */
@@ -365,7 +367,8 @@ export class Controller implements Leadership {
     const now = this.#now();
     this.#state = next;
     const { decision } = next;
-    if (decision && (decision.epoch !== before.decision?.epoch || decision.step !== before.decision.step)) this.#stepped(before, decision, now);
+    const isNew = decision?.epoch !== before.decision?.epoch || decision?.step !== before.decision?.step;
+    if (decision && isNew) this.#stepped(before, decision, now);
     if (next.epoch !== before.epoch) this.#begunEpoch(before, next, now);
     if (next.phase === "finished") this.#emit({ kind: "finished", at: Date.now(), step: next.step });
     if (next.phase === "failed") this.#emit({ kind: "failed", at: Date.now(), step: next.step, reason: next.reason });

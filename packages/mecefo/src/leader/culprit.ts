@@ -1,6 +1,6 @@
 /**
- * Whom everybody waits for. Follows "waits for" from each member that has not voted to one that waits for nobody; of several the one that most
- * chains end at, then the first. In a circle of waiting members the one with the least id is taken, since one has to go.
+ * Whom everybody waits for. Follows "waits for" from each member that has not voted to one that waits for nobody; of several the one that
+ * most chains end at, then the first. In a circle of waiting members the one with the least id is taken, since one has to go.
  */
 export function findCulprit(missing: readonly string[], waitsFor: ReadonlyMap<string, string>): string | undefined {
   const ends = new Map<string, number>();

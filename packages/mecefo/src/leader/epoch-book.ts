@@ -206,7 +206,7 @@ export class EpochBook {
    * @param joinedAt when those who joined asked to
    */
   next({ epoch, members }: ClusterState, { now, joinedAt }: { readonly now: number; readonly joinedAt: readonly number[] }): EpochBook {
-    // Whoever joined waited for a step's end by choice: the recovery begins with the epoch then. The first epoch began with the last to come.
+    // Whoever joined waited for a step's end by choice: the recovery begins with the epoch then; the first one with the last to come.
     const causeAt = this.#nextCauseAt ?? (epoch === 1 && joinedAt.length > 0 ? Math.max(...joinedAt) : now);
     const next = new EpochBook(members, { began: now, causeAt, isReady: false });
     for (const [id, eviction] of this.#evictions) if (next.isMember(id)) next.#evictions.set(id, eviction);

@@ -36,8 +36,8 @@ function holdingsAfter(member: Member, state: ClusterState, { decision, settled 
 }
 
 /**
- * The state that the next epoch begins with. What nobody holds is restored: then everybody goes back to the restore point. `failed` with a reason
- * where that is not allowed or not possible.
+ * The state that the next epoch begins with. What nobody holds is restored: then everybody goes back to the restore point. `failed` with a
+ * reason where that is not allowed or not possible.
  */
 export function nextEpoch(settings: AssignmentSettings, state: ClusterState, change: EpochChange): ClusterState {
   const before = assignmentOf(settings, state);

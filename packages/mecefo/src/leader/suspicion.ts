@@ -23,8 +23,8 @@ const USUAL_GAP = 50;
  * deviations, within a floor and a ceiling. All times are milliseconds of one monotonic clock, given by the caller.
  *
  * Whoever judges may itself have been stopped (SIGSTOP, a sleeping laptop, a blocked event loop): nothing was heard then because nobody
- * listened. So it has to be called often (`suspected` or `tick`, every 50 ms or so); after a gap of half the floor or more all arrivals are shifted
- * by it.
+ * listened. So it has to be called often (`suspected` or `tick`, every 50 ms or so); after a gap of half the floor or more all arrivals are
+ * shifted by it.
  */
 export class SuspicionMonitor {
   readonly #limits: SuspicionLimits;

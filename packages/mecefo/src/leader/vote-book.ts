@@ -1,4 +1,4 @@
-import type { Vote } from "../membership/worker-report.ts";
+import type { StageVote, Vote } from "../membership/worker-report.ts";
 
 /** What all votes of a step together say. */
 export type Verdict =
@@ -12,7 +12,9 @@ export type Verdict =
   | { readonly kind: "corrupted"; readonly stage: number; readonly detail: string };
 
 /** Members by what they say. */
-function byAnswer(votes: ReadonlyMap<string, Vote>, stage: number, answer: (vote: Vote["stages"][number]) => string | undefined): Map<string, string[]> {
+function byAnswer(
+  votes: ReadonlyMap<string, Vote>, stage: number, answer: (vote: StageVote) => string | undefined,
+): Map<string, string[]> {
   const answers = new Map<string, string[]>();
   for (const [member, { stages }] of votes) {
     const own = stages.find((part) => part.stage === stage);

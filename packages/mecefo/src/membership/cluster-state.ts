@@ -50,7 +50,9 @@ export interface ClusterState {
   readonly phase: "forming" | "training" | "finished" | "failed";
   /** The step to be taken next, from 0. */
   readonly step: number;
-  /** The step that is not taken any more: the job's last plus one, or an earlier one after a request to stop. A checkpoint is written there. */
+  /**
+   * The step that is not taken any more: the job's last plus one, or an earlier one after a request to stop. A checkpoint is written there.
+   */
   readonly stopAt: number;
   /** In the order of their slots. */
   readonly members: readonly Member[];

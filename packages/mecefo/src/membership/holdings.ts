@@ -18,8 +18,8 @@ export function hostedStages({ pipelines }: Assignment, { pipeline, stage }: Slo
 const MOST_DONORS = 4;
 
 /**
- * Who gives a stage's state to a member that needs it: on recovery the neighbour of the same pipeline that hosted it, on failure workers of other
- * pipelines (paper §3.1). Of several each sends a share; whom it begins with goes round by the requester's pipeline.
+ * Who gives a stage's state to a member that needs it: on recovery the neighbour of the same pipeline that hosted it, on failure workers of
+ * other pipelines (paper §3.1). Of several each sends a share; whom it begins with goes round by the requester's pipeline.
  * @returns nobody when no member holds the stage
  */
 export function donorsOf({ members }: Pick<ClusterState, "members">, stage: number, { id, slot }: Member): Member[] {

@@ -4,8 +4,7 @@ import type { NatsAccess } from "./nats/nats-link.ts";
 
 /**
  * How a NATS cluster is reached: its own credentials come from NATS_CREDS (a .creds file), NATS_USER with NATS_PASSWORD, or NATS_TOKEN;
- * where none is
- * set, the run's secret is given as the token, which a server without authentication ignores.
+ * where none is set, the run's secret is given as the token, which a server without authentication ignores.
  */
 export function natsAccess(
   target: Extract<JoinTarget, { kind: "nats" }>, token: string, environment: NodeJS.ProcessEnv = process.env,

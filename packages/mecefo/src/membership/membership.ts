@@ -9,8 +9,8 @@ export interface Membership {
   onState(listener: (state: ClusterState) => void): () => void;
   onCommand(listener: (command: WorkerCommand) => void): void;
   /**
-   * Tells the leader. Reports arrive at least once while the membership is open: a hello, a vote, a settled and a trouble are told again after a
-   * reconnection or a change of leader, until the state has moved on.
+   * Tells the leader. Reports arrive at least once while the membership is open: a hello, a vote, a settled and a trouble are told again
+   * after a reconnection or a change of leader, until the state has moved on.
    */
   report(report: WorkerReport): void;
   close(): Promise<void>;
@@ -21,7 +21,9 @@ export interface Sender {
   readonly id: string;
 }
 
-/** What leads: fed by a control plane, it answers through it. The embedded coordinator has one; with NATS, whichever worker holds the lock. */
+/**
+ * What leads: fed by a control plane, it answers through it. The embedded coordinator has one; with NATS, whichever worker holds the lock.
+ */
 export interface Leadership {
   /** A worker's report. */
   receive(from: Sender, report: WorkerReport): void;

@@ -6,8 +6,8 @@ export interface PipelineAction {
 }
 
 /**
- * The 1F1B schedule (PipeDream-flush; Narayanan et al. 2021): a host first sends as many microbatches forward as there are hosts after it, then
- * alternates, so that it never keeps more microbatches than that plus one.
+ * The 1F1B schedule (PipeDream-flush; Narayanan et al. 2021): a host first sends as many microbatches forward as there are hosts after it,
+ * then alternates, so that it never keeps more microbatches than that plus one.
  * @param position of the host in its pipeline, from 0
  */
 export function oneForwardOneBackward(hosts: number, position: number, microbatches: number): PipelineAction[] {

@@ -48,8 +48,8 @@ export interface PassResults {
 }
 
 /**
- * Runs a step's microbatches through the hosted stages, forward and backward by the 1F1B schedule, with hidden states and gradients coming from and
- * going to the neighbouring hosts through the codec.
+ * Runs a step's microbatches through the hosted stages, forward and backward by the 1F1B schedule, with hidden states and gradients coming
+ * from and going to the neighbouring hosts through the codec.
  * @throws EpochEndedError, LinkError
  */
 export async function runPasses(place: PipelinePlace, resources: PassResources): Promise<PassResults> {

@@ -14,9 +14,9 @@ export interface StagePass {
   /** Mean cross-entropy of the microbatch, a scalar; at the last stage. Freed likewise. */
   readonly loss?: Tensor;
   /**
-   * Adds the parameters' gradients to the stage's sums. `outputGradient` is the loss's gradient with respect to `output` (absent at the last
-   * stage), and stays the caller's. Gives that with respect to the input hidden states, which becomes the caller's (undefined at the first stage).
-   * Can be called once.
+   * Adds the parameters' gradients to the stage's sums. `outputGradient` is the loss's gradient with respect to `output` (absent at the
+   * last stage), and stays the caller's. Gives that with respect to the input hidden states, which becomes the caller's (undefined at the
+   * first stage). Can be called once.
    */
   backward(outputGradient?: Tensor): Promise<Tensor | undefined>;
   /** Frees what was kept, where backward is not called. */

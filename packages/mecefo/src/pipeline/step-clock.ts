@@ -8,8 +8,8 @@ function threadMilliseconds(): number {
 }
 
 /**
- * Where a step's time goes. Computing is counted in processor time of the main thread, so that workers that share a core do not count each other's
- * work; waiting and reducing in time on the wall.
+ * Where a step's time goes. Computing is counted in processor time of the main thread, so that workers that share a core do not count each
+ * other's work; waiting and reducing in time on the wall.
  */
 export class StepClock {
   readonly #began: number = performance.now();

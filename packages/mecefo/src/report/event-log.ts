@@ -88,7 +88,9 @@ export class EventLog {
     else this.#timer ??= setTimeout(() => this.#start(), this.#failure === undefined ? FLUSH_INTERVAL : RETRY_INTERVAL);
   }
 
-  /** Resolves when everything written so far is with the operating system: it outlives this process then. @throws FormatError if it is not */
+  /**
+   * Resolves when everything written so far is with the operating system: it outlives this process then. @throws FormatError if it is not
+   */
   async flush(): Promise<void> {
     this.#start();
     await this.#writing;

@@ -39,8 +39,8 @@ interface Place {
 }
 
 /**
- * All workers and their leader in this process, over memory instead of sockets: the same code with the same messages. For tests, for trying things
- * out, and where one process is all there is.
+ * All workers and their leader in this process, over memory instead of sockets: the same code with the same messages. For tests, for trying
+ * things out, and where one process is all there is.
  */
 export class InProcessGrid implements GridRuntime {
   readonly #options: InProcessGridOptions;

@@ -7,7 +7,8 @@ import { parseJoinUrl } from "../membership/join-url.ts";
 import type { LaunchedControl } from "./process-grid.ts";
 
 /**
- * Puts the job where workers find it, and looks on. The leader is one of them: this process may end, and be started again, without any effect on the run.
+ * Puts the job where workers find it, and looks on. The leader is one of them: this process may end, and be started again, without any
+ * effect on the run.
  * @param servers "nats://host:4222,host:4222"
  */
 export async function startNatsControl({ servers, job, token, resume }: {

@@ -17,8 +17,8 @@ function microbatchesOn(grid: Grid, { grid: { pipelines }, microbatches }: Job):
 }
 
 /**
- * What a run goes on with: the options it had, except for those that are given. With another grid each pipeline has as many microbatches as leave the
- * global batch as it was; with another strategy, that strategy's techniques.
+ * What a run goes on with: the options it had, except for those that are given. With another grid each pipeline has as many microbatches as
+ * leave the global batch as it was; with another strategy, that strategy's techniques.
  */
 export function resumedOptions(saved: Job, options: ResumedOptions): ResumedOptions {
   const grid = typeof options.grid === "string" ? parseGrid(options.grid) : (options.grid ?? saved.grid);

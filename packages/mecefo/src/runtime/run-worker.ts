@@ -28,7 +28,10 @@ export interface RunWorkerOptions {
   readonly token: string;
   /** The slot to ask for, "p0s1". Default: any that is free. */
   readonly slot?: string | undefined;
-  /** Where peers reach this worker: "unix:" for a socket in the temporary folder (one machine), or "tcp://host:port" (port 0: any). Default "unix:". */
+  /**
+   * Where peers reach this worker: "unix:" for a socket in the temporary folder (one machine), or "tcp://host:port" (port 0: any). Default
+   * "unix:".
+   */
   readonly listen?: string | undefined;
   /** Where the socket of "unix:" is made, in a folder of its own. Default: the temporary folder. */
   readonly socketFolder?: string | undefined;
@@ -44,8 +47,8 @@ export interface RunWorkerOptions {
 const REJOIN_DELAY = 100;
 
 /**
- * Takes part in a run from this process until it ends: asks the control plane for the job, joins, trains. Who was evicted (stopped for too long, cut off)
- * joins again as another.
+ * Takes part in a run from this process until it ends: asks the control plane for the job, joins, trains. Who was evicted (stopped for too
+ * long, cut off) joins again as another.
  * @throws MembershipError when it is refused, LinkError when nobody is there
  */
 export async function runWorker(options: RunWorkerOptions): Promise<WorkerOutcome> {

@@ -40,13 +40,16 @@ export interface TrainingOptions extends Omit<JobOptions, "data" | "checkpoint">
   /** Checkpoints that are kept. Default 3. */
   readonly keepCheckpoints?: number | undefined;
   /**
-   * Goes on from the output folder's last checkpoint, with the options that the run had where none are given: another grid, strategy or codec may be.
-   * Default false.
+   * Goes on from the output folder's last checkpoint, with the options that the run had where none are given: another grid, strategy or
+   * codec may be. Default false.
    */
   readonly resume?: boolean | undefined;
   /** Default "processes": one for each slot, on this machine. "in-process": all in this one. "external": started elsewhere, they join. */
   readonly workers?: "processes" | "in-process" | "external" | undefined;
-  /** Where the control plane listens: "unix:" for a socket in the temporary folder, "tcp://host:port", or "nats://host:4222,…" to use NATS. Default "unix:". */
+  /**
+   * Where the control plane listens: "unix:" for a socket in the temporary folder, "tcp://host:port", or "nats://host:4222,…" to use NATS.
+   * Default "unix:".
+   */
   readonly control?: string | undefined;
   /** Secret of workers and observers, at least 16 characters. Default: drawn anew. */
   readonly token?: string | undefined;

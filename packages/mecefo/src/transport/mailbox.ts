@@ -87,7 +87,10 @@ export class Mailbox {
     }
   }
 
-  /** Whoever waits for a message of this epoch or an older one, now or later, is told by EpochEndedError that it is over. The next has not begun yet. */
+  /**
+   * Whoever waits for a message of this epoch or an older one, now or later, is told by EpochEndedError that it is over. The next has not
+   * begun yet.
+   */
   endEpoch(epoch: number): void {
     this.#ended = Math.max(this.#ended, epoch);
     for (const [key, waiting] of this.#waiting) {
@@ -99,8 +102,8 @@ export class Mailbox {
   }
 
   /**
-   * The promise's result, unless the epoch ends first: for what waits for a peer in other ways than by `receive`, such as sends, which a peer that
-   * stands still holds up for as long as it is a peer.
+   * The promise's result, unless the epoch ends first: for what waits for a peer in other ways than by `receive`, such as sends, which a
+   * peer that stands still holds up for as long as it is a peer.
    * @throws EpochEndedError, LinkError when the mailbox is closed
    */
   within<Result>(epoch: number, promise: Promise<Result>): Promise<Result> {

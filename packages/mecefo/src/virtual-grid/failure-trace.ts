@@ -11,7 +11,9 @@ export interface StepChances {
   readonly repair: number;
 }
 
-/** Hours that the paper's 1B run takes without failures: 20,000 steps of 4096 sequences of 256 tokens at 471.19 thousand tokens a second. */
+/**
+ * Hours that the paper's 1B run takes without failures: 20,000 steps of 4096 sequences of 256 tokens at 471.19 thousand tokens a second.
+ */
 export const PAPER_1B_HOURS: number = (20_000 * 4096 * 256) / 471_190 / 3600;
 
 /**

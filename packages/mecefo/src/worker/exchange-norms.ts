@@ -5,12 +5,13 @@ import type { EpochPlan } from "./epoch-plan.ts";
 import type { ReduceLinks } from "./reduce-gradients.ts";
 
 /**
- * The squared norm of the whole gradient, where no leader adds it up (strategy "none"): every host of a pipeline tells the others its stages'.
- * Summed in the order of stages, as a leader does it. Null when it is not finite.
+ * The squared norm of the whole gradient, where no leader adds it up (strategy "none"): every host of a pipeline tells the others its
+ * stages'. Summed in the order of stages, as a leader does it. Null when it is not finite.
  * @throws EpochEndedError, LinkError, StateTransferError
  */
 export async function exchangeNorms(
-  plan: EpochPlan, step: number, votes: readonly Pick<StageVote, "stage" | "squaredNorm">[], stages: number, { transport, mailbox }: ReduceLinks,
+  plan: EpochPlan, step: number, votes: readonly Pick<StageVote, "stage" | "squaredNorm">[], stages: number,
+  { transport, mailbox }: ReduceLinks,
 ): Promise<number | null> {
   const norms = new Float64Array(stages);
   for (const { stage, squaredNorm } of votes) norms[stage] = squaredNorm ?? Number.NaN;
@@ -25,7 +26,8 @@ export async function exchangeNorms(
     const { buffer, byteOffset, byteLength } = message.payload;
     if (byteLength === 8) norms[stage] = new DataView(buffer, byteOffset, 8).getFloat64(0, true);
     transport.release(message);
-    if (byteLength !== 8) throw new StateTransferError(`the norm of stage ${stage} came from ${peer.id} in ${byteLength} bytes, expected 8`);
+    if (byteLength === 8) return;
+    throw new StateTransferError(`the norm of stage ${stage} came from ${peer.id} in ${byteLength} bytes, expected 8`, { peer: peer.id });
   }));
   await mailbox.within(plan.epoch, Promise.all(sends));
   const sum = norms.reduce((total, norm) => total + norm, 0);

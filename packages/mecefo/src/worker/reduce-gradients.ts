@@ -14,8 +14,8 @@ export interface ReduceLinks {
 }
 
 /**
- * Averages the gradients of every hosted stage over the pipelines (Eq. 1), that of a tied matrix over both ends as well. Every host of a stage then has
- * the same bits.
+ * Averages the gradients of every hosted stage over the pipelines (Eq. 1), that of a tied matrix over both ends as well. Every host of a
+ * stage then has the same bits.
  * @returns what there is to vote on, stage by stage
  * @throws EpochEndedError, LinkError, FrameError when gradients of some microbatches are missing, or there twice
  */

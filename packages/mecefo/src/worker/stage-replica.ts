@@ -88,10 +88,14 @@ export class StageReplica {
     return { stage: this.stage, step: this.step, parameters };
   }
 
-  /** Becomes what a peer or a checkpoint holds. @throws StateTransferError when names or shapes are not this stage's; nothing is changed then */
+  /**
+   * Becomes what a peer or a checkpoint holds. @throws StateTransferError when names or shapes are not this stage's; nothing is changed
+   * then
+   */
   load(state: Pick<StageState, "step" | "parameters">): void {
-    if (state.parameters.length !== this.parameters.length) {
-      throw new StateTransferError(`stage ${this.stage} has ${this.parameters.length} parameters, the state given ${state.parameters.length}`);
+    const [given, own] = [state.parameters.length, this.parameters.length];
+    if (given !== own) {
+      throw new StateTransferError(`stage ${this.stage} has ${own} parameters, the state given ${given}`);
     }
     this.parameters.forEach(({ name, parameter }, i) => {
       const given = state.parameters[i]!;

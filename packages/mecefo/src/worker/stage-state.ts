@@ -1,6 +1,6 @@
 /**
- * All that a stage is besides its configuration: weights and moments by name, and how often each was updated. What travels from peer to peer, into
- * checkpoints, and is hashed.
+ * All that a stage is besides its configuration: weights and moments by name, and how often each was updated. What travels from peer to
+ * peer, into checkpoints, and is hashed.
  */
 export interface StageState {
   readonly stage: number;

@@ -57,7 +57,8 @@ export function parseStateHeader(bytes: Uint8Array): StateHeader {
 export function decodeState(header: StateHeader, bytes: Uint8Array<ArrayBuffer>): StageState {
   const checksum = crc32(bytes);
   if (bytes.byteLength !== header.byteLength || checksum !== header.checksum) {
-    throw new StateTransferError(`stage ${header.stage}: ${bytes.byteLength} bytes with checksum ${checksum}, announced were ${header.byteLength} with ${header.checksum}`);
+    const announced = `${header.byteLength} with ${header.checksum}`;
+    throw new StateTransferError(`stage ${header.stage}: ${bytes.byteLength} bytes with checksum ${checksum}, announced were ${announced}`);
   }
   const described = header.parameters.reduce((sum, { shape }) => sum + 12 * shape.reduce((product, side) => product * side, 1), 0);
   if (described !== bytes.byteLength) {
@@ -66,7 +67,8 @@ export function decodeState(header: StateHeader, bytes: Uint8Array<ArrayBuffer>)
   let offset = 0;
   const parameters = header.parameters.map(({ name, shape, steps }): ParameterState => {
     const size = shape.reduce((product, side) => product * side, 1);
-    const [weight, firstMoment, secondMoment] = [0, 1, 2].map((i) => new Float32Array(bytes.buffer, bytes.byteOffset + offset + 4 * i * size, size));
+    const from = bytes.byteOffset + offset;
+    const [weight, firstMoment, secondMoment] = [0, 1, 2].map((i) => new Float32Array(bytes.buffer, from + 4 * i * size, size));
     offset += 12 * size;
     return { name, shape, steps, weight: weight!, firstMoment: firstMoment!, secondMoment: secondMoment! };
   });

@@ -108,9 +108,10 @@ export class PartialState {
   readonly chunks: Set<number> = new Set();
 
   /** @throws StateTransferError for a state other than the one expected */
-  begin(header: StateHeader, expected: { readonly stage: number; readonly step: number; readonly byteLength: number }): Uint8Array<ArrayBuffer> {
+  begin(header: StateHeader, expected: Pick<StateHeader, "stage" | "step" | "byteLength">): Uint8Array<ArrayBuffer> {
     for (const name of ["stage", "step", "byteLength"] as const) {
-      if (header[name] !== expected[name]) throw new StateTransferError(`stage ${expected.stage}: the donor has ${name} ${header[name]}, expected ${expected[name]}`);
+      if (header[name] === expected[name]) continue;
+      throw new StateTransferError(`stage ${expected.stage}: the donor has ${name} ${header[name]}, expected ${expected[name]}`);
     }
     if (this.header?.checksum === header.checksum && this.header.step === header.step) return this.bytes!;
     if (this.header?.step === header.step) {
@@ -167,17 +168,24 @@ export async function fetchState({ transport, mailbox }: TransferLinks, wish: St
     // A donor that cannot be reached is waited for only as long as the epoch lasts.
     await mailbox.within(epoch, transport.send(donor, tag("stateRequest", first), new TextEncoder().encode(JSON.stringify(request))));
     const header = await receive(donor, HEADER, (payload) => {
-      if (payload.byteLength > HEADER_BYTES) throw new StateTransferError(`stage ${stage}: ${donor.id} describes it in ${payload.byteLength} bytes`);
+      if (payload.byteLength > HEADER_BYTES) {
+        throw new StateTransferError(`stage ${stage}: ${donor.id} describes it in ${payload.byteLength} bytes`, { peer: donor.id });
+      }
       return payload.byteLength === 0 ? undefined : parseStateHeader(payload);
     });
-    if (header === undefined) throw new StateTransferError(`stage ${stage}: ${donor.id} does not hold step ${step} of it`, { peer: donor.id });
+    if (header === undefined) {
+      throw new StateTransferError(`stage ${stage}: ${donor.id} does not hold step ${step} of it`, { peer: donor.id });
+    }
     const bytes = partial.begin(header, { stage, step, byteLength });
     const had = new Set(request.have);
     for (let chunk = first; chunk * STATE_CHUNK_BYTES < byteLength; chunk += donors.length) {
       if (had.has(chunk)) continue;
       await receive(donor, chunk + 1, (payload) => {
         const room = Math.min(STATE_CHUNK_BYTES, byteLength - chunk * STATE_CHUNK_BYTES);
-        if (payload.byteLength !== room) throw new StateTransferError(`stage ${stage}: chunk ${chunk} of ${donor.id} has ${payload.byteLength} bytes, expected ${room}`);
+        if (payload.byteLength !== room) {
+          const detail = `chunk ${chunk} of ${donor.id} has ${payload.byteLength} bytes, expected ${room}`;
+          throw new StateTransferError(`stage ${stage}: ${detail}`, { peer: donor.id });
+        }
         bytes.set(payload, chunk * STATE_CHUNK_BYTES);
         partial.chunks.add(chunk);
       });

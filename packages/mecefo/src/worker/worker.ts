@@ -8,7 +8,7 @@ import type { ClusterState, Decision } from "../membership/cluster-state.ts";
 import { assignmentOf, donorsOf } from "../membership/holdings.ts";
 import { STEPS_AHEAD } from "../membership/steps-ahead.ts";
 import { timeoutDefaults, type Timeouts } from "../job/timeouts.ts";
-import type { Settled, StageVote } from "../membership/worker-report.ts";
+import type { Settled, StageVote, Trouble } from "../membership/worker-report.ts";
 import { runPasses } from "../pipeline/run-passes.ts";
 import { linkFailureKind } from "../transport/link-failure.ts";
 import { Mailbox } from "../transport/mailbox.ts";
@@ -29,8 +29,8 @@ const LONG_WAIT = 300;
 const SPARE_NOTICE = 3000;
 
 /**
- * A worker of the grid: joins, holds what its slot's hosting asks for, takes steps, and answers every change of epoch by beginning the step again.
- * The weights change only by decisions: between two steps all replicas of a stage have the same bits.
+ * A worker of the grid: joins, holds what its slot's hosting asks for, takes steps, and answers every change of epoch by beginning the step
+ * again. The weights change only by decisions: between two steps all replicas of a stage have the same bits.
  */
 export class Worker {
   readonly #options: WorkerOptions;
@@ -78,7 +78,7 @@ export class Worker {
     this.#donor = new StateDonor({ transport, mailbox: this.#mailbox }, (stage) => this.#held.get(stage)?.replica);
     membership.onCommand((command) => {
       if (command.kind === "refused") this.#watch.fail(new MembershipError(`refused: ${command.reason}`));
-      else if (options.allowFaults !== true) options.log?.(`a ${command.kind} command was ignored: this worker was not started to allow faults`);
+      else if (options.allowFaults !== true) options.log?.(`${command.kind} was ignored: this worker was not started to allow faults`);
       else if (command.kind === "fault") transport.inject(command.fault);
       else (options.kill ?? (() => process.kill(process.pid, "SIGKILL")))();
     });
@@ -143,24 +143,19 @@ export class Worker {
       await this.#watch.next((next) => next.epoch !== epoch || next.phase !== "training");
     } catch (error) {
       if (error instanceof EpochEndedError) return;
-      const detail = error instanceof Error ? error.message : String(error);
-      if (error instanceof LinkError) this.#reportLink(error.peer, detail.replace(/^link to \S+: /, ""));
-      else if (error instanceof StateTransferError) {
-        const about = error.peer === undefined ? {} : { peer: error.peer };
-        membership.report({ kind: "trouble", epoch, trouble: "transfer", detail: detail.slice(0, 1000), ...about });
-      }
-      else if (error instanceof FrameError) membership.report({ kind: "trouble", epoch, trouble: "corruption", detail: detail.slice(0, 1000) });
-      else if (error instanceof CheckpointError) membership.report({ kind: "trouble", epoch, trouble: "load", detail: detail.slice(0, 1000) });
-      else {
-        // Nothing that another epoch could mend.
-        if (!(error instanceof EvictedError)) membership.report({ kind: "trouble", epoch, trouble: "failure", detail: detail.slice(0, 1000) });
-        throw error;
-      }
+      const isMendable = [LinkError, StateTransferError, FrameError, CheckpointError].some((kind) => error instanceof kind);
+      if (error instanceof LinkError) this.#reportLink(error.peer, error.message.replace(/^link to \S+: /, ""));
+      else if (!(error instanceof EvictedError)) membership.report(troubleOf(error, epoch));
+      // Nothing that another epoch could mend.
+      if (!isMendable) throw error;
       await this.#watch.next((next) => next.epoch !== epoch || next.phase !== "training");
     }
   }
 
-  /** Whether a step is to be taken. Who does not wait for decisions keeps close to the leader all the same, so that all stop at the same step. */
+  /**
+   * Whether a step is to be taken. Who does not wait for decisions keeps close to the leader all the same, so that all stop at the same
+   * step.
+   */
   async #mayBegin(epoch: number, step: number): Promise<boolean> {
     const isOver = (state: ClusterState): boolean => state.epoch !== epoch || state.phase !== "training";
     const state = await this.#watch.next((next) => isOver(next) || step >= next.stopAt || step - next.step <= STEPS_AHEAD);
@@ -224,9 +219,10 @@ export class Worker {
     try {
       if (state.load!.from === "checkpoint") {
         const { checkpoints } = this.#options;
-        if (checkpoints === undefined) throw new CheckpointError(`this worker cannot read ${state.load!.folder}: it was started without checkpoints`);
+        const { folder } = state.load!;
+        if (checkpoints === undefined) throw new CheckpointError(`this worker cannot read ${folder}: it was started without checkpoints`);
         const wanted = created.replica.parameters.map(({ name, parameter }) => ({ name, shape: parameter.shape }));
-        created.replica.load({ step: state.step, parameters: await checkpoints.read(state.load!.folder, wanted) });
+        created.replica.load({ step: state.step, parameters: await checkpoints.read(folder, wanted) });
       } else created.replica.step = state.step;
       if (this.#plan !== plan) throw new EpochEndedError(state.epoch);
     } catch (error) {
@@ -378,4 +374,13 @@ export class Worker {
     const member = this.#watch.current?.members.find((candidate) => candidate.id === id);
     return member ? slotName(member.slot) : id;
   }
+}
+
+/** What the leader is told of an error that ended the worker's part in an epoch. */
+function troubleOf(error: unknown, epoch: number): Trouble {
+  const detail = (error instanceof Error ? error.message : String(error)).slice(0, 1000);
+  const kinds = [[StateTransferError, "transfer"], [FrameError, "corruption"], [CheckpointError, "load"]] as const;
+  const trouble = kinds.find(([kind]) => error instanceof kind)?.[1] ?? "failure";
+  const peer = error instanceof StateTransferError ? error.peer : undefined;
+  return { kind: "trouble", epoch, trouble, detail, ...(peer !== undefined && { peer }) };
 }

@@ -28,8 +28,7 @@ export interface NatsElectionOptions {
 
 /**
  * Takes the lock key when nobody has it or when its revision has not moved for a lease, by this worker's own clock and as read from a
- * cluster that
- * has a quorum; then renews it. Of several that try at once, the compare-and-set lets one win.
+ * cluster that has a quorum; then renews it. Of several that try at once, the compare-and-set lets one win.
  */
 export class NatsElection {
   readonly #options: NatsElectionOptions;

@@ -31,8 +31,7 @@ const MOST_HELD = 65_536;
 
 /**
  * A worker's term as the leader. While its connection is lost or its lock is not renewed in time, it judges nobody: what it does not hear
- * then says
- * nothing. Heartbeats are dropped and time stands still for the leadership, which afterwards sees one gap.
+ * then says nothing. Heartbeats are dropped and time stands still for the leadership, which afterwards sees one gap.
  */
 export class NatsLeading {
   readonly #options: NatsLeadingOptions;

@@ -30,9 +30,8 @@ const LOOK_INTERVAL = 1000;
 const COMMAND_LIMIT = 2000;
 
 /**
- * Puts a job into NATS, where workers find it; `resume` is where it begins when it is taken up from a checkpoint. What is left of a run
- * of the same
- * name that has finished or failed is removed.
+ * Puts a job into NATS, where workers find it; `resume` is where it begins when it is taken up from a checkpoint. What is left of a run of
+ * the same name that has finished or failed is removed.
  * @throws MembershipError when another job of this name is not over, or there is no JetStream
  */
 export async function publishNatsJob(access: NatsAccess, job: Job, resume?: RestorePoint): Promise<void> {

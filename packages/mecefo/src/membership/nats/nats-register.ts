@@ -22,8 +22,7 @@ const RETRY_INTERVAL = 50;
 
 /**
  * One key of a bucket, changed by compare-and-set. Where a write was not answered (a server died, there is no quorum), it is looked up
- * whether it
- * took place, and if not it is repeated: it takes place at most once, and whoever calls always learns which.
+ * whether it took place, and if not it is repeated: it takes place at most once, and whoever calls always learns which.
  */
 export class NatsRegister<Value> {
   readonly #bucket: KV;
