@@ -19,6 +19,8 @@ export interface CoordinatorMembershipOptions {
   readonly token: string;
   /** Made anew by every process: whoever was evicted joins as somebody else. */
   readonly memberId: string;
+  /** Of the job it was started with: a coordinator that was started again with another one refuses it. */
+  readonly jobHash?: string | undefined;
   readonly timeouts?: Partial<Timeouts> | undefined;
   /**
    * A coordinator that is not reached for so many milliseconds is given up: the worker is told that it is refused. Default: the limit
@@ -129,7 +131,7 @@ class CoordinatorMembership implements Membership {
     this.#socket = socket;
     this.#lastHeard = performance.now();
     const seen = this.#states.state;
-    socket.send({ kind: "join", ...(seen === undefined ? {} : { seen }) } satisfies ClientMessage);
+    socket.send({ kind: "join", jobHash: this.#options.jobHash, ...(seen === undefined ? {} : { seen }) } satisfies ClientMessage);
     for (const report of this.#pending.list()) socket.send({ kind: "report", report } satisfies ClientMessage);
   }
 

@@ -45,9 +45,9 @@ async function coordinator(options: Partial<CoordinatorOptions> = {}): Promise<C
   return started;
 }
 
-async function worker(memberId: string, at = address): Promise<Membership> {
+async function worker(memberId: string, at = address, jobHash?: string): Promise<Membership> {
   const membership = await createCoordinatorMembership({
-    address: at, token, memberId, timeouts: { heartbeatInterval: 10, linkEstablishment: 2000 }, giveUpAfter: 5000,
+    jobHash, address: at, token, memberId, timeouts: { heartbeatInterval: 10, linkEstablishment: 2000 }, giveUpAfter: 5000,
   });
   open.push(membership);
   return membership;
@@ -256,6 +256,20 @@ describe("a coordinator that is started again", () => {
     expect(second.state).toMatchObject({ epoch: 2, step: 1, members: [{ id: "a1" }] });
     expect(epochs).toEqual([11, 21]);
     expect(leaders.map(({ closed }) => closed)).toEqual([true, true, false]);
+  });
+
+  it("refuses workers that were started with another job, and takes nothing over from them", async () => {
+    const first = await coordinator();
+    const old = await worker("a1", address, "0".repeat(64));
+    const commands: WorkerCommand[] = [];
+    old.onCommand((command) => commands.push(command));
+    old.report(makeHello("a1"));
+    await until("the member", () => old.state?.epoch === 1);
+    await first.close();
+    const second = await coordinator();
+    await until("the refusal", () => commands.length > 0);
+    expect(commands[0]).toMatchObject({ kind: "refused", reason: expect.stringMatching(/another job \(000000000000\)/) as string });
+    expect(second.state).toMatchObject({ epoch: 0, members: [] });
   });
 
   it("refuses workers of a newer epoch once it trains something else", async () => {

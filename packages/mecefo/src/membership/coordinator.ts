@@ -1,5 +1,6 @@
 import { createServer, type Server } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import { jobHash } from "../job/job-hash.ts";
 import type { Job } from "../job/job.ts";
 import type { RunEvent } from "./run-event.ts";
 import type { ClusterState } from "./cluster-state.ts";
@@ -199,7 +200,7 @@ export class Coordinator {
     const { token, job } = this.#options;
     const session: CoordinatorSession = new CoordinatorSession(socket, { token, job, handshakeLimit: HANDSHAKE_LIMIT }, {
       observing: () => this.#tellState(session),
-      joined: (id, seen) => this.#joined(session, id, seen),
+      joined: (id, seen, hash) => this.#joined(session, id, seen, hash),
       report: (id, report) => this.#host.leadership?.receive({ id }, report),
       heartbeat: (id) => this.#host.leadership?.heartbeat({ id }),
       command: (to, command) => this.#deliver(to, command),
@@ -209,8 +210,13 @@ export class Coordinator {
     this.#sessions.add(session);
   }
 
-  #joined(session: CoordinatorSession, id: string, seen: ClusterState | undefined): void {
+  #joined(session: CoordinatorSession, id: string, seen: ClusterState | undefined, hash: string | undefined): void {
     const state = this.state;
+    // Workers of an earlier run at this address, whose secret and name were the same: their state is none of this run's.
+    if (seen !== undefined && hash !== undefined && hash !== jobHash(this.#options.job)) {
+      session.refuse(`it was started with another job (${hash.slice(0, 12)}); start it again to take part in this one`);
+      return;
+    }
     if (seen !== undefined && (state === undefined || isOlder(state, seen))) {
       this.#adopt(session, seen);
       return;

@@ -24,8 +24,8 @@ export interface NetworkMembershipOptions {
  * @throws LinkError, MembershipError
  */
 export async function createMembership({ target, token, memberId, job, timeouts }: NetworkMembershipOptions): Promise<Membership> {
-  if (target.kind === "coordinator") return await createCoordinatorMembership({ address: target.address, token, memberId, timeouts });
   const hash = jobHash(job);
+  if (target.kind === "coordinator") return await createCoordinatorMembership({ address: target.address, token, memberId, timeouts, jobHash: hash });
   return await createNatsMembership({
     ...natsAccess(target, token), job, memberId,
     createLeadership: async (plane, emit, resume) => {

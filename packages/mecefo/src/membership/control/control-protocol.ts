@@ -27,8 +27,8 @@ export type ClientMessage =
   | ControlAnswer
   /** Asks for the job. */
   | { readonly kind: "job" }
-  /** A worker takes part from now on; `seen` is the last state it saw over an earlier connection. */
-  | { readonly kind: "join"; readonly seen?: ClusterState | undefined }
+  /** A worker takes part from now on; `seen` is the last state it saw over an earlier connection, `jobHash` the ticket it has. */
+  | { readonly kind: "join"; readonly seen?: ClusterState | undefined; readonly jobHash?: string | undefined }
   | { readonly kind: "report"; readonly report: WorkerReport }
   | { readonly kind: "heartbeat" }
   /** An observer's command to a worker; `request` comes back with the answer. */
@@ -60,7 +60,7 @@ export const clientMessageSchema: z.ZodType<ClientMessage> = z.discriminatedUnio
     proof: hexadecimal,
   }),
   z.object({ kind: z.literal("job") }),
-  z.object({ kind: z.literal("join"), seen: clusterStateSchema.optional() }),
+  z.object({ kind: z.literal("join"), seen: clusterStateSchema.optional(), jobHash: z.string().max(64).optional() }),
   z.object({ kind: z.literal("report"), report: workerReportSchema }),
   z.object({ kind: z.literal("heartbeat") }),
   z.object({ kind: z.literal("command"), request: count, to: identity, command: workerCommandSchema }),

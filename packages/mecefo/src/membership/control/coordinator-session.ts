@@ -12,7 +12,7 @@ export interface CoordinatorSessionListener {
   /** An observer is there. */
   observing(): void;
   /** A worker takes part; `seen` is the last state that it knows. */
-  joined(id: string, seen: ClusterState | undefined): void;
+  joined(id: string, seen: ClusterState | undefined, jobHash: string | undefined): void;
   report(id: string, report: WorkerReport): void;
   heartbeat(id: string): void;
   /** An observer's command. Whether the worker could be reached. */
@@ -135,7 +135,7 @@ export class CoordinatorSession {
   #workerSaid(id: string, message: Exclude<ClientMessage, ControlAnswer>): void {
     if (message.kind === "join") {
       this.#joined = true;
-      this.#listener.joined(id, message.seen);
+      this.#listener.joined(id, message.seen, message.jobHash);
     } else if (!this.#joined) {
       this.refuse(`"${message.kind}" before "join"`);
     } else if (message.kind === "heartbeat") {
