@@ -51,6 +51,7 @@ function expectSame(state: StageState, encoded: EncodedState): void {
   expect(encodeState(state).header).toEqual(encoded.header);
 }
 
+const total = (received: ReadonlyMap<string, number>): number => [...received.values()].reduce((sum, bytes) => sum + bytes, 0);
 const chunkOf = ({ bytes }: EncodedState, chunk: number): Uint8Array => bytes.slice(chunk * STATE_CHUNK_BYTES, (chunk + 1) * STATE_CHUNK_BYTES);
 
 const wish = (donors: readonly TestNode[], { encoded, ...more }: Partial<StateWish> & { encoded: EncodedState }): StateWish => ({
@@ -67,18 +68,21 @@ describe("fetchState", () => {
     ends.push(() => donor.dispose(), () => replica.dispose());
     for (let i = 0; i < 3; i++) update(donor, i);
     donate(giver, [receiver, giver], 1, donor);
-    const { state, bytes } = await fetchState(receiver, wish([giver], { encoded: encodeState(await donor.state()) }));
+    const { state, received } = await fetchState(receiver, wish([giver], { encoded: encodeState(await donor.state()) }));
     replica.load(state);
     expect(await replica.hash()).toBe(await donor.hash());
-    expect(bytes).toBeGreaterThan(encodeState(state).bytes.byteLength);
+    expect(total(received)).toBeGreaterThan(encodeState(state).bytes.byteLength);
   });
 
   it.each([1, 2, 3, 4])("takes its chunks from %i donors, each once", async (count) => {
     const [receiver, ...givers] = nodes(count + 1) as [TestNode, ...TestNode[]];
     const { replica, encoded } = bigReplica();
     for (const giver of givers) donate(giver, [receiver, ...givers], 1, replica);
-    const { state } = await fetchState(receiver, wish(givers, { encoded }));
+    const { state, received } = await fetchState(receiver, wish(givers, { encoded }));
     expectSame(state, encoded);
+    expect([...received.keys()]).toEqual(givers.map((_, i) => `n${i + 1}`));
+    expect(Math.min(...received.values())).toBeGreaterThan(0);
+    expect(total(received)).toBeGreaterThan(encoded.bytes.byteLength);
     const sent = givers.map(({ transport }) => transport.statistics().messagesSent);
     // A description from each, and three chunks together.
     expect(sent.reduce((sum, messages) => sum + messages, 0)).toBe(count + 3);
@@ -104,9 +108,9 @@ describe("fetchState", () => {
     begin(all, 2);
     expect(await ended).toBeInstanceOf(EpochEndedError);
     donate(second, all, 2, replica);
-    const { state, bytes } = await fetchState(receiver, wish([second], { encoded, partial, epoch: 2 }));
+    const { state, received } = await fetchState(receiver, wish([second], { encoded, partial, epoch: 2 }));
     expectSame(state, encoded);
-    expect(bytes).toBeLessThan(encoded.bytes.byteLength - 2 * STATE_CHUNK_BYTES + 1000);
+    expect(total(received)).toBeLessThan(encoded.bytes.byteLength - 2 * STATE_CHUNK_BYTES + 1000);
     expect(second.transport.statistics().messagesSent).toBe(1 + 1);
   });
 

@@ -145,18 +145,25 @@ export interface StateWish {
   readonly partial: PartialState;
 }
 
+/** What `fetchState` gives. */
+export interface FetchedState {
+  readonly state: StageState;
+  /** Bytes that each donor sent, descriptions included. */
+  readonly received: ReadonlyMap<string, number>;
+}
+
 /**
  * A stage's state from peers that hold it, chunk by chunk.
  * @throws StateTransferError naming the donor when it does not have it, sends something else, or stalls; LinkError, EpochEndedError
  */
-export async function fetchState({ transport, mailbox }: TransferLinks, wish: StateWish): Promise<{ state: StageState; bytes: number }> {
+export async function fetchState({ transport, mailbox }: TransferLinks, wish: StateWish): Promise<FetchedState> {
   const { stage, epoch, step, byteLength, donors, partial } = wish;
-  let received = 0;
+  const received = new Map(donors.map(({ id }) => [id, 0]));
   const tag = (kind: "stateRequest" | "state", sequence: number): MessageTag => ({ kind, epoch, step, channel: stage, sequence });
   const receive = async <Result>(donor: Peer, sequence: number, use: (payload: Uint8Array) => Result): Promise<Result> => {
     const message = await stalling(mailbox.receive(donor.id, tag("state", sequence)), wish.stall, () =>
       new StateTransferError(`stage ${stage}: ${donor.id} has sent nothing for ${wish.stall} ms`, { peer: donor.id }));
-    received += message.payload.byteLength;
+    received.set(donor.id, received.get(donor.id)! + message.payload.byteLength);
     try {
       return use(message.payload);
     } finally {
@@ -192,7 +199,7 @@ export async function fetchState({ transport, mailbox }: TransferLinks, wish: St
     }
   }));
   try {
-    return { state: decodeState(partial.header!, partial.bytes!), bytes: received };
+    return { state: decodeState(partial.header!, partial.bytes!), received };
   } catch (error) {
     partial.forget();
     throw error;

@@ -198,7 +198,7 @@ export class Worker {
       if (state.load !== undefined || held.replica.step !== state.step) this.#drop(stage);
     }
     await Promise.all(wanted.filter((stage) => !this.#held.has(stage)).map(async (stage) => {
-      if (state.load === undefined) transfers.push(await this.#fetch(state, plan, stage));
+      if (state.load === undefined) transfers.push(...(await this.#fetch(state, plan, stage)));
       else await this.#load(state, plan, stage);
     }));
     wanted.forEach((stage, i) => {
@@ -232,7 +232,7 @@ export class Worker {
     this.#hold(stage, created);
   }
 
-  async #fetch(state: ClusterState, plan: EpochPlan, stage: number): Promise<Settled["transfers"][number]> {
+  async #fetch(state: ClusterState, plan: EpochPlan, stage: number): Promise<Settled["transfers"]> {
     const { transport } = this.#options;
     const donors = donorsOf(state, stage, plan.member).map(({ id, address }) => ({ id, address }));
     if (donors.length === 0) throw new StateTransferError(`nobody holds stage ${stage}`);
@@ -241,15 +241,16 @@ export class Worker {
     try {
       const partial = this.#partial.get(stage) ?? new PartialState();
       this.#partial.set(stage, partial);
-      const { state: received, bytes } = await fetchState({ transport, mailbox: this.#mailbox }, {
+      const { state: fetched, received } = await fetchState({ transport, mailbox: this.#mailbox }, {
         stage, epoch: state.epoch, step: state.step, byteLength: created.stateBytes, donors, stall: this.#timeouts.transferStall, partial,
       });
       // The last chunk may have come as the epoch ended.
       if (this.#plan !== plan) throw new EpochEndedError(state.epoch);
-      created.replica.load(received);
+      created.replica.load(fetched);
       this.#partial.delete(stage);
       this.#hold(stage, created);
-      return { stage, donor: donors[0]!.id, bytes, milliseconds: performance.now() - began };
+      const milliseconds = performance.now() - began;
+      return [...received].map(([donor, bytes]) => ({ stage, donor, bytes, milliseconds }));
     } catch (error) {
       created.dispose();
       throw error;
