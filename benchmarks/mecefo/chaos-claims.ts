@@ -27,11 +27,13 @@ async function soak(effort: Effort, seed: number, more: readonly string[]): Prom
     const [output, errors] = await Promise.all([text(child.stdout), text(child.stderr), ended]);
     for (const timer of interrupts) clearTimeout(timer);
     if (output === "") throw new Error(`mecefo chaos gave no verdict within ${limitMilliseconds / 60_000} minutes: ${errors.slice(-500)}`);
-    return judge(JSON.parse(output) as SoakVerdict, faults);
+    const verdict = JSON.parse(output) as SoakVerdict & { readonly serversKilled?: number };
+    if (more.includes("--kill-nats") && verdict.serversKilled !== 1) throw new Error("no nats-server was killed");
+    return judge(verdict, faults);
   });
 }
 
-function judge(verdict: SoakVerdict, faults: number): Measured {
+function judge(verdict: SoakVerdict & { readonly serversKilled?: number }, faults: number): Measured {
   const { hangs, divergences, lostBatches, duplicatedBatches, violations, unloggedRecoveries, passed } = verdict;
   if (verdict.faults !== faults) throw new Error(`${verdict.faults} of ${faults} faults were brought about before the run ended`);
   const found = hangs + divergences + lostBatches + duplicatedBatches + unloggedRecoveries;
@@ -41,7 +43,7 @@ function judge(verdict: SoakVerdict, faults: number): Measured {
     // What else the verdict holds against the run counts as well.
     value: passed ? found : Math.max(1, found),
     note:
-      `${verdict.faults} faults (${kinds}) in ${Math.round(verdict.seconds)} s, ${verdict.steps} steps, each hashed; hangs ${hangs}, `
+      `${verdict.faults} faults (${kinds})${verdict.serversKilled ? " and one of three nats-servers killed" : ""} in ${Math.round(verdict.seconds)} s, ${verdict.steps} steps, each hashed; hangs ${hangs}, `
       + `divergences ${divergences}, batches lost ${lostBatches}, duplicated ${duplicatedBatches}, recoveries without a line in the log `
       + `${unloggedRecoveries}; `
       + `${verdict.recoveries} recoveries, median ${milliseconds(verdict.medianRecoveryMilliseconds)}, longest `
