@@ -4,7 +4,7 @@ import { stagesOfProfile, type CostProfile } from "./cost-profile.ts";
 import type { GridState } from "./grid-state.ts";
 import type { HostRange } from "../grid/host-pipeline.ts";
 import { PipelineTime, type DoubleWork } from "./pipeline-time.ts";
-import { balancedSeconds, evenSeconds } from "./share-microbatches.ts";
+import { balancedSeconds, evenSeconds } from "./sharing-seconds.ts";
 import type { StageCosts } from "./stage-costs.ts";
 
 /** What the time of a step depends on besides who is up. */

@@ -201,9 +201,8 @@ export class Worker {
       if (state.load === undefined) transfers.push(...(await this.#fetch(state, plan, stage)));
       else await this.#load(state, plan, stage);
     }));
-    wanted.forEach((stage, i) => {
-      this.#held.get(stage)!.setMode(host.modes[i]!);
-    });
+    // A stage that is held, but not hosted for now, is not degraded: hosting it again is another episode.
+    for (const [stage, held] of this.#held) held.setMode(host.modes[stage - host.from] ?? {});
     if (this.#watch.current?.epoch !== epoch) throw new EpochEndedError(epoch);
     membership.report({ kind: "settled", epoch, transfers, milliseconds: performance.now() - began });
   }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { PipelineTime } from "./pipeline-time.ts";
 import { RandomStream } from "./random-stream.ts";
-import { balancedSeconds, evenSeconds } from "./share-microbatches.ts";
+import { balancedSeconds, evenSeconds } from "./sharing-seconds.ts";
 import { stageCosts } from "./stage-costs.ts";
 
 function pipeline(scale: number): PipelineTime {
