@@ -8,6 +8,7 @@ import { readJob, writeJob } from "./job-file.ts";
 import { canonicalJson, jobHash } from "./job-hash.ts";
 import type { Job } from "./job.ts";
 import { presetConfiguration } from "./model-presets.ts";
+import { timeoutsSchema } from "./timeouts.ts";
 
 const data = { folder: "corpus", sha256: "a".repeat(64), vocabularySize: 258 };
 const job = (options: Partial<JobOptions> = {}): Job => createJob({ data, ...options });
@@ -98,5 +99,10 @@ describe("createJob", () => {
     await expect(readJob(path)).rejects.toThrow("at most 1048576");
     await expect(readJob(join(folder, "absent.json"))).rejects.toThrow("there is no such file");
     await expect(readJob(folder)).rejects.toThrow("not a plain file");
+  });
+
+  it("refuses limits by which everybody would be suspected", () => {
+    expect(() => timeoutsSchema.parse({ heartbeatInterval: 1000 })).toThrow(/heartbeatInterval has to be shorter/);
+    expect(timeoutsSchema.parse({ heartbeatInterval: 1000, suspicionFloor: 4000 })).toEqual({ heartbeatInterval: 1000, suspicionFloor: 4000 });
   });
 });

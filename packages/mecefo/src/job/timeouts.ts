@@ -20,8 +20,8 @@ export type TimeoutName =
 export type Timeouts = { readonly [Name in TimeoutName]: number };
 
 /**
- * Every limit in time, in milliseconds, in one table. Each is shorter than what depends on it:
- * heartbeat < suspicion < eviction < link < step < forming.
+ * The limits in time that can be set, in milliseconds, in one table; the README says which are fixed. Each is shorter than what depends on it:
+ * heartbeat < suspicion < eviction < forming, link < step, stalled transfer < settling.
  */
 export const timeoutDefaults: Timeouts = {
   /** Between two heartbeats of a worker, sent by its network thread. */
@@ -62,4 +62,7 @@ export const timeoutDefaults: Timeouts = {
 /** Reads overrides. */
 export const timeoutsSchema: z.ZodType<Partial<Timeouts>> = z.partialRecord(
   z.enum(Object.keys(timeoutDefaults) as [TimeoutName, ...TimeoutName[]]), z.number().positive().max(86_400_000),
-);
+).refine((given) => {
+  const { heartbeatInterval, suspicionFloor, suspicionCeiling } = { ...timeoutDefaults, ...given };
+  return heartbeatInterval < Math.min(suspicionFloor, suspicionCeiling);
+}, { error: "heartbeatInterval has to be shorter than suspicionFloor and suspicionCeiling, or everybody is suspected at all times" });
