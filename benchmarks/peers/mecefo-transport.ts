@@ -1,6 +1,7 @@
 /** mecefo's transport and all-reduce between processes; the variant says whether sockets live in a thread of their own, as workers' do. */
 import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
+import { rm } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { ringAllReduce, type Peer } from "@frugal/mecefo";
 import mecefo from "@frugal/mecefo/package.json" with { type: "json" };
@@ -38,6 +39,8 @@ async function openGroup(processes: number, options: Omit<NodeOptions, "id">): P
       for (const child of others) child.kill("SIGKILL");
       node.mailbox.close();
       await node.transport.close();
+      // Those who were killed could not.
+      for (const { address } of participants) if (address.startsWith("unix:")) await rm(address.slice("unix:".length), { force: true });
     },
   };
 }

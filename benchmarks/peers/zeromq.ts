@@ -1,4 +1,5 @@
 /** zeromq.js: libzmq, a request and its reply over TCP or ipc. */
+import { rmSync } from "node:fs";
 import { Request } from "zeromq";
 import { linkAdapter } from "../mecefo/link.ts";
 import { freshAddress } from "../mecefo/transport-node.ts";
@@ -8,7 +9,8 @@ import type { Adapter } from "../src/workload.ts";
 export const adapter: Adapter = {
   open: async () => await Promise.resolve(linkAdapter("zeromq", packageVersion("zeromq"), async (protocol) => {
     const socket = new Request();
-    await socket.bind(protocol === "tcp" ? "tcp://127.0.0.1:*" : `ipc://${freshAddress("unix").slice("unix:".length)}`);
+    const path = freshAddress("unix").slice("unix:".length);
+    await socket.bind(protocol === "tcp" ? "tcp://127.0.0.1:*" : `ipc://${path}`);
     return {
       address: socket.lastEndpoint!,
       connected: () => Promise.resolve(),
@@ -19,6 +21,7 @@ export const adapter: Adapter = {
       },
       close: () => {
         socket.close();
+        rmSync(path, { force: true });
       },
     };
   })),
