@@ -135,11 +135,11 @@ export { renderRunReport, type ReportedRun } from "./report/run-report.ts";
 export { MissingPeerError } from "./report/charts.ts";
 
 export {
-  costProfileSchema, costsOfModel, doubleWorkFactor, expectedShares, faultFreeThroughput, formatAblation, formatAssumptions, formatSimulation,
-  lowRankShare, nodeRates, paperAblation, paperGrid, paperMachine, paperModelNames, paperModels, paperProfile, paperScenario, paperScenarios,
-  paperThroughputs, parseCostProfile, pipelineSeconds, simulate, simulateAblation, stageCosts, type AblationRow, type CostProfile,
-  type Estimate, type ExpectedShares, type FailureScenario, type FlopModelSettings, type HostTimes, type MachineAssumptions, type ModelShape,
-  type NodeRates, type PaperAblation, type PaperModelName, type PaperProfileSettings, type PaperThroughput, type RepairReading,
-  type RunFigure, type RunFigures, type SimulationResult, type SimulationSettings, type StageCosts, type StageParts as StageCostParts,
-  type StrategyResult,
+  costProfileSchema, costsOfModel, doubleWorkFactor, expectedShares, faultFreeThroughput, formatAblation, formatAssumptions,
+  formatSimulation, lowRankShare, nodeRates, paperAblation, paperGrid, paperMachine, paperModelNames, paperModels, paperProfile,
+  paperScenario, paperScenarios, paperThroughputs, parseCostProfile, pipelineSeconds, simulate, simulateAblation, stageCosts,
+  type AblationRow, type CostProfile, type Estimate, type ExpectedShares, type FailureScenario, type FlopModelSettings, type HostTimes,
+  type MachineAssumptions, type ModelShape, type NodeRates, type PaperAblation, type PaperModelName, type PaperProfileSettings,
+  type PaperThroughput, type RepairReading, type RunFigure, type RunFigures, type SimulationResult, type SimulationSettings,
+  type StageCosts, type StageParts as StageCostParts, type StrategyResult,
 } from "./simulator/index.ts";

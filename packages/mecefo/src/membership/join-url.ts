@@ -13,7 +13,8 @@ export function parseJoinUrl(url: string): JoinTarget {
   if (/^(unix:\/|tcp:\/\/)/.test(url)) return { kind: "coordinator", address: url };
   const match = /^nats:\/\/([^/]+)\/([A-Za-z0-9_-]{1,48})$/.exec(url);
   if (match === null) {
-    throw new SettingsError(`"${url}" is no place to join: use unix:/path, tcp://host:port or nats://host:4222[,host:4222…]/<name of the run>`);
+    const places = "unix:/path, tcp://host:port or nats://host:4222[,host:4222…]/<name of the run>";
+    throw new SettingsError(`"${url}" is no place to join: use ${places}`);
   }
   return { kind: "nats", servers: match[1]!.split(",").map((server) => `nats://${server}`), job: match[2]! };
 }

@@ -1,6 +1,8 @@
 import { cosineSchedule, memory, tidy, type Schedule } from "@frugal/tensor-core";
 import { ProjectionStore } from "../approximation/projection-store.ts";
-import { CheckpointError, EpochEndedError, EvictedError, FrameError, LinkError, MecefoError, MembershipError, StateTransferError } from "../errors.ts";
+import {
+  CheckpointError, EpochEndedError, EvictedError, FrameError, LinkError, MecefoError, MembershipError, StateTransferError,
+} from "../errors.ts";
 import { slotName } from "../grid/grid.ts";
 import { partitionBlocks, type StagePartition } from "../grid/stage-partition.ts";
 import type { StageParts } from "../job/stage-factory.ts";
