@@ -18,15 +18,16 @@ const seeds = [[0, 3], [1, 0]] as const;
 const program = fileURLToPath(new URL("./perplexity-gap.ts", import.meta.url));
 
 /** A run in a process of its own, on one thread, so that its bits do not depend on what runs beside it. */
-async function train(folder: string, options: readonly string[]): Promise<GapResult> {
+async function train(folder: string, options: readonly string[], signal: AbortSignal): Promise<GapResult> {
   const { stdout } = await promisify(execFile)(
-    process.execPath, [program, "--json", "--no-probe", "--folder", folder, ...options], { maxBuffer: 1 << 26 },
+    process.execPath, [program, "--json", "--no-probe", "--folder", folder, ...options], { maxBuffer: 1 << 26, signal },
   );
   return JSON.parse(stdout) as GapResult;
 }
 
 async function perplexityGap(steps: number): Promise<Measured> {
   const folder = await mkdtemp(join(tmpdir(), "frugal-perplexity-"));
+  const ending = new AbortController();
   try {
     await dataOf(join(folder, "moby-dick"));
     const gaps: number[] = [];
@@ -35,7 +36,7 @@ async function perplexityGap(steps: number): Promise<Measured> {
     for (const [seed, traceSeed] of seeds) {
       const common = ["--steps", `${steps}`, "--seed", `${seed}`];
       const [faultFree, mecefo] = await Promise.all([
-        train(folder, [...common, "--fault-free"]), train(folder, [...common, "--trace-seed", `${traceSeed}`]),
+        train(folder, [...common, "--fault-free"], ending.signal), train(folder, [...common, "--trace-seed", `${traceSeed}`], ending.signal),
       ]);
       const [without, under] = [faultFree, mecefo].map(({ validationLoss }) => Math.exp(validationLoss).toFixed(2));
       const { failures, meanDown } = mecefo.trace!;
@@ -50,6 +51,8 @@ async function perplexityGap(steps: number): Promise<Measured> {
       "runs that differ in nothing that matters are some 1 % apart; aim ≤ 0.015";
     return { value: gaps.reduce((sum, gap) => sum + gap, 0) / gaps.length, note };
   } finally {
+    // Where one of two failed, the other is still at it.
+    ending.abort();
     await rm(folder, { recursive: true, force: true });
   }
 }
