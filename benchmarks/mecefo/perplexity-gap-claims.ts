@@ -36,7 +36,8 @@ async function perplexityGap(steps: number): Promise<Measured> {
     for (const [seed, traceSeed] of seeds) {
       const common = ["--steps", `${steps}`, "--seed", `${seed}`];
       const [faultFree, mecefo] = await Promise.all([
-        train(folder, [...common, "--fault-free"], ending.signal), train(folder, [...common, "--trace-seed", `${traceSeed}`], ending.signal),
+        train(folder, [...common, "--fault-free"], ending.signal),
+        train(folder, [...common, "--trace-seed", `${traceSeed}`], ending.signal),
       ]);
       const [without, under] = [faultFree, mecefo].map(({ validationLoss }) => Math.exp(validationLoss).toFixed(2));
       const { failures, meanDown } = mecefo.trace!;
