@@ -37,7 +37,9 @@ function readKinds(text: string): Partial<Record<FaultKind, number>> {
   const kinds: Partial<Record<FaultKind, number>> = {};
   for (const part of text.split(",")) {
     const [, kind, weight = "1"] = /^([a-z]+)(?:=([\d.]+))?$/.exec(part.trim()) ?? [];
-    if (kind === undefined || !faultKinds.includes(kind as FaultKind)) throw new InvalidArgumentError(`Give kinds of ${faultKinds.join(", ")} with weights, e.g. kill=2,cut=1.`);
+    if (kind === undefined || !faultKinds.includes(kind as FaultKind)) {
+      throw new InvalidArgumentError(`Give kinds of ${faultKinds.join(", ")} with weights, e.g. kill=2,cut=1.`);
+    }
     kinds[kind as FaultKind] = Number(weight);
   }
   return kinds;
@@ -47,12 +49,14 @@ function readKinds(text: string): Partial<Record<FaultKind, number>> {
 function linesOf(verdict: SoakVerdict): string[] {
   const kinds = Object.entries(verdict.faultsByKind).map(([kind, count]) => `${count} ${kind}`).join(", ");
   const milliseconds = (value: number | null): string => (value === null ? "none" : `${value.toFixed(0)} ms`);
+  const { faults, seconds, steps, epochs, hangs, divergences, lostBatches, duplicatedBatches, rollbacks, recoveries } = verdict;
+  const [median, longest] = [milliseconds(verdict.medianRecoveryMilliseconds), milliseconds(verdict.longestRecoveryMilliseconds)];
   return [
-    `${verdict.passed ? "passed" : "FAILED"}: ${verdict.faults} faults (${kinds}) in ${verdict.seconds.toFixed(0)} s, ${verdict.steps} steps, ${verdict.epochs} epochs`,
-    `  hangs ${verdict.hangs}, divergences ${verdict.divergences}, lost batches ${verdict.lostBatches}, duplicated ${verdict.duplicatedBatches}, rollbacks ${verdict.rollbacks}, unlogged recoveries ${verdict.unloggedRecoveries}`,
-    `  the log is ${verdict.isWhole ? "whole" : "NOT whole: the run's end, a step or a hash is missing in it"}`,
-    `  ${verdict.recoveries} recoveries: median ${milliseconds(verdict.medianRecoveryMilliseconds)}, longest ${milliseconds(verdict.longestRecoveryMilliseconds)}; `
-      + `longest pause between steps ${milliseconds(verdict.longestPauseMilliseconds)}`,
+    `${verdict.passed ? "passed" : "FAILED"}: ${faults} faults (${kinds}) in ${seconds.toFixed(0)} s, ${steps} steps, ${epochs} epochs`,
+    `  hangs ${hangs}, divergences ${divergences}, lost batches ${lostBatches}, duplicated ${duplicatedBatches}, rollbacks ${rollbacks}`,
+    `  the log is ${verdict.isWhole ? "whole" : "NOT whole: the run's end, a step or a hash is missing in it"}; `
+      + `recoveries that nobody told of: ${verdict.unloggedRecoveries}`,
+    `  ${recoveries} recoveries: median ${median}, longest ${longest}; longest pause between steps ${milliseconds(verdict.longestPauseMilliseconds)}`,
     ...verdict.violations.map((violation) => `  ${violation}`),
   ];
 }
@@ -92,7 +96,10 @@ async function strikeElsewhere(given: ChaosArguments, url: string): Promise<void
     bringer.begin(observer.state?.members.map(({ slot }) => slotName(slot)) ?? []);
     const report = await interruptible(() => bringer.run(attachedTarget(observer), interruption));
     if (given.json) printJson(report);
-    else note(`${report.faults.length} faults, ${report.hangs} hangs, longest pause ${report.longestPause.toFixed(0)} ms; the run's own log says what came of them`);
+    else {
+      const { faults, hangs, longestPause } = report;
+      note(`${faults.length} faults, ${hangs} hangs, longest pause ${longestPause.toFixed(0)} ms; the run's own log says what came of them`);
+    }
     if (report.hangs > 0) throw new MecefoError("no step was taken for too long");
   } finally {
     await observer.close();
@@ -152,7 +159,8 @@ async function soak(given: ChaosArguments, { strikeServer, ...where }: SoakContr
   const verdict = judgeSoak(result, report!);
   const serversKilled = serverStruck === undefined ? 0 : 1;
   if (given.json) printJson({ ...verdict, serversKilled, seed: given.faultSeed });
-  else for (const line of [...linesOf(verdict), ...(serversKilled > 0 ? ["  one nats-server of three was killed as well"] : [])]) note(line);
+  else for (const line of linesOf(verdict)) note(line);
+  if (serversKilled > 0 && !given.json) note("  one nats-server of three was killed as well");
   if (!verdict.passed) throw new MecefoError(`the soak failed; the log is in ${given.output}/events.jsonl`);
 }
 

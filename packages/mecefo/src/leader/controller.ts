@@ -14,6 +14,7 @@ import { epochEvent, recoveryEvent, stepEvent } from "./compose-events.ts";
 import { EpochBook } from "./epoch-book.ts";
 import { inSlotOrder, nextEpoch, type EpochChange } from "./next-epoch.ts";
 import { RecordWriter } from "./record-writer.ts";
+import { Rollbacks } from "./rollbacks.ts";
 import { StepDeadline } from "./step-deadline.ts";
 import { SuspicionMonitor } from "./suspicion.ts";
 
@@ -49,6 +50,7 @@ export class Controller implements Leadership {
   readonly #checkpoints: CheckpointBook;
   readonly #deadline: StepDeadline;
   readonly #barren: BarrenEpochs = new BarrenEpochs();
+  readonly #rollbacks: Rollbacks = new Rollbacks();
   readonly #applicants: Applicants;
   readonly #dead = new Set<string>();
   #state: ClusterState | undefined;
@@ -70,12 +72,8 @@ export class Controller implements Leadership {
     this.#writer = new RecordWriter({
       plane: options.plane,
       next: () => this.#next(),
-      written: (state) => {
-        this.#moveTo(state);
-      },
-      failed: (detail) => {
-        this.#remark(`the state could not be written: ${detail}`);
-      },
+      written: (state) => this.#moveTo(state),
+      failed: (detail) => this.#remark(`the state could not be written: ${detail}`),
       deposed: () => options.deposed?.(),
     });
     this.#checkpoints = new CheckpointBook(options);
@@ -366,6 +364,7 @@ export class Controller implements Leadership {
     const before = this.#state!;
     const now = this.#now();
     this.#state = next;
+    if (this.#rollbacks.isStuck(before.step, next.step)) this.#fail("training goes back again and again, and never gets any further");
     const { decision } = next;
     const isNew = decision?.epoch !== before.decision?.epoch || decision?.step !== before.decision?.step;
     if (decision && isNew) this.#stepped(before, decision, now);
