@@ -6,7 +6,7 @@ import type { Claim, Measured } from "../src/check.ts";
 const paperDrop = 1 - 106.47 / 111.12;
 
 /** By REPRODUCTION.md: LLaMA-7B, 4x8, high rate, every node repaired by itself, even sharing. Other failures are drawn here. */
-const documentedDrop = 0.336;
+const documentedDrop = 0.326;
 
 const settings: SimulationSettings = {
   grid: paperGrid, costs: paperProfile("llama-7b"), scenario: paperScenario("high"), strategies: ["mecefo"], hours: 1000, seeds: 10, seed: 100,
