@@ -35,6 +35,8 @@ export interface ChaosReport {
 }
 
 const POLL = 20;
+/** Milliseconds that the last faults may go on, beyond the limit for hangs, before everybody has to be back. */
+const REPAIR_ALLOWANCE = 60_000;
 /** Milliseconds in which a worker has to be told of its fault. */
 const DELIVERY_LIMIT = 20_000;
 
@@ -125,6 +127,7 @@ export class Chaos {
     while (!this.#begun && !this.#ended && !signal?.aborted) await sleep(POLL);
     const began = performance.now();
     let hangs = 0;
+    let calmBy: number | undefined;
     for (;;) {
       await sleep(POLL);
       if (this.#ended || signal?.aborted) break;
@@ -136,6 +139,12 @@ export class Chaos {
       if (schedule.remaining === 0) {
         // In calm: everybody is back, and steps are taken.
         if (this.#healthySteps >= calmSteps) break;
+        // A worker that never comes back is a hang as well, though the others train on.
+        calmBy ??= now + this.#hangLimit + REPAIR_ALLOWANCE;
+        if (now > calmBy) {
+          hangs++;
+          break;
+        }
         continue;
       }
       if (now - began < schedule.due!) continue;

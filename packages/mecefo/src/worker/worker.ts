@@ -27,6 +27,8 @@ export type { WorkerCheckpoints, WorkerOptions, WorkerOutcome } from "./worker-o
 
 /** A wait longer than this, in milliseconds, is told to the leader. */
 const LONG_WAIT = 300;
+/** Milliseconds between two requests to take part, until they are granted. */
+const HELLO_INTERVAL = 2000;
 /** Who has no slot after so many milliseconds, says that it is a spare. */
 const SPARE_NOTICE = 3000;
 
@@ -50,6 +52,7 @@ export class Worker {
   #prepared: { readonly epoch: number; readonly step: number; readonly stages: readonly number[] } | undefined;
   #writes: Promise<void> = Promise.resolve();
   #plan: EpochPlan | undefined;
+  #asking: NodeJS.Timeout | undefined;
   /** Peers whose link failed in this epoch: told once. */
   readonly #broken = new Set<string>();
 
@@ -97,7 +100,12 @@ export class Worker {
       this.#watch.fail(signal.reason);
       this.#mailbox.close();
     }, { once: true });
-    membership.report({ kind: "hello", id, address: transport.address, pid: process.pid, hostname, wanted, jobHash });
+    const ask = (): void => {
+      membership.report({ kind: "hello", id, address: transport.address, pid: process.pid, hostname, wanted, jobHash });
+    };
+    ask();
+    // A leader that heard nothing of an applicant for too long has forgotten it.
+    this.#asking = setInterval(ask, HELLO_INTERVAL);
     const isMember = ({ members }: ClusterState): boolean => members.some((member) => member.id === id);
     let wasMember = false;
     const notice = setTimeout(() => {
@@ -116,12 +124,14 @@ export class Worker {
       const member = state.members.find((candidate) => candidate.id === id);
       if (member === undefined) throw new EvictedError(`${id} is no member of ${job.name} any more: ${state.reason}`);
       wasMember = true;
+      clearInterval(this.#asking);
       await this.#runEpoch(state);
     }
   }
 
   /** Frees what is held. Transport and membership are left alone. */
   dispose(): void {
+    clearInterval(this.#asking);
     this.#watch.close();
     this.#mailbox.close();
     for (const stage of this.#held.values()) stage.dispose();

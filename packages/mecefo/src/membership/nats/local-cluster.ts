@@ -79,6 +79,10 @@ export async function startLocalNats({ size = 1, jetStream = true, token }: Loca
     await rm(folder, { recursive: true, force: true });
   };
 
+  // Where this process ends without stopping them.
+  process.once("exit", () => {
+    for (const child of processes) child?.kill("SIGKILL");
+  });
   try {
     for (let index = 0; index < size; index++) start(index);
     await untilReady(access, size, jetStream);
