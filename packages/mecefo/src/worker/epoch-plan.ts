@@ -1,5 +1,6 @@
 import type { Assignment, HostAssignment } from "../grid/assignment.ts";
 import type { ClusterState, Member } from "../membership/cluster-state.ts";
+import { hostedStages } from "../membership/holdings.ts";
 import type { Peer } from "../transport/transport.ts";
 
 /** Workers that reduce gradients together, and which of them this one is. */
@@ -16,6 +17,8 @@ export interface EpochPlan {
   readonly member: Member;
   readonly assignment: Assignment;
   readonly host: HostAssignment;
+  /** That it hosts, in order. */
+  readonly stages: readonly number[];
   /** Whether its pipeline does passes. */
   readonly active: boolean;
   readonly microbatches: readonly number[];
@@ -62,17 +65,18 @@ export function planEpoch(state: ClusterState, member: Member, assignment: Assig
     const rank = participants.findIndex(({ id }) => id === member.id);
     return rank < 0 ? undefined : { channel, participants, rank };
   };
-  const groups = Array.from({ length: host.to - host.from }, (_, i) => groupOf(host.from + i, [host.from + i]));
+  const hosted = hostedStages(assignment, member.slot);
+  const groups = hosted.map((one) => groupOf(one, [one]));
   if (tied) groups.push(groupOf(stages, [0, stages - 1]));
 
   return {
-    epoch: state.epoch, member, assignment, host, active, microbatches, hosts: hosts.length, position,
+    epoch: state.epoch, member, assignment, host, stages: hosted, active, microbatches, hosts: hosts.length, position,
     previous: active && position > 0 ? peerAt(pipeline, hosts[position - 1]!) : undefined,
     next: active && position < hosts.length - 1 ? peerAt(pipeline, hosts[position + 1]!) : undefined,
     pipelinePeers: hosts.flatMap((other) => (other === host ? [] : [{ stage: other.stage, peer: peerAt(pipeline, other) }])),
     peers: state.members.flatMap(({ id, address }) => (id === member.id ? [] : [{ id, address }])),
     groups: groups.filter((group) => group !== undefined),
-    shards: Array.from({ length: host.to - host.from }, (_, i) => host.from + i).filter((hosted) =>
-      assignment.pipelines.every(({ pipeline: place }) => place >= pipeline || hostIn(assignment, place, hosted) === undefined)),
+    shards: hosted.filter((one) =>
+      assignment.pipelines.every(({ pipeline: place }) => place >= pipeline || hostIn(assignment, place, one) === undefined)),
   };
 }

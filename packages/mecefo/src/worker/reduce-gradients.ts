@@ -22,9 +22,9 @@ export interface ReduceLinks {
 export async function reduceGradients(
   plan: EpochPlan, step: number, held: ReadonlyMap<number, HeldStage>, { transport, mailbox }: ReduceLinks,
 ): Promise<Omit<StageVote, "stateHash">[]> {
-  const { epoch, host, groups } = plan;
+  const { epoch, stages, groups } = plan;
   const lastStage = plan.assignment.mixerPipelines.length - 1;
-  const hosted = Array.from({ length: host.to - host.from }, (_, i) => held.get(host.from + i)!);
+  const hosted = stages.map((stage) => held.get(stage)!);
   for (const { tied: copy } of hosted) if (copy) await mailbox.within(epoch, copy.free);
   const tied = await gatherTied(hosted, lastStage);
   await Promise.all(groups.map(async ({ channel, participants, rank }) => {

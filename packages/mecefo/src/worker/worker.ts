@@ -202,14 +202,13 @@ export class Worker {
   async #settle(state: ClusterState, plan: EpochPlan): Promise<void> {
     const { membership } = this.#options;
     const began = performance.now();
-    const { host, epoch } = plan;
+    const { host, stages, epoch } = plan;
     const transfers: Settled["transfers"][number][] = [];
-    const wanted = Array.from({ length: host.to - host.from }, (_, i) => host.from + i);
     // What is not of this step is of no use to anybody.
     for (const [stage, held] of this.#held) {
       if (state.load !== undefined || held.replica.step !== state.step) this.#drop(stage);
     }
-    await Promise.all(wanted.filter((stage) => !this.#held.has(stage)).map(async (stage) => {
+    await Promise.all(stages.filter((stage) => !this.#held.has(stage)).map(async (stage) => {
       if (state.load === undefined) transfers.push(...(await this.#fetch(state, plan, stage)));
       else await this.#load(state, plan, stage);
     }));
@@ -283,13 +282,11 @@ export class Worker {
   /** One step: passes, all-reduce, vote, decision. */
   async #step(plan: EpochPlan, step: number): Promise<void> {
     const { job, transport, membership, sampler, codec } = this.#options;
-    const { epoch, host } = plan;
+    const { epoch, host, stages } = plan;
     const clock = new StepClock();
-    const stages = Array.from({ length: host.to - host.from }, (_, i) => host.from + i);
     const held = stages.map((stage) => this.#held.get(stage)!);
     const hashes = await this.#stateHashes(held, step, clock);
     this.#projections.beginStep(step);
-    for (const { sums } of held) sums.clear();
     const { device, hiddenSize } = held[0]!.replica.model;
     const passes = plan.active
       ? await runPasses({
@@ -302,7 +299,7 @@ export class Worker {
     for (const { sums } of held) sums.clear();
     this.#prepared = { epoch, step, stages };
     const votes = reduced.map((vote, i): StageVote => ({ ...vote, ...(hashes[i] !== undefined && { stateHash: hashes[i] }) }));
-    const energy = host.to - host.from > 1 && job.techniques.lowRankWeightGradients ? await this.#projections.energies() : [];
+    const energy = stages.length > 1 && job.techniques.lowRankWeightGradients ? await this.#projections.energies() : [];
     const { allocatedBytes: tensorBytes, peakBytes: peakTensorBytes } = memory(device);
     membership.report({
       kind: "vote", epoch, step, stages: votes, batches: passes.batches, timings: clock.timings(),
